@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records: the one way in which a domain describes data.
+ *
+ * A record type is a table of fields over a plain C struct.  From it the engine derives everything that would else be
+ * written by hand for each type: the stored (Avro binary) form, JSON, the Avro schema, comparison, deep copies, the
+ * decoding of PostgreSQL rows, and the columns of read models.  Event payloads, aggregate states, legacy rows and read
+ * model rows are all records.
+ *
+ *     struct order_canceled { struct banyan_time at; struct banyan_str reason; };
+ *
+ *     static const struct banyan_field fields[] = {
+ *         BANYAN_FIELD_TIME(struct order_canceled, at, 0),
+ *         BANYAN_FIELD_STRING(struct order_canceled, reason, BANYAN_FIELD_OPTIONAL),
+ *     };
+ *
+ * C type of a field by its kind:  STRING struct banyan_str · INT int64_t · BOOL bool · TIME struct banyan_time ·
+ * DECIMAL struct banyan_decimal (always with the field's scale, or a special).
+ * "No value" of an optional field: data NULL, us BANYAN_TIME_NULL, scale BANYAN_DECIMAL_NULL.  INT and BOOL cannot be
+ * optional.
+ *
+ * Thread-safe: record types are constant.
+ */
+#ifndef BANYAN_RECORD_H
+#define BANYAN_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "banyan/arena.h"
+#include "banyan/attributes.h"
+#include "banyan/buf.h"
+#include "banyan/decimal.h"
+#include "banyan/error.h"
+#include "banyan/status.h"
+#include "banyan/types.h"
+
+enum banyan_field_kind {
+    BANYAN_FIELD_NONE = 0,
+    BANYAN_FIELD_STRING,
+    BANYAN_FIELD_INT,
+    BANYAN_FIELD_BOOL,
+    BANYAN_FIELD_TIME,
+    BANYAN_FIELD_DECIMAL,
+};
+
+enum {
+    BANYAN_FIELD_OPTIONAL = 1 << 0, /* may hold "no value" */
+    BANYAN_FIELDS_MAX = 64,         /* fields of one record: a set of fields is a uint64_t */
+};
+
+struct banyan_field {
+    const char *name; /* also the JSON key and the column name */
+    enum banyan_field_kind kind;
+    unsigned flags; /* BANYAN_FIELD_… */
+    size_t offset;  /* in the struct */
+    int32_t scale;  /* of DECIMAL; 0 for the others */
+};
+
+struct banyan_record {
+    const char *name;
+    size_t size; /* of the struct, bytes */
+    const struct banyan_field *fields;
+    size_t field_count;
+};
+
+#define BANYAN_FIELD_STRING(type, member, f)                                                                           \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_STRING, (f), offsetof(type, member), 0                                                   \
+    }
+#define BANYAN_FIELD_INT(type, member, f)                                                                              \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_INT, (f), offsetof(type, member), 0                                                      \
+    }
+#define BANYAN_FIELD_BOOL(type, member, f)                                                                             \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_BOOL, (f), offsetof(type, member), 0                                                     \
+    }
+#define BANYAN_FIELD_TIME(type, member, f)                                                                             \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_TIME, (f), offsetof(type, member), 0                                                     \
+    }
+#define BANYAN_FIELD_DECIMAL(type, member, f, scale)                                                                   \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_DECIMAL, (f), offsetof(type, member), (scale)                                            \
+    }
+
+/* Every field zero, empty or, where optional, "no value". */
+BANYAN_API void banyan_record_init(const struct banyan_record *record, void *value);
+/* Copy with all strings copied into *arena*. */
+BANYAN_API void banyan_record_copy(const struct banyan_record *record, void *ret, const void *value,
+                                   struct banyan_arena *arena);
+/* The fields that differ: bit i for fields[i]; 0 when equal.  Decimals and times compare by value. */
+BANYAN_API uint64_t banyan_record_diff(const struct banyan_record *record, const void *a, const void *b);
+
+/* Append the Avro binary form (docs/FORMATS.md).  INVALID when a required field has no value or a decimal does not
+ * have the field's scale exactly. */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_encode(const struct banyan_record *record,
+                                                                     const void *value, struct banyan_buf *ret,
+                                                                     struct banyan_error *err);
+/* Decode; strings point into *data* (borrowed).  CORRUPT when the bytes are not exactly one such record. */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status
+banyan_record_decode(const struct banyan_record *record, struct banyan_str data, void *ret, struct banyan_error *err);
+/* Append as a JSON object: decimals and times (RFC 3339, µs, UTC) as strings, "no value" as null. */
+BANYAN_API void banyan_record_json(const struct banyan_record *record, const void *value, struct banyan_buf *ret);
+/* Append one field's value as JSON. */
+BANYAN_API void banyan_field_json(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
+/* Append one field's value as plain text (as PostgreSQL would print it with TimeZone UTC); "no value" adds nothing. */
+BANYAN_API void banyan_field_text(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
+/* Append the Avro schema of the record as JSON. */
+BANYAN_API void banyan_record_schema(const struct banyan_record *record, struct banyan_buf *ret);
+/* The field of that name, or NULL. */
+BANYAN_API const struct banyan_field *banyan_record_field(const struct banyan_record *record, struct banyan_str name);
+
+#endif

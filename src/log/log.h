@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The append-only log: batches of records in segment files.  It knows nothing of streams: the store does.
+ *
+ *   append (any thread, one at a time) ──▶ buffer ──flusher thread: pwrite, one fdatasync a group──▶ durable ──▶
+ * readers
+ *
+ * Invariants
+ *   1. Positions are dense: the n-th record ever appended has position n.
+ *   2. A batch is visible whole or not at all, and only after it was flushed.
+ *   3. A position once visible never changes its bytes.
+ *   4. Recovery removes only what was never acknowledged: an incomplete or torn tail.  Damage that is followed by a
+ *      batch which was written after the damaged place had been flushed is corruption: open refuses and names the
+ * place.
+ *   5. After a failed flush the log is broken: it refuses work until it is opened again.
+ *
+ * A batch may be written in several frames, so that a batch larger than memory can be appended; only the last frame
+ * makes it real.  docs/FORMATS.md has the bytes.
+ *
+ * Threads: log_append_*() by one thread at a time (the store has the lock); everything else by any thread.
+ */
+#ifndef LOG_LOG_H
+#define LOG_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banyan/buf.h"
+#include "banyan/error.h"
+#include "banyan/types.h"
+#include "os/clock.h"
+#include "os/file.h"
+
+struct log;
+struct log_reader;
+
+enum {
+    LOG_RECORD_BYTES_MAX = 64 * 1024 * 1024 + 65536, /* an event of 64 MiB with its envelope */
+};
+
+struct log_options {
+    const char *folder;     /* of the segments; made when missing */
+    struct os_files *files; /* borrowed */
+    struct os_clock *clock; /* borrowed */
+    uint64_t segment_bytes; /* 0: 64 MiB */
+    bool read_only;         /* no flusher, no repair: a torn tail is only left out */
+};
+
+/* Open, repairing a torn tail.  Gives *ret.  CORRUPT names file, offset and position; NO_SPACE, IO. */
+BANYAN_MUST_CHECK enum banyan_status log_open(const struct log_options *options, struct log **ret,
+                                              struct banyan_error *err);
+/* Flushes what was appended, stops the flusher.  NULL allowed. */
+void log_close(struct log *log);
+
+/* ---- append ---- */
+
+/* Start a batch.  */
+BANYAN_MUST_CHECK enum banyan_status log_append_begin(struct log *log, struct banyan_error *err);
+/* Add one record; gives its position.  May hand full frames to the flusher. */
+BANYAN_MUST_CHECK enum banyan_status log_append_record(struct log *log, struct banyan_str record,
+                                                       struct banyan_position *ret, struct banyan_error *err);
+/* End the batch (at least one record).  It becomes visible when the flusher has flushed it. */
+BANYAN_MUST_CHECK enum banyan_status log_append_commit(struct log *log, struct banyan_error *err);
+/* Give the batch up.  Free as long as nothing of it left the buffer; else the log is broken until opened again. */
+void log_append_abort(struct log *log);
+
+/* Last position handed out to a committed batch, flushed or not. */
+struct banyan_position log_tail(struct log *log);
+/* Last position that is flushed and visible. */
+struct banyan_position log_durable(struct log *log);
+/* Wait until *position* is durable; BROKEN when it never will be; TIMEOUT. */
+BANYAN_MUST_CHECK enum banyan_status log_wait_durable(struct log *log, struct banyan_position position,
+                                                      int64_t timeout_us, struct banyan_error *err);
+/* Why the log is broken; OK when it is not. */
+enum banyan_status log_health(struct log *log, struct banyan_error *err);
+
+/* ---- read ---- */
+
+struct log_record {
+    struct banyan_position position;
+    struct banyan_time recorded_at; /* when its batch was appended */
+    struct banyan_str data;         /* borrowed until the next call on the reader */
+    bool ends_batch;
+};
+
+/* A reader of durable records, checksums verified.  Ends with log_reader_close().  Not for two threads at once. */
+struct log_reader *log_reader_open(struct log *log);
+void log_reader_close(struct log_reader *reader);
+/* The next record is *position* (1 … durable+1). */
+BANYAN_MUST_CHECK enum banyan_status log_reader_seek(struct log_reader *reader, struct banyan_position position,
+                                                     struct banyan_error *err);
+/* NOT_FOUND at the durable end (no error text): try again after log_wait_durable(). */
+BANYAN_MUST_CHECK enum banyan_status log_reader_next(struct log_reader *reader, struct log_record *ret,
+                                                     struct banyan_error *err);
+
+/* ---- facts ---- */
+
+struct log_stats {
+    uint64_t records, batches, groups, bytes, segments;
+    uint64_t torn_bytes_cut; /* at the last open */
+    int64_t flush_us_total, flush_us_max;
+};
+void log_stats(struct log *log, struct log_stats *ret);
+
+#endif
