@@ -35,10 +35,18 @@ struct mapper_origin {
     struct banyan_time time; /* commit time; of the chunk's reading for the backfill */
 };
 
+/* The events of one key within a mapper_events. */
+struct mapper_span {
+    int64_t key;
+    size_t first, count; /* in items */
+};
+
 /* Events collected for one append; all memory in the arena that was given. */
 struct mapper_events {
     struct store_event *items;
     size_t count, capacity;
+    struct mapper_span *spans; /* one a key and call, in the order of the calls */
+    size_t span_count, span_capacity;
     size_t bytes;
     uint64_t exact, inferred, reconciled;
 };
@@ -60,6 +68,10 @@ BANYAN_MUST_CHECK enum banyan_status mapper_changes(struct mapper *mapper, int64
  * false: there is none. */
 BANYAN_MUST_CHECK enum banyan_status mapper_row(struct mapper *mapper, int64_t key, struct banyan_arena *arena,
                                                 void *ret_row, bool *ret_exists, struct banyan_error *err);
+/* The key's stream is about to get these events as its first (a chunk that is being appended): fold them into the
+ * cache, so that changes of the same append see them. */
+BANYAN_MUST_CHECK enum banyan_status mapper_seed(struct mapper *mapper, int64_t key, const struct store_event *events,
+                                                 size_t count, struct banyan_error *err);
 /* The append failed: what the cache holds beyond the log is forgotten. */
 void mapper_forget(struct mapper *mapper);
 
