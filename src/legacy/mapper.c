@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls the domain with rows or changes of one key, folds what it emits and proves the result against the legacy row.
+ *
+ * Invariants
+ *   1. After a call that returned OK, row(fold of all events of the key) is the legacy row, or both do not exist.
+ *   2. An event's id is a function of its source: of (source, category, key, commit LSN, index) when captured, of
+ *      (source, category, key, ordinal) in a history.  Whoever maps the same rows again gets the same ids.
+ *   3. A domain function never sees the running state, only what it was before: folding goes on while it emits.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "legacy/mapper_int.h"
+#include "pg/conn.h"
+
+enum {
+    ID_KIND_HISTORY = 1,
+    ID_KIND_CAPTURED = 2,
+    EVENTS_FIRST = 64,
+};
+
+/* One call of the domain for one key. */
+struct banyan_emitter {
+    struct mapper *mapper;
+    struct banyan_arena *arena;
+    struct mapper_events *events;
+    const struct mapper_origin *origin;
+    int64_t key;
+    uint64_t *index; /* of the next event */
+    bool reconciling;
+    struct banyan_str stream, meta; /* made at the first event; meta of exact events */
+    enum banyan_status status;      /* the first failure; nothing is taken after it */
+};
+
+/* ---- life ---- */
+
+static void prepare_types(struct mapper *mapper)
+{
+    const struct banyan_domain *domain = mapper->domain;
+    mapper->types = banyan_arena_zalloc(&mapper->arena, domain->event_count * sizeof(struct mapper_type));
+    for (size_t i = 0; i < domain->event_count; i++) {
+        const struct banyan_event_type *type = &domain->events[i];
+        mapper->types[i].name = banyan_str_of(type->name);
+        mapper->types[i].record = type->record;
+        mapper->types[i].version = type->version;
+        for (size_t f = 0; f < type->record->field_count; f++)
+            mapper->types[i].has_strings |= type->record->fields[f].kind == BANYAN_FIELD_STRING;
+    }
+}
+
+static void *zeroed_record(struct mapper *mapper, const struct banyan_record *record)
+{
+    void *value = banyan_arena_zalloc(&mapper->arena, record->size);
+    banyan_record_init(record, value);
+    return value;
+}
+
+struct mapper *mapper_new(const struct mapper_options *options)
+{
+    assert(options->domain->legacy != NULL);
+    struct mapper *mapper = alloc_zeroed(1, sizeof(*mapper));
+    mapper->domain = options->domain;
+    mapper->legacy = options->domain->legacy;
+    mapper->aggregate = mapper->legacy->aggregate;
+    mapper->state_record = mapper->aggregate->state;
+    mapper->row_record = mapper->legacy->tables[0].row;
+    mapper->store = options->store;
+    mapper->ring_max = options->cached_keys_max != 0 ? options->cached_keys_max : MAPPER_CACHED_KEYS_DEFAULT;
+    mapper->category_size = strlen(mapper->aggregate->category);
+    assert(mapper->category_size + 24 < MAPPER_STREAM_BYTES_MAX);
+    prepare_types(mapper);
+    mapper->fresh = zeroed_record(mapper, mapper->state_record);
+    mapper->state = zeroed_record(mapper, mapper->state_record);
+    mapper->before = zeroed_record(mapper, mapper->state_record);
+    mapper->row = zeroed_record(mapper, mapper->row_record);
+    mapper->row_before = zeroed_record(mapper, mapper->row_record);
+    mapper->payload = (struct banyan_buf)BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
+
+    struct banyan_buf name = BANYAN_BUF_INIT(64 * 1024);
+    banyan_buf_add_str(&name, options->source_id);
+    banyan_buf_add_char(&name, '\0');
+    banyan_buf_add_text(&name, mapper->aggregate->category);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(name.data, name.size));
+    memcpy(mapper->id_prefix, canonical.digest, sizeof(mapper->id_prefix));
+    banyan_buf_release(&name);
+    return mapper;
+}
+
+void mapper_free(struct mapper *mapper)
+{
+    if (mapper == NULL)
+        return;
+    mapper_state_release(mapper);
+    banyan_buf_release(&mapper->payload);
+    banyan_arena_release(&mapper->arena);
+    free(mapper);
+}
+
+/* ---- names, ids, meta ---- */
+
+struct banyan_str mapper_stream(const struct mapper *mapper, int64_t key, char text[MAPPER_STREAM_BYTES_MAX])
+{
+    char digits[24];
+    size_t count = 0;
+    uint64_t rest = key < 0 ? 0 - (uint64_t)key : (uint64_t)key;
+    do
+        digits[count++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (key < 0)
+        digits[count++] = '-';
+    memcpy(text, mapper->aggregate->category, mapper->category_size);
+    size_t size = mapper->category_size;
+    text[size++] = '-';
+    while (count > 0)
+        text[size++] = digits[--count];
+    return (struct banyan_str){text, size};
+}
+
+static void put_u64(uint8_t *place, uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++)
+        place[i] = (uint8_t)(value >> (8 * i));
+}
+
+/* XXH3 in its 128 bits: 122 of them stay, so that even 10^12 events collide with a chance below 10^-13; and a
+ * collision is refused by the store as DUPLICATE, it cannot lose an event. */
+static struct banyan_uuid event_id(const struct banyan_emitter *out, uint64_t index)
+{
+    uint8_t source[16 + 1 + 3 * 8];
+    memcpy(source, out->mapper->id_prefix, 16);
+    source[16] = out->origin->commit_lsn != 0 ? ID_KIND_CAPTURED : ID_KIND_HISTORY;
+    put_u64(source + 17, (uint64_t)out->key);
+    put_u64(source + 25, out->origin->commit_lsn);
+    put_u64(source + 33, index);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(source, sizeof(source)));
+    return banyan_uuid_v8(canonical.digest);
+}
+
+static struct banyan_str format_meta(const struct mapper_origin *origin, const char *reason, struct banyan_arena *arena)
+{
+    struct banyan_buf text = BANYAN_BUF_INIT(STORE_META_BYTES_MAX / 2);
+    if (origin->commit_lsn != 0) {
+        char lsn[PG_LSN_TEXT_SIZE];
+        pg_lsn_format(origin->commit_lsn, lsn);
+        banyan_buf_printf(&text, "{\"xid\":%llu,\"lsn\":\"%s\"", (unsigned long long)origin->xid, lsn);
+    }
+    if (reason != NULL) {
+        banyan_buf_add_text(&text, text.size == 0 ? "{\"reason\":" : ",\"reason\":");
+        banyan_buf_add_json(&text, banyan_str_of(reason));
+    }
+    if (text.size > 0)
+        banyan_buf_add_char(&text, '}');
+    struct banyan_str meta = banyan_arena_str(arena, banyan_buf_str(&text));
+    banyan_buf_release(&text);
+    return meta;
+}
+
+/* A history has the same few reasons a million times; they are static texts, so the address is enough to know one. */
+static struct banyan_str meta_of(struct banyan_emitter *out, const char *reason)
+{
+    struct mapper *mapper = out->mapper;
+    if (out->origin->commit_lsn != 0) {
+        if (reason != NULL)
+            return format_meta(out->origin, reason, out->arena);
+        if (out->meta.data == NULL)
+            out->meta = format_meta(out->origin, NULL, out->arena);
+        return out->meta;
+    }
+    if (reason == NULL)
+        return BANYAN_STR("");
+    for (size_t i = 0; i < mapper->reason_count; i++)
+        if (mapper->reasons[i].text == reason)
+            return mapper->reasons[i].meta;
+    if (mapper->reason_count == MAPPER_REASONS_MAX)
+        return format_meta(out->origin, reason, out->arena);
+    struct mapper_reason *made = &mapper->reasons[mapper->reason_count++];
+    *made = (struct mapper_reason){reason, format_meta(out->origin, reason, &mapper->arena)};
+    return made->meta;
+}
+
+/* ---- emitting ---- */
+
+static void *grown(struct banyan_arena *arena, const void *old, size_t count, size_t *capacity, size_t size)
+{
+    *capacity = *capacity == 0 ? EVENTS_FIRST : 2 * *capacity;
+    void *items = banyan_arena_alloc(arena, *capacity * size);
+    if (count > 0)
+        memcpy(items, old, count * size);
+    return items;
+}
+
+static enum banyan_status check_emitted(const struct banyan_emitter *out, const struct banyan_emit *event,
+                                        struct banyan_error *err)
+{
+    const struct mapper *mapper = out->mapper;
+    if (event->type >= mapper->domain->event_count)
+        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted event type %u, it has only %zu", event->type,
+                                mapper->domain->event_count);
+    const char *name = mapper->domain->events[event->type].name;
+    if (event->at.us == BANYAN_TIME_NULL)
+        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted %s without a time", name);
+    if (event->provenance == BANYAN_PROVENANCE_NONE)
+        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted %s without a provenance", name);
+    return BANYAN_OK;
+}
+
+/* The payload as the state may keep it: the caller's strings may be gone when banyan_emit() returns. */
+static const void *payload_kept(struct banyan_emitter *out, const struct mapper_type *type, const void *payload)
+{
+    if (!type->has_strings)
+        return payload;
+    void *copy = banyan_arena_alloc(out->arena, type->record->size);
+    banyan_record_copy(type->record, copy, payload, out->arena);
+    return copy;
+}
+
+void banyan_emit(struct banyan_emitter *out, const struct banyan_emit *event)
+{
+    if (out->status != BANYAN_OK)
+        return;
+    struct mapper *mapper = out->mapper;
+    struct mapper_events *events = out->events;
+    out->status = check_emitted(out, event, &out->mapper->error);
+    if (out->status != BANYAN_OK)
+        return;
+    const struct mapper_type *type = &mapper->types[event->type];
+    banyan_buf_reset(&mapper->payload);
+    out->status = banyan_record_encode(type->record, event->payload, &mapper->payload, &out->mapper->error);
+    if (out->status == BANYAN_OK && mapper->payload.overflow)
+        out->status = banyan_error_set(&out->mapper->error, BANYAN_LIMIT, "the payload is larger than %d bytes",
+                                       STORE_PAYLOAD_BYTES_MAX);
+    if (out->status != BANYAN_OK) {
+        banyan_error_context(&out->mapper->error, "event %.*s", (int)type->name.size, type->name.data);
+        return;
+    }
+    if (out->stream.data == NULL) {
+        char text[MAPPER_STREAM_BYTES_MAX];
+        out->stream = banyan_arena_str(out->arena, mapper_stream(mapper, out->key, text));
+    }
+    if (events->count == events->capacity)
+        events->items = grown(out->arena, events->items, events->count, &events->capacity, sizeof(*events->items));
+    enum banyan_provenance provenance = out->reconciling ? BANYAN_RECONCILED : event->provenance;
+    struct store_event *item = &events->items[events->count++];
+    item->id = event_id(out, (*out->index)++);
+    item->stream = out->stream;
+    item->type = type->name;
+    item->schema = type->version;
+    item->provenance = provenance;
+    item->at = event->at;
+    item->payload = banyan_arena_str(out->arena, banyan_buf_str(&mapper->payload));
+    item->meta = meta_of(out, event->reason);
+    events->bytes += item->payload.size + item->meta.size + item->stream.size;
+    events->exact += provenance == BANYAN_EXACT;
+    events->inferred += provenance == BANYAN_INFERRED;
+    events->reconciled += provenance == BANYAN_RECONCILED;
+    mapper->aggregate->evolve(mapper->state, event->type, payload_kept(out, type, event->payload), event->at);
+}
+
+struct banyan_arena *banyan_emitter_arena(struct banyan_emitter *emitter)
+{
+    return emitter->arena;
+}
+
+/* ---- the proof ---- */
+
+/* Does mapper->state stand for *row* (NULL: none)?  *ret_differing: the columns; 0 where one side has no row. */
+static bool stands_for(struct mapper *mapper, const void *row, uint64_t *ret_differing, bool *ret_exists)
+{
+    banyan_record_init(mapper->row_record, mapper->row);
+    *ret_exists = mapper->legacy->row(mapper->state, mapper->row);
+    *ret_differing = 0;
+    if (!*ret_exists || row == NULL)
+        return !*ret_exists && row == NULL;
+    *ret_differing = banyan_record_diff(mapper->row_record, mapper->row, row);
+    return *ret_differing == 0;
+}
+
+static enum banyan_status report_difference(const struct banyan_emitter *out, const void *row, uint64_t differing,
+                                            bool exists, struct banyan_error *err)
+{
+    const struct mapper *mapper = out->mapper;
+    struct banyan_buf text = BANYAN_BUF_INIT(4096);
+    for (size_t i = 0; i < mapper->row_record->field_count; i++) {
+        const struct banyan_field *field = &mapper->row_record->fields[i];
+        if ((differing >> i & 1) == 0)
+            continue;
+        banyan_buf_printf(&text, "%s%s: ", text.size == 0 ? "" : "; ", field->name);
+        banyan_field_json(field, mapper->row, &text);
+        banyan_buf_add_text(&text, " by the events, ");
+        banyan_field_json(field, row, &text);
+        banyan_buf_add_text(&text, " in the table");
+    }
+    if (text.size == 0)
+        banyan_buf_printf(&text, "by the events the row %s, in the table it %s", exists ? "exists" : "does not exist",
+                          row != NULL ? "exists" : "does not exist");
+    struct banyan_str told = banyan_buf_str(&text);
+    banyan_error_set(err, BANYAN_INVALID, "table %s, key %lld: the events do not add up to the row: %.*s",
+                     mapper->legacy->tables[0].name, (long long)out->key, (int)told.size, told.data);
+    banyan_error_hint(err,
+                      "the mapping of domain %s does not explain these columns, and its reconcile() does not "
+                      "either: it has to be corrected",
+                      mapper->domain->name);
+    banyan_buf_release(&text);
+    return BANYAN_INVALID;
+}
+
+static enum banyan_status emitter_failed(const struct banyan_emitter *out, struct banyan_error *err)
+{
+    if (err != NULL)
+        *err = out->mapper->error;
+    banyan_error_clear(&out->mapper->error);
+    banyan_error_context(err, "table %s, key %lld", out->mapper->legacy->tables[0].name, (long long)out->key);
+    return out->status;
+}
+
+/* The domain has emitted: make the state equal to *row* or say why not. */
+static enum banyan_status prove(struct banyan_emitter *out, const void *row, struct banyan_error *err)
+{
+    struct mapper *mapper = out->mapper;
+    uint64_t differing;
+    bool exists;
+    if (out->status != BANYAN_OK)
+        return emitter_failed(out, err);
+    if (stands_for(mapper, row, &differing, &exists))
+        return BANYAN_OK;
+    memcpy(mapper->before, mapper->state, mapper->state_record->size);
+    out->reconciling = true;
+    mapper->legacy->reconcile(mapper->before, out->key, row, out->origin->time, out);
+    if (out->status != BANYAN_OK)
+        return emitter_failed(out, err);
+    if (stands_for(mapper, row, &differing, &exists))
+        return BANYAN_OK;
+    return report_difference(out, row, differing, exists, err);
+}
+
+static void span_add(struct mapper_events *events, struct banyan_arena *arena, int64_t key, size_t first)
+{
+    if (events->count == first)
+        return;
+    if (events->span_count == events->span_capacity)
+        events->spans = grown(arena, events->spans, events->span_count, &events->span_capacity, sizeof(*events->spans));
+    events->spans[events->span_count++] = (struct mapper_span){key, first, events->count - first};
+}
+
+/* ---- what the room calls ---- */
+
+enum banyan_status mapper_history(struct mapper *mapper, const struct banyan_history *history,
+                                  const struct mapper_origin *origin, struct banyan_arena *arena,
+                                  struct mapper_events *events, struct banyan_error *err)
+{
+    assert(origin->commit_lsn == 0);
+    uint64_t index = 0;
+    size_t first = events->count;
+    struct banyan_emitter out = {
+        .mapper = mapper, .arena = arena, .events = events, .origin = origin, .key = history->key, .index = &index};
+    memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
+    mapper->legacy->history(history, &out);
+    enum banyan_status status = prove(&out, history->root, err);
+    if (status == BANYAN_OK)
+        span_add(events, arena, history->key, first);
+    return status;
+}
+
+/* Fill in the old rows of the root table and say what the row must be afterwards.  Where nothing is known of the row
+ * (a capture that began without a backfill), an update is the first sight of it, an insert to the domain, and a delete
+ * says nothing.  Returns how many changes are left. */
+static size_t complete_root_changes(struct mapper *mapper, struct banyan_change *changes, size_t count,
+                                    const void **ret_row)
+{
+    banyan_record_init(mapper->row_record, mapper->row_before);
+    const void *row = mapper->legacy->row(mapper->state, mapper->row_before) ? mapper->row_before : NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct banyan_change change = changes[i];
+        if (change.table == 0) {
+            if (change.kind != BANYAN_CHANGE_INSERT && row != NULL)
+                change.old = row;
+            if (change.kind == BANYAN_CHANGE_UPDATE && change.old == NULL)
+                change.kind = BANYAN_CHANGE_INSERT;
+            row = change.kind == BANYAN_CHANGE_DELETE ? NULL : change.new;
+            if (change.kind == BANYAN_CHANGE_DELETE && change.old == NULL)
+                continue;
+        }
+        changes[kept++] = change;
+    }
+    *ret_row = row;
+    return kept;
+}
+
+enum banyan_status mapper_changes(struct mapper *mapper, int64_t key, struct banyan_change *changes, size_t count,
+                                  const struct mapper_origin *origin, uint64_t *index, struct banyan_arena *arena,
+                                  struct mapper_events *events, struct banyan_error *err)
+{
+    assert(origin->commit_lsn != 0);
+    uint64_t version;
+    enum banyan_status status = mapper_state_load(mapper, key, arena, &version, err);
+    if (status != BANYAN_OK)
+        return status;
+    void *before = banyan_arena_alloc(arena, mapper->state_record->size);
+    memcpy(before, mapper->state, mapper->state_record->size);
+
+    const void *row;
+    size_t first = events->count;
+    struct banyan_emitter out = {
+        .mapper = mapper, .arena = arena, .events = events, .origin = origin, .key = key, .index = index};
+    count = complete_root_changes(mapper, changes, count, &row);
+    if (count > 0)
+        mapper->legacy->changes(before, version > 0, key, changes, count, &out);
+    status = prove(&out, row, err);
+    if (status != BANYAN_OK)
+        return status;
+    span_add(events, arena, key, first);
+    version += events->count - first;
+    if (version > 0)
+        mapper_state_keep(mapper, key, version);
+    return BANYAN_OK;
+}
+
+enum banyan_status mapper_row(struct mapper *mapper, int64_t key, struct banyan_arena *arena, void *ret_row,
+                              bool *ret_exists, struct banyan_error *err)
+{
+    uint64_t version;
+    enum banyan_status status = mapper_state_load(mapper, key, arena, &version, err);
+    if (status != BANYAN_OK)
+        return status;
+    if (version > 0 && hash_get(&mapper->cache, key) == NULL)
+        mapper_state_keep(mapper, key, version);
+    banyan_record_init(mapper->row_record, mapper->row);
+    *ret_exists = mapper->legacy->row(mapper->state, mapper->row);
+    if (*ret_exists)
+        banyan_record_copy(mapper->row_record, ret_row, mapper->row, arena);
+    return BANYAN_OK;
+}
+
+enum banyan_status mapper_seed(struct mapper *mapper, int64_t key, const struct store_event *events, size_t count,
+                               struct banyan_error *err)
+{
+    memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
+    for (size_t i = 0; i < count; i++) {
+        enum banyan_status status = mapper_state_fold(mapper, &events[i], err);
+        if (status != BANYAN_OK)
+            return status;
+    }
+    mapper_state_keep(mapper, key, count);
+    return BANYAN_OK;
+}

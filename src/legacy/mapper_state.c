@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * States of keys for the mapper: a bounded cache over the streams of the store.
+ *
+ * Invariants
+ *   1. An entry's state is the fold of the first *version* events of its stream.
+ *   2. An entry that is ahead of the store (its events are not submitted yet) is never evicted: the store could not
+ *      give it back.  Such entries may take the cache over its limit for the length of one append.
+ *   3. An entry whose events are submitted but not durable may go: who asks next waits for them.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "legacy/mapper_int.h"
+
+enum {
+    CLOCK_STEPS_MAX = 32, /* entries looked at for one eviction; beyond that the ring grows */
+};
+
+const struct mapper_type *mapper_type_find(const struct mapper *mapper, struct banyan_str name)
+{
+    for (size_t i = 0; i < mapper->domain->event_count; i++)
+        if (banyan_str_equal(mapper->types[i].name, name))
+            return &mapper->types[i];
+    return NULL;
+}
+
+enum banyan_status mapper_state_fold(struct mapper *mapper, const struct store_event *event, struct banyan_error *err)
+{
+    const struct mapper_type *type = mapper_type_find(mapper, event->type);
+    if (type == NULL || event->schema != type->version) {
+        banyan_error_set(err, BANYAN_INVALID, "stream %.*s: event %.*s version %u is not one of domain %s",
+                         (int)event->stream.size, event->stream.data, (int)event->type.size, event->type.data,
+                         (unsigned)event->schema, mapper->domain->name);
+        banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
+        return BANYAN_INVALID;
+    }
+    _Alignas(16) char small[1024];
+    void *payload = type->record->size <= sizeof(small) ? small : alloc_zeroed(1, type->record->size);
+    enum banyan_status status = banyan_record_decode(type->record, event->payload, payload, err);
+    if (status == BANYAN_OK)
+        mapper->aggregate->evolve(mapper->state, (unsigned)(type - mapper->types), payload, event->at);
+    else
+        banyan_error_context(err, "stream %.*s", (int)event->stream.size, event->stream.data);
+    if (payload != small)
+        free(payload);
+    return status;
+}
+
+/* Fold the stream from the store into mapper->state; strings in *arena*. */
+static enum banyan_status read_stream(struct mapper *mapper, struct banyan_str stream, uint64_t version,
+                                      struct banyan_arena *arena, struct banyan_error *err)
+{
+    if (mapper->reader == NULL)
+        mapper->reader = store_reader_open(mapper->store);
+    enum banyan_status status = store_reader_stream(mapper->reader, stream, (struct banyan_version){1}, err);
+    for (uint64_t v = 1; status == BANYAN_OK && v <= version; v++) {
+        struct store_read_event read;
+        status = store_reader_next(mapper->reader, &read, err);
+        if (status == BANYAN_NOT_FOUND)
+            return banyan_error_set(err, BANYAN_CORRUPT, "stream %.*s ends at version %llu, its head says %llu",
+                                    (int)stream.size, stream.data, (unsigned long long)(v - 1),
+                                    (unsigned long long)version);
+        if (status != BANYAN_OK)
+            return status;
+        /* The reader's memory is gone at its next call, but the state may keep strings of the payload. */
+        read.event.payload = banyan_arena_str(arena, read.event.payload);
+        status = mapper_state_fold(mapper, &read.event, err);
+    }
+    return status;
+}
+
+enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct banyan_arena *arena,
+                                     uint64_t *ret_version, struct banyan_error *err)
+{
+    struct mapper_entry *entry = hash_get(&mapper->cache, key);
+    if (entry != NULL) {
+        memcpy(mapper->state, entry->state, mapper->state_record->size);
+        entry->used = true;
+        *ret_version = entry->version;
+        return BANYAN_OK;
+    }
+    memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
+    char text[MAPPER_STREAM_BYTES_MAX];
+    struct banyan_str stream = mapper_stream(mapper, key, text);
+    struct store_head head = mapper->store == NULL ? (struct store_head){0} : store_head(mapper->store, stream);
+    if (head.version.value > 0) {
+        enum banyan_status status = store_wait(mapper->store, head.position, INT64_MAX, err);
+        if (status == BANYAN_OK)
+            status = read_stream(mapper, stream, head.version.value, arena, err);
+        if (status != BANYAN_OK)
+            return status;
+    }
+    *ret_version = head.version.value;
+    return BANYAN_OK;
+}
+
+/* One block: the struct, then its strings. */
+static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, uint64_t version)
+{
+    const struct banyan_record *record = mapper->state_record;
+    size_t strings = 0;
+    for (size_t i = 0; i < record->field_count; i++)
+        if (record->fields[i].kind == BANYAN_FIELD_STRING)
+            strings += ((const struct banyan_str *)((const char *)mapper->state + record->fields[i].offset))->size;
+    struct mapper_entry *entry = alloc_zeroed(1, sizeof(*entry) + record->size + strings);
+    entry->key = key;
+    entry->version = version;
+    entry->used = true;
+    memcpy(entry->state, mapper->state, record->size);
+    char *next = entry->state + record->size;
+    for (size_t i = 0; i < record->field_count; i++) {
+        if (record->fields[i].kind != BANYAN_FIELD_STRING)
+            continue;
+        struct banyan_str *text = (struct banyan_str *)(entry->state + record->fields[i].offset);
+        if (text->data == NULL)
+            continue;
+        memcpy(next, text->data, text->size);
+        text->data = next;
+        next += text->size;
+    }
+    return entry;
+}
+
+/* A slot of the ring for one more entry. */
+static size_t ring_slot(struct mapper *mapper)
+{
+    for (size_t steps = 0; mapper->ring_count >= mapper->ring_max && steps < CLOCK_STEPS_MAX; steps++) {
+        size_t slot = mapper->hand;
+        mapper->hand = (mapper->hand + 1) % mapper->ring_count;
+        struct mapper_entry *entry = mapper->ring[slot];
+        if (entry->used) {
+            entry->used = false;
+            continue;
+        }
+        char text[MAPPER_STREAM_BYTES_MAX];
+        if (mapper->store == NULL ||
+            store_head(mapper->store, mapper_stream(mapper, entry->key, text)).version.value < entry->version)
+            continue; /* invariant 2 */
+        hash_remove(&mapper->cache, entry->key);
+        free(entry);
+        return slot;
+    }
+    if (mapper->ring_count == mapper->ring_capacity) {
+        mapper->ring_capacity = mapper->ring_capacity == 0 ? 1024 : 2 * mapper->ring_capacity;
+        mapper->ring = alloc_resized(mapper->ring, mapper->ring_capacity, sizeof(struct mapper_entry *));
+    }
+    return mapper->ring_count++;
+}
+
+void mapper_state_keep(struct mapper *mapper, int64_t key, uint64_t version)
+{
+    struct mapper_entry *entry = entry_new(mapper, key, version);
+    struct mapper_entry *old = hash_put(&mapper->cache, key, entry);
+    entry->slot = old != NULL ? old->slot : ring_slot(mapper);
+    mapper->ring[entry->slot] = entry;
+    free(old);
+}
+
+void mapper_forget(struct mapper *mapper)
+{
+    for (size_t i = 0; i < mapper->ring_count; i++)
+        free(mapper->ring[i]);
+    mapper->ring_count = 0;
+    mapper->hand = 0;
+    hash_reset(&mapper->cache);
+}
+
+void mapper_state_release(struct mapper *mapper)
+{
+    mapper_forget(mapper);
+    free(mapper->ring);
+    hash_release(&mapper->cache);
+    store_reader_close(mapper->reader);
+}
