@@ -49,10 +49,13 @@ struct handover_chunk {
     int64_t lo, hi;
 };
 
-/* A change that waits for its chunk: opaque bytes of the caller's. */
+/* A change that waits for its chunk: opaque bytes of the caller's.  One of a range (a TRUNCATE) concerns all keys from
+ * key to range_hi: where a chunk takes a part of them, it becomes two. */
 struct handover_held {
     uint64_t xid;
     int64_t key;
+    bool is_range;
+    int64_t range_hi;         /* of a range: as in a chunk */
     struct banyan_str change; /* owned by the hand-over */
 };
 
@@ -64,7 +67,8 @@ void handover_free(struct handover *handover);
 
 /* The unread interval to take next: [lo, hi) with its newest keys; false when nothing is unread. */
 bool handover_unread(const struct handover *handover, int64_t *ret_lo, int64_t *ret_hi);
-/* Take [border, hi) of that interval for reading.  Before the chunk's snapshot can be taken. */
+/* Take [border, hi) of that interval for reading.  Before the chunk's snapshot can be taken.  *border* < hi: a border
+ * of INT64_MAX would leave an interval whose end could not be told from the open one. */
 struct handover_chunk handover_chunk_begin(struct handover *handover, int64_t border, int64_t hi);
 /* It was read with *snapshot* (copied).  Gives the held changes that apply now, in stream order: an array of
  * *ret_count*, borrowed until the next call on the hand-over. */
@@ -80,14 +84,19 @@ bool handover_complete(const struct handover *handover);
 
 /* Decide for top-level transaction *xid* and *key*. */
 enum handover_decision handover_decide(const struct handover *handover, uint64_t xid, int64_t key);
-/* Keep a change that was told to be held (copied). */
+/* Keep a change that was told to be held (copied).  Ignored for keys of chunks that are done, so that recovery may
+ * bring back chunks and held changes in the order of the log. */
 void handover_hold(struct handover *handover, uint64_t xid, int64_t key, struct banyan_str change);
+/* The same for all keys of [lo, hi), one of the ranges that handover_each_range() told to hold. */
+void handover_hold_range(struct handover *handover, uint64_t xid, int64_t lo, int64_t hi, struct banyan_str change);
 /* A later snapshot was polled: drop what it sees of unread keys. */
 void handover_poll(struct handover *handover, const struct pg_snapshot *snapshot);
 /* All chunks are done, and *snapshot* is so late that every transaction still to come is invisible in all of them:
- * from now on everything applies.  Returns whether that is so. */
+ * from now on everything applies.  Returns whether that is so.  The stream must have passed the WAL position that was
+ * current after *snapshot* was taken: then all that the chunks saw has arrived. */
 bool handover_retire(struct handover *handover, const struct pg_snapshot *snapshot);
-/* Ranges that a TRUNCATE concerns: calls *fn* for each chunk and unread piece with its decision for *xid*. */
+/* Ranges that a TRUNCATE concerns: calls *fn* for each chunk and unread piece with its decision for *xid*, newest keys
+ * first.  *fn* must not call the hand-over. */
 void handover_each_range(const struct handover *handover, uint64_t xid,
                          void (*fn)(void *context, int64_t lo, int64_t hi, enum handover_decision decision),
                          void *context);
