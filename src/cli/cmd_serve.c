@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * banyan serve: the store, its read models, HTTP, and the legacy source, until a signal or a failure ends it.
+ *
+ *   starting ──▶ store open ──▶ views run ──▶ HTTP answers (not ready) ──▶ source started ──▶ following ──▶ stopping
+ *
+ * Ends in the reverse order, so that nothing reads what is closed.  A failure of the source that needs an operator ends
+ * the process with the status's exit code: a supervisor shall see it.  Everything acknowledged is durable at any time,
+ * so that kill -9 is as good as a signal.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "banyan/buf.h"
+#include "cli/cli.h"
+#include "cli/config.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/version.h"
+#include "cli/views.h"
+#include "http/server.h"
+#include "legacy/legacy.h"
+#include "os/file.h"
+#include "projection/runner.h"
+#include "store/store.h"
+
+enum {
+    OPTION_PORT_FILE = 0x600,
+    OPTION_UNTIL_BACKFILLED,
+    LOOK_EVERY_US = 100 * 1000,
+};
+
+struct serve {
+    struct options_common common;
+    const char *port_file;
+    bool until_backfilled;
+
+    struct config *config;
+    const struct banyan_domain *domain;
+    struct banyan_arena arena; /* for the life of the command */
+    struct os_stop stop;
+    struct store *store;
+    struct view *views;
+    size_t view_count, running;
+    struct http_view *http_views; /* one a running view */
+    struct http_server *http;
+    struct legacy *legacy;
+    struct output_progress progress;
+    bool told_backfilled, told_live;
+};
+
+static const struct argp_option serve_option_list[] = {
+    {"port-file", OPTION_PORT_FILE, "FILE", 0, "Write the port that HTTP listens on to FILE (for listen: …:0)", 0},
+    {"until-backfilled", OPTION_UNTIL_BACKFILLED, NULL, 0,
+     "End when the backfill is done and every view is live; a later serve goes on from there", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const struct argp_child serve_children[] = {{&options_common_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+
+static error_t parse_serve(int key, char *argument, struct argp_state *state)
+{
+    struct serve *serve = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &serve->common;
+        return 0;
+    case OPTION_PORT_FILE:
+        serve->port_file = argument;
+        return 0;
+    case OPTION_UNTIL_BACKFILLED:
+        serve->until_backfilled = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- start ---- */
+
+static enum banyan_status start_views(struct serve *serve, struct banyan_error *err)
+{
+    enum banyan_status st =
+        views_list(serve->config, serve->domain, &serve->arena, &serve->views, &serve->view_count, err);
+    if (st != BANYAN_OK)
+        return st;
+    serve->http_views = banyan_arena_zalloc(&serve->arena, (serve->view_count + 1) * sizeof(*serve->http_views));
+    for (size_t i = 0; i < serve->view_count && st == BANYAN_OK; i++) {
+        const struct view *view = &serve->views[i];
+        struct sink *sink = NULL;
+        struct projection_runner *runner = NULL;
+        st = views_open(serve->config, view, &sink, err);
+        if (st == BANYAN_OK)
+            st = projection_start(&(struct projection_options){.domain = serve->domain,
+                                                               .projection = view->projection,
+                                                               .store = serve->store,
+                                                               .sink = sink,
+                                                               .stop = &serve->stop,
+                                                               .cursor_lsn = legacy_cursor_lsn},
+                                  &runner, err);
+        if (st != BANYAN_OK) {
+            banyan_error_context(err, "view %s", view->name);
+            break;
+        }
+        serve->http_views[serve->running++] =
+            (struct http_view){.name = view->name, .projection = view->projection, .runner = runner};
+    }
+    return st;
+}
+
+static enum banyan_status write_port(const struct serve *serve, struct banyan_error *err)
+{
+    if (serve->port_file == NULL)
+        return BANYAN_OK;
+    FILE *file = fopen(serve->port_file, "we");
+    if (file == NULL)
+        return banyan_error_set(err, BANYAN_IO, "cannot write %s", serve->port_file);
+    fprintf(file, "%d\n", http_port(serve->http));
+    return fclose(file) == 0 ? BANYAN_OK : banyan_error_set(err, BANYAN_IO, "cannot write %s", serve->port_file);
+}
+
+static enum banyan_status start_http(struct serve *serve, struct banyan_error *err)
+{
+    char *address = NULL;
+    int port = 0;
+    enum banyan_status st = config_listen(serve->config, &address, &port, err);
+    if (st == BANYAN_OK)
+        st = http_start(&(struct http_options){.address = address,
+                                               .port = port,
+                                               .version = CLI_VERSION,
+                                               .domain = serve->domain,
+                                               .store = serve->store,
+                                               .views = serve->http_views,
+                                               .view_count = serve->running},
+                        &serve->http, err);
+    if (st == BANYAN_OK)
+        st = write_port(serve, err);
+    if (st == BANYAN_OK)
+        fprintf(stderr, "listening on http://%s:%d\n", address, http_port(serve->http));
+    free(address);
+    return st;
+}
+
+static enum banyan_status start_source(struct serve *serve, struct banyan_error *err)
+{
+    struct os_files *files = os_files_real();
+    struct legacy_options options;
+    if (serve->config->source == NULL)
+        return BANYAN_OK;
+    if (serve->domain->legacy == NULL)
+        return banyan_error_set(err, BANYAN_CONFIG, "domain %s maps no legacy tables, but there is a source",
+                                serve->domain->name);
+    struct banyan_str spool = banyan_arena_printf(&serve->arena, "%s/spool", serve->config->data);
+    enum banyan_status st = files->make_folder(files, spool.data, err);
+    if (st != BANYAN_OK)
+        return st;
+    config_legacy_options(serve->config, serve->domain, &options);
+    options.spool_folder = spool.data;
+    options.store = serve->store;
+    options.stop = &serve->stop;
+    st = legacy_start(&options, &serve->legacy, err);
+    if (st == BANYAN_OK)
+        http_set_legacy(serve->http, serve->legacy);
+    return st;
+}
+
+static enum banyan_status start(struct serve *serve, struct cli *cli, struct banyan_error *err)
+{
+    enum banyan_status st = os_stop_open(&serve->stop, err);
+    if (st == BANYAN_OK)
+        st = os_stop_on_signals(&serve->stop, err);
+    if (st == BANYAN_OK)
+        st = config_load(serve->common.config, &serve->config, err);
+    if (st == BANYAN_OK)
+        st = cli_domain(cli, serve->config->domain, &serve->domain, err);
+    if (st == BANYAN_OK)
+        st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
+    if (st == BANYAN_OK)
+        st = start_views(serve, err);
+    if (st == BANYAN_OK)
+        st = start_http(serve, err);
+    if (st == BANYAN_OK)
+        st = start_source(serve, err);
+    return st;
+}
+
+/* ---- follow ---- */
+
+static bool views_live(struct serve *serve)
+{
+    for (size_t i = 0; i < serve->running; i++) {
+        struct projection_status status;
+        projection_status(serve->http_views[i].runner, &status);
+        if (status.state != PROJECTION_LIVE)
+            return false;
+    }
+    return true;
+}
+
+static void tell_backfilled(struct serve *serve, const struct legacy_status *status)
+{
+    char keys[OUTPUT_TEXT_SIZE], time[OUTPUT_TEXT_SIZE], exact[OUTPUT_TEXT_SIZE], inferred[OUTPUT_TEXT_SIZE],
+        reconciled[OUTPUT_TEXT_SIZE];
+    output_progress_draw(&serve->progress, "backfill", status->roots_read, status->roots_read,
+                         status->backfill_us > 0 ? (double)status->roots_read * 1e6 / (double)status->backfill_us : 0,
+                         0, true);
+    output_progress_end(&serve->progress);
+    fprintf(stderr, "backfill done: %s keys in %s; events: %s exact, %s inferred, %s reconciled\n",
+            output_count(status->roots_read, keys), output_duration(status->backfill_us, time),
+            output_count(status->events_exact, exact), output_count(status->events_inferred, inferred),
+            output_count(status->events_reconciled, reconciled));
+    serve->told_backfilled = true;
+}
+
+/* Look at the source and the views, tell what changed.  Returns the failure of the source. */
+static enum banyan_status look(struct serve *serve, bool *ret_finished, struct banyan_error *err)
+{
+    struct legacy_status status = {.backfill_done = true};
+    if (serve->legacy != NULL)
+        legacy_status(serve->legacy, &status);
+    if (status.state == LEGACY_FAILED) {
+        output_progress_end(&serve->progress);
+        *err = status.error;
+        return status.error.status;
+    }
+    if (serve->legacy != NULL && !status.backfill_done)
+        output_progress_draw(&serve->progress, "backfill", status.roots_read, status.rows_estimated,
+                             status.roots_per_second, status.eta_us, false);
+    else if (serve->legacy != NULL && !serve->told_backfilled)
+        tell_backfilled(serve, &status);
+    bool live = status.backfill_done && views_live(serve);
+    if (live && !serve->told_live) {
+        fprintf(stderr, "live: every view follows the log\n");
+        serve->told_live = true;
+    }
+    *ret_finished = live && serve->until_backfilled;
+    return store_health(serve->store, err);
+}
+
+static enum banyan_status follow(struct serve *serve, struct banyan_error *err)
+{
+    bool finished = false;
+    enum banyan_status st = BANYAN_OK;
+    while (st == BANYAN_OK && !finished && !os_stop_wait(&serve->stop, LOOK_EVERY_US))
+        st = look(serve, &finished, err);
+    output_progress_end(&serve->progress);
+    return st;
+}
+
+/* ---- stop ---- */
+
+static void stop(struct serve *serve)
+{
+    os_stop_request(&serve->stop);
+    if (serve->http != NULL)
+        http_set_legacy(serve->http, NULL);
+    legacy_stop(serve->legacy);
+    http_stop(serve->http);
+    for (size_t i = 0; i < serve->running; i++)
+        projection_stop(serve->http_views[i].runner);
+    store_close(serve->store);
+    config_free(serve->config);
+    banyan_arena_release(&serve->arena);
+    os_stop_close(&serve->stop);
+}
+
+enum banyan_status cmd_serve(struct cli *cli, int argc, char **argv, struct banyan_error *err)
+{
+    struct serve serve = {.common = OPTIONS_COMMON_INIT};
+    const struct argp argp = {serve_option_list,
+                              parse_serve,
+                              NULL,
+                              "Backfill the history of the legacy database, capture its changes, keep the read models, "
+                              "answer HTTP.  Ends on SIGINT or SIGTERM; a later start goes on where this one was.",
+                              serve_children,
+                              NULL,
+                              NULL};
+    options_parse(&argp, "banyan serve", argc, argv, &serve);
+    output_progress_init(&serve.progress, stderr);
+    enum banyan_status st = start(&serve, cli, err);
+    if (st == BANYAN_OK)
+        st = follow(&serve, err);
+    stop(&serve);
+    return st;
+}
