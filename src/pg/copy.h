@@ -14,20 +14,44 @@
 #include "banyan/record.h"
 #include "pg/conn.h"
 
+/* Types whose cells can be read and written (pg_type.oid of PostgreSQL's own types never changes). */
+enum {
+    PG_TYPE_BOOL = 16,
+    PG_TYPE_NAME = 19,
+    PG_TYPE_INT8 = 20,
+    PG_TYPE_INT2 = 21,
+    PG_TYPE_INT4 = 23,
+    PG_TYPE_TEXT = 25,
+    PG_TYPE_JSON = 114,
+    PG_TYPE_BPCHAR = 1042,
+    PG_TYPE_VARCHAR = 1043,
+    PG_TYPE_DATE = 1082,
+    PG_TYPE_TIMESTAMP = 1114,
+    PG_TYPE_TIMESTAMPTZ = 1184,
+    PG_TYPE_NUMERIC = 1700,
+    PG_TYPE_UUID = 2950,
+    PG_TYPE_JSONB = 3802,
+};
+
 /* Can a column of type *oid* (pg_type.oid, typtype 'e' as is_enum) be read into a field of *kind*? */
 bool pg_type_fits(uint32_t oid, bool is_enum, enum banyan_field_kind kind);
 /* Does the column's scale (numeric(p,s): s; -1: unconstrained) always fit the field's? */
 bool pg_scale_fits(uint32_t oid, int32_t column_scale, const struct banyan_field *field);
 
-/* One binary cell → the field in *row*.  Strings are copied to *arena* where it is not NULL, else they borrow.
- * data NULL is NULL. */
+/* One binary cell → the field in *row*.  Strings are copied to *arena* where it is not NULL, else they borrow; a uuid
+ * needs the arena.  data NULL is NULL.  INVALID when the field cannot hold the value exactly. */
 BANYAN_MUST_CHECK enum banyan_status pg_cell_decode(const struct banyan_field *field, uint32_t oid,
                                                     struct banyan_str cell, struct banyan_arena *arena, void *row,
                                                     struct banyan_error *err);
-/* One text cell → the field (where the stream or a server sends text). */
+/* One text cell → the field (where the stream or a server sends text); the same value as from the binary form. */
 BANYAN_MUST_CHECK enum banyan_status pg_cell_parse(const struct banyan_field *field, uint32_t oid,
                                                    struct banyan_str cell, struct banyan_arena *arena, void *row,
                                                    struct banyan_error *err);
+
+/* Append the field's value as a binary cell of type *oid*, its length in front.  INVALID when the type cannot hold it
+ * exactly, or has no such form. */
+BANYAN_MUST_CHECK enum banyan_status pg_cell_encode(const struct banyan_field *field, uint32_t oid, const void *row,
+                                                    struct banyan_buf *ret, struct banyan_error *err);
 
 /* ---- out ---- */
 
@@ -36,6 +60,8 @@ struct pg_copy_out {
     const struct banyan_record *record; /* one field a column, in the order of the SELECT */
     const uint32_t *oids;               /* column types, one a field; borrowed */
     char *message;                      /* of libpq; freed at the next row */
+    size_t message_size, message_at;    /* bytes; what is read of it */
+    struct banyan_arena scratch;        /* strings that cannot borrow, where the caller gives no arena */
     bool header_seen;
     bool done;
     uint64_t rows, bytes;

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share: the connection itself, waiting, and how a failure of libpq becomes a status.
+ *
+ * Every connection is non-blocking, so that each wait can be ended by a time limit or by the stop token.
+ */
+#ifndef PG_PG_INT_H
+#define PG_PG_INT_H
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banyan/error.h"
+#include "pg/conn.h"
+
+enum {
+    PG_SQL_MAX = 64 << 20,        /* bytes of one statement */
+    PG_NAME_MAX = 63,             /* bytes of a name at the server */
+    PG_CANCEL_WAIT_US = 5000000,  /* how long a cancelled statement may take to end */
+    PG_CONNECT_WAIT_US = 10000000 /* default of pg_options.connect_timeout_us */
+};
+
+/* 2000-01-01 in microseconds since 1970-01-01: the zero of PostgreSQL's clock. */
+#define PG_EPOCH_US INT64_C(946684800000000)
+
+/* What a failure happened in: some codes mean different things. */
+enum pg_context {
+    PG_CONTEXT_STATEMENT = 1,
+    PG_CONTEXT_CONNECT,
+    PG_CONTEXT_SLOT, /* creating, reading or dropping a slot */
+    PG_CONTEXT_STREAM,
+};
+
+struct pg_conn {
+    PGconn *pq;
+    struct os_stop *stop; /* borrowed; may be NULL */
+    char *description;    /* owned */
+    bool replication;
+    bool broken;                     /* an answer is still outstanding: no more work before a new connection */
+    enum banyan_status cancel_cause; /* why we cancelled the present statement: STOPPED, TIMEOUT or OK (we did not) */
+    int64_t deadline_us;             /* monotone time limit of the present statement; 0: none */
+    enum banyan_status pipeline_status; /* first failure of the pipeline */
+    struct banyan_error pipeline_error;
+    size_t pipeline_queued; /* statements whose answer is outstanding */
+};
+
+struct pg_result {
+    PGresult *pq;
+};
+
+/* ---- conn.c ---- */
+
+enum pg_wake {
+    PG_WAKE_READY = 1, /* the socket */
+    PG_WAKE_TIMEOUT,
+    PG_WAKE_STOPPED,
+};
+
+/* Wait for *events* on the socket until *deadline_us* (monotone; 0: no limit; past: only look).  *stop* may be NULL. */
+enum pg_wake pg_wait(struct pg_conn *conn, short events, int64_t deadline_us, struct os_stop *stop);
+/* Send all that is queued, reading meanwhile, so that two full buffers cannot lock each other. */
+BANYAN_MUST_CHECK enum banyan_status pg_flush(struct pg_conn *conn, struct banyan_error *err);
+/* Ask the server to end what it does; no answer is waited for. */
+void pg_cancel(struct pg_conn *conn);
+int64_t pg_now_us(void); /* monotone */
+
+/* ---- statement.c ---- */
+
+/* Refuse work on a connection that cannot take any; forget the last statement's cancellation. */
+BANYAN_MUST_CHECK enum banyan_status pg_statement_begin(struct pg_conn *conn, struct banyan_error *err);
+/* Wait until libpq has the next result.  A stop or the deadline cancels the statement, whose end is then awaited: its
+ * result says how it ended. */
+BANYAN_MUST_CHECK enum banyan_status pg_await(struct pg_conn *conn, struct banyan_error *err);
+/* Read results until there is none; the first failure wins.  *ret_last may be NULL. */
+BANYAN_MUST_CHECK enum banyan_status pg_finish(struct pg_conn *conn, enum pg_context context, PGresult **ret_last,
+                                               struct banyan_error *err);
+/* A simple-protocol statement (the only kind that a walsender takes) with a context of its own. */
+BANYAN_MUST_CHECK enum banyan_status pg_simple(struct pg_conn *conn, const char *sql, enum pg_context context,
+                                               struct pg_result **ret_result, struct banyan_error *err);
+/* Parameters as libpq wants them: NUL-terminated.  One free() each; INVALID when a text holds a NUL byte. */
+BANYAN_MUST_CHECK enum banyan_status pg_params(const struct pg_param *params, size_t count, const char ***ret,
+                                               struct banyan_error *err);
+
+/* ---- sqlstate.c ---- */
+
+/* The status of a code; *ret_hint may become NULL. */
+enum banyan_status pg_sqlstate_status(const char *sqlstate, enum pg_context context, const char **ret_hint);
+/* Fill *err* from a failed result.  Never BANYAN_OK. */
+enum banyan_status pg_result_error(const struct pg_conn *conn, const PGresult *result, enum pg_context context,
+                                   struct banyan_error *err);
+/* Fill *err* from a connection that was lost or could not be used. */
+enum banyan_status pg_link_error(const struct pg_conn *conn, struct banyan_error *err);
+/* Fill *err* from a connection that could not be made; *where* is "host:port/database as user". */
+enum banyan_status pg_connect_error(PGconn *pq, const char *where, bool replication, struct banyan_error *err);
+
+/* ---- big-endian numbers ---- */
+
+static inline uint16_t pg_get_u16(const char *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap16(v);
+}
+
+static inline uint32_t pg_get_u32(const char *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap32(v);
+}
+
+static inline uint64_t pg_get_u64(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap64(v);
+}
+
+static inline void pg_put_u16(char *p, uint16_t v)
+{
+    v = __builtin_bswap16(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void pg_put_u32(char *p, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void pg_put_u64(char *p, uint64_t v)
+{
+    v = __builtin_bswap64(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+#endif
