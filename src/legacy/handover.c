@@ -275,7 +275,8 @@ bool handover_unread(const struct handover *handover, int64_t *ret_lo, int64_t *
 struct handover_chunk handover_chunk_begin(struct handover *handover, int64_t border, int64_t hi)
 {
     given_release(handover);
-    const struct range *range = &handover->ranges[range_cut(handover, border, hi)];
+    size_t at = range_cut(handover, border, hi); /* moves the array */
+    const struct range *range = &handover->ranges[at];
     handover->stats.chunks_reading++;
     return (struct handover_chunk){.id = range->id, .lo = range->lo, .hi = range->hi};
 }
@@ -320,7 +321,8 @@ void handover_chunk_abandon(struct handover *handover, uint64_t id)
 void handover_chunk_restore(struct handover *handover, int64_t lo, int64_t hi, const struct pg_snapshot *snapshot)
 {
     given_release(handover);
-    struct range *range = &handover->ranges[range_cut(handover, lo, hi)];
+    size_t at = range_cut(handover, lo, hi); /* moves the array */
+    struct range *range = &handover->ranges[at];
     range->state = RANGE_DONE;
     range->snapshot = snapshot_copy(snapshot);
     handover->stats.chunks_done++;
