@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of banyan for bash.
+_banyan() {
+    local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
+    case "$line" in
+    *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
+    *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;
+    *" serve "*) COMPREPLY=($(compgen -W "--config --json --port-file --until-backfilled --help" -- "$current")) ;;
+    *" status "*) COMPREPLY=($(compgen -W "--config --json --watch --help" -- "$current")) ;;
+    *" verify "*) COMPREPLY=($(compgen -W "--config --json --view --range-rows --timeout --help" -- "$current")) ;;
+    *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
+    *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify stream --help --version" -- "$current")) ;;
+    esac
+}
+complete -o default -F _banyan banyan
