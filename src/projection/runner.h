@@ -49,7 +49,7 @@ struct projection_status {
     double events_per_second;                   /* over the last seconds */
     int64_t eta_us;                             /* until live; 0: is live; INT64_MAX: never, or not known */
     int64_t lag_us_p50, lag_us_p99, lag_us_max; /* event recorded → row committed, live only, last 10 000 */
-    uint64_t poisoned;                          /* keys put aside */
+    uint64_t poisoned;                          /* streams put aside */
     struct banyan_error error;                  /* last one; status OK: none */
 };
 
@@ -59,7 +59,10 @@ BANYAN_MUST_CHECK enum banyan_status projection_start(const struct projection_op
 /* After os_stop_request(): joins, flushes what is folded, closes the sink. */
 void projection_stop(struct projection_runner *runner);
 void projection_status(struct projection_runner *runner, struct projection_status *ret);
-/* Wait until *position* is in the read model; TIMEOUT. */
+/* The cheap part of the status. */
+enum projection_state projection_state(struct projection_runner *runner, struct sink_checkpoint *ret);
+const char *projection_state_name(enum projection_state state); /* "live" */
+/* Wait until *position* is in the read model; TIMEOUT, STOPPED. */
 BANYAN_MUST_CHECK enum banyan_status projection_wait(struct projection_runner *runner, struct banyan_position position,
                                                      int64_t timeout_us, struct banyan_error *err);
 /* Wait until the legacy position *lsn* is in the read model; TIMEOUT. */

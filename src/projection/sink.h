@@ -27,7 +27,25 @@ struct sink_checkpoint {
 
 struct sink_row {
     int64_t key;
-    const void *row; /* NULL: delete */
+    const void *row;  /* NULL: delete */
+    uint64_t changed; /* fields that may differ from the stored row; UINT64_MAX: all, or there is none stored.  A sink
+                       * may leave the others alone */
+};
+
+/* A stream that was put aside: an event of it cannot be understood, so its later events are not applied either. */
+struct sink_aside {
+    struct banyan_str stream;
+    struct banyan_position position; /* of that event */
+    struct banyan_str reason;
+};
+
+/* What one flush writes. */
+struct sink_flush {
+    const struct sink_row *rows; /* each key once, in key order */
+    size_t row_count;
+    const struct sink_aside *asides;
+    size_t aside_count;
+    struct sink_checkpoint checkpoint;
 };
 
 /* A page of a list. */
@@ -42,6 +60,7 @@ struct sink_list {
     size_t limit;
 };
 
+/* Strings of *row* are borrowed for the call.  A status other than OK ends the query and becomes its result. */
 typedef enum banyan_status (*sink_row_fn)(void *context, int64_t key, const void *row, struct banyan_error *err);
 
 struct sink_ops {
@@ -50,13 +69,16 @@ struct sink_ops {
     /* Once at start: make what is missing, read the checkpoint (zero: none).  A read model of another
      * projection version is emptied in the same transaction. */
     enum banyan_status (*start)(struct sink *sink, struct sink_checkpoint *ret, struct banyan_error *err);
-    /* One transaction: rows, then the checkpoint. */
-    enum banyan_status (*flush)(struct sink *sink, const struct sink_row *rows, size_t count,
-                                const struct sink_checkpoint *checkpoint, struct banyan_error *err);
+    /* One transaction: rows, asides and the checkpoint.  BROKEN when another writer took the read model over.  After
+     * any other failure it may have happened or not: ask checkpoint(). */
+    enum banyan_status (*flush)(struct sink *sink, const struct sink_flush *flush, struct banyan_error *err);
+    /* The streams that were put aside, in an array in *arena*. */
+    enum banyan_status (*asides)(struct sink *sink, struct banyan_arena *arena, struct sink_aside **ret,
+                                 size_t *ret_count, struct banyan_error *err);
     /* The row of *key* into *ret_row*, strings into *arena*; NOT_FOUND without text.  For the projection thread. */
     enum banyan_status (*get)(struct sink *sink, int64_t key, struct banyan_arena *arena, void *ret_row,
                               struct banyan_error *err);
-    /* Many at once: found[i] says whether rows[i] was filled. */
+    /* Many at once: found[i] says whether rows[i] (room of the row's size) was filled. */
     enum banyan_status (*get_many)(struct sink *sink, const int64_t *keys, size_t count, struct banyan_arena *arena,
                                    void **rows, bool *found, struct banyan_error *err);
     /* A second handle for reading from another thread (HTTP, verify); same interface, flush refused. */
@@ -64,7 +86,8 @@ struct sink_ops {
     /* Rows and the checkpoint that they belong to, in one read transaction. */
     enum banyan_status (*list)(struct sink *sink, const struct sink_list *query, struct sink_checkpoint *ret_checkpoint,
                                sink_row_fn fn, void *context, struct banyan_error *err);
-    /* Rows with lo <= key < hi in key order, and their checkpoint, in one read transaction. */
+    /* Rows with lo <= key < hi in key order, and their checkpoint, in one read transaction.  INT64_MAX as hi is open:
+     * it includes that key. */
     enum banyan_status (*range)(struct sink *sink, int64_t lo, int64_t hi, struct sink_checkpoint *ret_checkpoint,
                                 sink_row_fn fn, void *context, struct banyan_error *err);
     enum banyan_status (*checkpoint)(struct sink *sink, struct sink_checkpoint *ret, struct banyan_error *err);
