@@ -64,6 +64,8 @@ struct legacy_status {
     /* capture */
     uint64_t transactions, changes, events_captured, changes_held, changes_dropped;
     uint64_t transactions_streamed;
+    uint64_t changes_without_key; /* DELETEs that were ignored: the replica identity of the table does not tell whose */
+    const char *without_key_table; /* the first such table; NULL: none */
     uint64_t received_lsn, applied_lsn, confirmed_lsn, server_lsn;
     uint64_t xid;                   /* newest applied */
     int64_t lag_us_p50, lag_us_p99; /* commit at the server → event durable; last 10,000 */

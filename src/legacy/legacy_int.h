@@ -5,7 +5,11 @@
  *   backfill.c   workers: take a chunk, read it in one snapshot, map it, legacy_chunk_commit()
  *   capture.c    the stream thread: assembles transactions (transaction.c), legacy_transaction_apply()
  *   poll.c       the watcher: snapshots for the hand-over, heartbeat, slot health
- *   engine.c     the order lock, the appends, recovery, the state machine: the only file that decides and submits
+ *   apply.c      the order lock, the appends: the only file that decides and submits
+ *   engine.c     start and stop, the state machine, figures
+ *   recovery.c   what the streams of this source say at a start
+ *   source.c     what is done at the server: publication, slot, proofs
+ *   records.c    the bytes of our own events and of the cursor
  *
  * Locks, in this order: plan (which chunk next) → order (decide and submit) → shared.lock (figures).
  * No SQL and no waiting under the order lock, but for mapper's wait until a stream's head is durable.
@@ -26,6 +30,7 @@
 
 enum {
     LEGACY_WORKERS_MAX = 16,
+    LEGACY_LAGS_MAX = 10000,
 };
 
 struct legacy {
@@ -33,20 +38,25 @@ struct legacy {
     struct banyan_arena arena;     /* strings of this struct; lives as long as it */
     struct legacy_tables tables;   /* read-only once started */
 
-    /* Where our own events go: streams "$legacy-<name>" (HandoverStarted, ChunkRead, BackfillCompleted, Fence) and
-     * "$held-<name>" (ChangeHeld). */
-    struct banyan_str system_stream, held_stream, cursor_name;
-    struct banyan_str source_id; /* "<system identifier>/<name>" */
+    /* Where our own events go: streams "$legacy-<name>" (SlotCreating, HandoverStarted, ChunkRead, BackfillCompleted),
+     * "$held-<name>" (ChangeHeld) and "$fence-<name>" (Fence). */
+    struct banyan_str system_stream, held_stream, fence_stream, cursor_name;
+    struct banyan_str application_name; /* of our connections: "banyan/<name>" */
+    struct banyan_str source_id;        /* "<system identifier>/<name>" */
     struct banyan_str system_id;
     uint32_t timeline;
     uint64_t consistent_lsn;
+    struct banyan_str cursor_front; /* of the cursor's value, up to the position */
 
     pthread_mutex_t plan;  /* one worker at a time looks for a border */
-    pthread_mutex_t order; /* guards: handover, mapper, cursor_lsn, xid_reference */
+    pthread_mutex_t order; /* guards everything down to the threads */
     struct handover *handover;
     struct mapper *mapper;
     uint64_t cursor_lsn;    /* end of the last transaction that was submitted */
+    uint64_t processed_lsn; /* end of the last transaction that was looked at: also of those that gave nothing */
     uint64_t xid_reference; /* newest full transaction id seen */
+    uint64_t backfill_lsn;  /* from here on the log is consistent at each commit; 0: the backfill is not completed */
+    bool retired;           /* the hand-over no longer has a say */
 
     struct os_thread capture, watcher, workers[LEGACY_WORKERS_MAX];
 
@@ -54,22 +64,53 @@ struct legacy {
         pthread_mutex_t lock; /* guards all of this struct */
         pthread_cond_t changed;
         struct legacy_status status;
-        bool failed; /* status.error says why; everybody ends */
+        bool failed;        /* status.error says why; everybody ends */
+        bool stopping;      /* legacy_stop() was called, or a backfill_only is done */
+        int64_t started_us; /* monotone; of the backfill */
+        int64_t *lags_us;   /* ring of LEGACY_LAGS_MAX */
+        size_t lag_count, lag_next;
     } shared;
 };
 
-/* ---- engine.c ---- */
+/* ---- apply.c ---- */
 
+struct transaction;
+
+/* What became of a transaction. */
+struct legacy_applied {
+    bool appended;               /* else nothing of it is in the log */
+    struct banyan_position last; /* durable when this is */
+};
+/* A transaction has committed: decide, map and submit it.  Memory of the call from *arena*, which it resets. */
+BANYAN_MUST_CHECK enum banyan_status legacy_transaction_apply(struct legacy *legacy, struct transaction *tx,
+                                                              struct banyan_arena *arena, struct legacy_applied *ret,
+                                                              struct banyan_error *err);
 /* A chunk was read: decide its held changes, append everything as one batch, mark it done.  *events* are the mapped
  * rows, keys ascending (spans).  Memory of the call from *arena*. */
 BANYAN_MUST_CHECK enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
                                                          const struct pg_snapshot *snapshot,
                                                          const struct mapper_events *events, struct banyan_arena *arena,
                                                          struct banyan_error *err);
+
+/* ---- engine.c ---- */
+
 /* Somebody failed for good: remember the first error, stop everybody. */
 void legacy_fail(struct legacy *legacy, const struct banyan_error *err);
 /* End now?  Stop requested or failed. */
 bool legacy_ending(struct legacy *legacy);
+/* Not for good: shown in the status until legacy_working(). */
+void legacy_retrying(struct legacy *legacy, const struct banyan_error *err);
+void legacy_working(struct legacy *legacy);
+/* Append one event of ours and wait until it is durable; *cursor_lsn* 0: without a cursor. */
+BANYAN_MUST_CHECK enum banyan_status legacy_note(struct legacy *legacy, struct banyan_str stream, const char *type,
+                                                 struct banyan_str payload, uint64_t cursor_lsn,
+                                                 struct banyan_error *err);
+
+/* ---- capture.c, poll.c ---- */
+
+/* Thread mains; argument: struct legacy. */
+void capture_main(void *argument);
+void poll_main(void *argument);
 
 /* ---- backfill.c ---- */
 
