@@ -9,6 +9,7 @@
 #include "model.h"
 
 #include "../common/faults.h"
+#include "../common/market.h"
 #include "../common/money.h"
 #include "../common/random.h"
 
@@ -16,10 +17,8 @@
 #include <stdlib.h>
 
 #define PAST_DAYS 30
-#define TRADERS 2000
 #define CHANGES_MAX 24 /* of one order */
 #define TICK (MONEY_ONE / 100)
-#define PRICE_MIN (2 * MONEY_ONE)
 
 #define MODIFY_SHARE 0.48
 #define FILL_SHARE 0.33 /* the rest cancels */
@@ -29,19 +28,10 @@
 #define SECOND_US INT64_C(1000000)
 #define DAY_US (86400 * SECOND_US)
 
-static const char *const symbols[] = {
-    "ALDR", "BRCH", "CEDR", "DOGW", "ELMX", "FIGS", "GINK", "HAZL", "IRON", "JUNI", "KAPK", "LARC", "MAPL",
-    "NUTM", "OAKS", "PINE", "QUIN", "ROWN", "SPRC", "TEAK", "UMBR", "VIBR", "WLLW", "XYLO", "YEWS", "ZELK",
-    "ACAC", "BAOB", "COTN", "DATE", "EBON", "FIRS", "GUAV", "HOLY", "IVYS", "JACK", "KUMQ", "LIME", "MYRT",
-    "NEEM", "OLIV", "PALM", "QUAR", "RATA", "SAGO", "TULP", "ULMO", "VITX", "WATL", "YLNG",
-};
-#define SYMBOLS ((int)(sizeof(symbols) / sizeof(symbols[0])))
-
 struct maker {
     struct past *past;
     struct past_options options;
     struct rng rng;
-    double symbol_sums[SYMBOLS]; /* running sums of the symbols' weights */
 };
 
 const char *order_status_name(enum order_status status)
@@ -76,44 +66,16 @@ static int64_t timestamp_of(struct maker *maker, int64_t commit_us, int64_t earl
     return at_us;
 }
 
-static int symbol_pick(struct maker *maker)
-{
-    double at = rng_unit(&maker->rng) * maker->symbol_sums[SYMBOLS - 1];
-    int symbol = 0;
-
-    while (symbol < SYMBOLS - 1 && maker->symbol_sums[symbol] <= at)
-        symbol++;
-    return symbol;
-}
-
-/* Whole lots mostly, odd quantities else. */
-static int64_t quantity_pick(struct rng *rng)
-{
-    if (rng_chance(rng, 0.6))
-        return rng_between(rng, 1, 50) * 10 * MONEY_ONE;
-    if (rng_chance(rng, 0.5))
-        return rng_between(rng, 1, 5000) * MONEY_ONE / 10;
-    return rng_between(rng, MONEY_ONE / 100, 100 * MONEY_ONE);
-}
-
-static int64_t price_near(struct rng *rng, int64_t price, int ticks)
-{
-    int64_t near = price + rng_between(rng, -ticks, ticks) * TICK;
-
-    return near < PRICE_MIN ? PRICE_MIN : near;
-}
-
 static void order_place(struct maker *maker, struct past_order *order, int64_t commit_us)
 {
     struct rng *rng = &maker->rng;
-    int symbol = symbol_pick(maker);
+    int symbol = market_symbol_pick(rng);
 
-    /* The product of two uniform numbers: a few traders place most orders. */
-    order->trader_id = 1 + (int64_t)(rng_unit(rng) * rng_unit(rng) * TRADERS);
-    order->symbol = symbols[symbol];
+    order->trader_id = market_trader_pick(rng);
+    order->symbol = market_symbol_name(symbol);
     order->is_buy = rng_chance(rng, 0.5);
-    order->quantity = quantity_pick(rng);
-    order->price = price_near(rng, (5 + symbol * 37 % 400) * MONEY_ONE, 100);
+    order->quantity = market_quantity_pick(rng);
+    order->price = market_price_near(rng, market_symbol_price(symbol), 100);
     order->placed_us = commit_us;
     order->created_us = order->updated_us = timestamp_of(maker, commit_us, 0);
 }
@@ -127,9 +89,9 @@ static void order_modify(struct maker *maker, struct past_order *order, int64_t 
     struct past_row row = {.commit_us = commit_us, .at_us = at_us, .order_id = order->order_id};
 
     while (kind < 0.75 && price == order->price)
-        price = price_near(rng, order->price, 20);
+        price = market_price_near(rng, order->price, 20);
     while (kind >= 0.5 && quantity == order->quantity)
-        quantity = order->filled + quantity_pick(rng);
+        quantity = order->filled + market_quantity_pick(rng);
     if (audited && price != order->price) {
         row.kind = PAST_AUDIT_PRICE, row.a = order->price, row.b = price;
         row_add(maker->past, row);
@@ -150,14 +112,10 @@ static void order_fill(struct maker *maker, struct past_order *order, int64_t co
     struct rng *rng = &maker->rng;
     int64_t at_us = timestamp_of(maker, commit_us, order->placed_us), left = order->quantity - order->filled,
             quantity = left;
-    int64_t price = price_near(rng, order->price, 5);
+    int64_t price = market_price_near(rng, order->price, 5);
 
     if (!rng_chance(rng, FILL_COMPLETES))
-        quantity = (int64_t)((double)left * (0.05 + 0.55 * rng_unit(rng)));
-    if (quantity != left && quantity > MONEY_ONE && rng_chance(rng, 0.6))
-        quantity -= quantity % MONEY_ONE;
-    if (quantity == 0)
-        quantity = left;
+        quantity = market_part_pick(rng, left);
     if (rng_chance(rng, 0.2))
         price += rng_between(rng, 0, TICK - 1); /* a mid price */
     order->average = money_average(order->average, order->filled, price, quantity);
@@ -234,10 +192,8 @@ void past_make(struct past *past, struct past_options options)
 {
     struct maker maker = {.past = past, .options = options, .rng = rng_fork(options.seed, 0)};
     int64_t commit_us = options.end_us - PAST_DAYS * DAY_US;
-    double gap_us = 0.98 * PAST_DAYS * DAY_US / (double)options.orders, sum = 0;
+    double gap_us = 0.98 * PAST_DAYS * DAY_US / (double)options.orders;
 
-    for (int i = 0; i < SYMBOLS; i++)
-        maker.symbol_sums[i] = sum += 1.0 / (i + 1);
     past->orders = calloc((size_t)options.orders, sizeof(past->orders[0]));
     if (!past->orders)
         abort();
