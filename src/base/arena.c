@@ -6,8 +6,9 @@
  *
  * Invariants:
  * 1. arena->bytes is the sum of the blocks' capacities.
- * 2. A new block is at least as large as all before it together (up to BLOCK_BYTES_MAX), so that a loop that resets
- *    its arena settles on one block and stops allocating.
+ * 2. A new block is half as large again as all before it together (up to BLOCK_BYTES_MAX), so that a loop that resets
+ *    its arena settles on one block and stops allocating.  As large as all before would not do: reset would keep one of
+ *    two equal blocks for ever.
  * 3. Under AddressSanitizer the free part is poisoned: use after reset is found, and overruns up to the alignment.
  */
 #include "banyan/arena.h"
@@ -80,7 +81,7 @@ void banyan_arena_reset(struct banyan_arena *arena)
 /* Start a block with room for *size* bytes. */
 static void add_block(struct banyan_arena *arena, size_t size)
 {
-    size_t capacity = arena->bytes < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : arena->bytes;
+    size_t capacity = arena->bytes < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : arena->bytes + arena->bytes / 2;
     if (capacity > BLOCK_BYTES_MAX)
         capacity = BLOCK_BYTES_MAX;
     if (capacity < size)
