@@ -47,19 +47,21 @@ struct pgoutput_cell {
 };
 
 struct pgoutput_column {
-    struct banyan_str name; /* owned by the cache */
+    struct banyan_str name; /* owned by the cache, NUL-terminated */
     uint32_t type;          /* oid */
     int32_t modifier;
     bool identity; /* part of the replica identity */
 };
 
+/* A relation that is sent with another shape gets a struct of its own; the earlier one stays valid until
+ * pgoutput_free(), because rows decoded with it may still be waiting. */
 struct pgoutput_relation {
     uint32_t id;
     struct banyan_str schema, name; /* owned by the cache */
     char identity;                  /* 'd' default, 'n' nothing, 'f' full, 'i' index */
     uint16_t column_count;
     struct pgoutput_column *columns;
-    uint64_t generation; /* grows each time the relation was sent with another shape */
+    uint64_t generation; /* from 1; grows each time the relation was sent with another shape */
 };
 
 struct pgoutput_tuple {
@@ -69,7 +71,8 @@ struct pgoutput_tuple {
 
 struct pgoutput_message {
     enum pgoutput_kind kind;
-    uint32_t xid; /* BEGIN, STREAM_*: the top-level one; rows inside a stream block: the (sub-)transaction's, else 0 */
+    uint32_t xid; /* BEGIN, STREAM_*: the top-level one; anything else inside a stream block: the (sub-)transaction's,
+                     else 0 */
     uint32_t subxid;                /* STREAM_ABORT; equal to xid: all of it */
     uint64_t lsn;                   /* BEGIN: final LSN; COMMIT, STREAM_COMMIT: commit LSN; MESSAGE, ORIGIN: its own */
     uint64_t end_lsn;               /* COMMIT, STREAM_COMMIT */
