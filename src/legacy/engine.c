@@ -103,7 +103,7 @@ void legacy_status(struct legacy *legacy, struct legacy_status *ret)
         ret->lag_us_p99 = lags[count * 99 / 100];
     }
     free(lags);
-    if (ret->backfill_us > 0)
+    if (ret->backfill_done && ret->backfill_us > 0) /* until then: the rate of the last seconds */
         ret->roots_per_second = (double)ret->roots_read * 1e6 / (double)ret->backfill_us;
     ret->eta_us = INT64_MAX;
     if (ret->backfill_done)

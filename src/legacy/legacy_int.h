@@ -33,6 +33,12 @@ enum {
     LEGACY_LAGS_MAX = 10000,
 };
 
+/* Roots read at two moments, some seconds apart: the rate of late. */
+struct backfill_rate {
+    int64_t older_us, newer_us; /* monotone; 0: none yet */
+    uint64_t older_roots, newer_roots;
+};
+
 struct legacy {
     struct legacy_options options; /* defaults filled in; strings borrowed */
     struct banyan_arena arena;     /* strings of this struct; lives as long as it */
@@ -64,6 +70,7 @@ struct legacy {
         pthread_mutex_t lock; /* guards all of this struct */
         pthread_cond_t changed;
         struct legacy_status status;
+        struct backfill_rate rate;
         bool failed;        /* status.error says why; everybody ends */
         bool stopping;      /* legacy_stop() was called, or a backfill_only is done */
         int64_t started_us; /* monotone; of the backfill */
