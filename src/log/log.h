@@ -2,16 +2,14 @@
 /*
  * The append-only log: batches of records in segment files.  It knows nothing of streams: the store does.
  *
- *   append (any thread, one at a time) ──▶ buffer ──flusher thread: pwrite, one fdatasync a group──▶ durable ──▶
- * readers
+ *   append (any thread, one at a time) ─▶ queue ─▶ flusher: pwrite, one fdatasync a group ─▶ durable ─▶ readers
  *
  * Invariants
  *   1. Positions are dense: the n-th record ever appended has position n.
  *   2. A batch is visible whole or not at all, and only after it was flushed.
  *   3. A position once visible never changes its bytes.
- *   4. Recovery removes only what was never acknowledged: an incomplete or torn tail.  Damage that is followed by a
- *      batch which was written after the damaged place had been flushed is corruption: open refuses and names the
- * place.
+ *   4. Recovery removes only what was never acknowledged: an incomplete or torn tail.  Damage that is followed by
+ *      something written after the damaged place had been flushed is corruption: open refuses and names the place.
  *   5. After a failed flush the log is broken: it refuses work until it is opened again.
  *
  * A batch may be written in several frames, so that a batch larger than memory can be appended; only the last frame
@@ -59,16 +57,22 @@ BANYAN_MUST_CHECK enum banyan_status log_append_begin(struct log *log, struct ba
 /* Add one record; gives its position.  May hand full frames to the flusher. */
 BANYAN_MUST_CHECK enum banyan_status log_append_record(struct log *log, struct banyan_str record,
                                                        struct banyan_position *ret, struct banyan_error *err);
-/* End the batch (at least one record).  It becomes visible when the flusher has flushed it. */
+/* End the batch (at least one record).  It becomes visible when the flusher has flushed it.  After NO_SPACE the batch
+ * is still open: commit again or abort. */
 BANYAN_MUST_CHECK enum banyan_status log_append_commit(struct log *log, struct banyan_error *err);
-/* Give the batch up.  Free as long as nothing of it left the buffer; else the log is broken until opened again. */
+/* The same, for a caller that calls log_wait_durable() at once: no other thread is woken for it, which saves a lone
+ * writer two switches of threads. */
+BANYAN_MUST_CHECK enum banyan_status log_append_commit_quiet(struct log *log, struct banyan_error *err);
+/* Give the batch up.  What of it was written already is taken back from the disk; where that fails the log is broken
+ * until it is opened again. */
 void log_append_abort(struct log *log);
 
 /* Last position handed out to a committed batch, flushed or not. */
 struct banyan_position log_tail(struct log *log);
 /* Last position that is flushed and visible. */
 struct banyan_position log_durable(struct log *log);
-/* Wait until *position* is durable; BROKEN when it never will be; TIMEOUT. */
+/* Wait until *position* is durable; BROKEN when it never will be; TIMEOUT.  NO_SPACE: it was appended but the disk is
+ * full; it becomes durable when there is room, unless the process ends before.  INT64_MAX: no limit. */
 BANYAN_MUST_CHECK enum banyan_status log_wait_durable(struct log *log, struct banyan_position position,
                                                       int64_t timeout_us, struct banyan_error *err);
 /* Why the log is broken; OK when it is not. */

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share.
+ *
+ * A frame's way:  staged (the appender's own) ──commit──▶ queue ──take──▶ in flight ──pwrite, fdatasync──▶ spare
+ *
+ * Whoever sets shared.flushing owns `out` until it clears it: the flusher thread, or a thread that waits for its own
+ * append while nobody flushes (that saves a lone writer two switches of threads).
+ *
+ * Lock order: there is one lock, log.lock.  It is not held over a system call on a file.
+ */
+#ifndef LOG_LOG_INT_H
+#define LOG_LOG_INT_H
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "log/frame.h"
+#include "log/log.h"
+#include "os/thread.h"
+
+enum {
+    LOG_FRAME_BYTES = 64 * 1024, /* a frame is closed when it has more: the unit of a checked random read */
+    LOG_MARK_BYTES = 32 * 1024,  /* distance of the marks that find a position */
+    LOG_PENDING_BYTES_MAX = 32 * 1024 * 1024, /* soft: appenders wait above it */
+    LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
+    LOG_SPARE_FRAMES_MAX = 64,
+    LOG_SPARE_BYTES_MAX = 4 * LOG_FRAME_BYTES, /* larger buffers are not kept */
+    LOG_MERGE_US_MAX = 1000,                   /* batches share a frame, and so recorded_at, within this */
+    LOG_RETRY_US = 250000,                     /* pause of the flusher while the disk is full */
+    LOG_GATHER_US_MAX = 200,
+};
+
+/* Where a position is; ascending. */
+struct log_mark {
+    uint64_t position; /* first of a frame */
+    uint64_t at;       /* byte in the file */
+};
+
+struct log_segment {
+    uint64_t first_position;
+    uint64_t base_offset; /* in the log, of the file's first byte */
+    char *path;           /* owned */
+    struct os_file *file; /* owned; open while it is written to, NULL else */
+    uint64_t capacity;    /* bytes reserved */
+    uint64_t assigned;    /* bytes given to frames; the appender's */
+    struct log_mark *marks;
+    size_t mark_count, mark_capacity;
+    uint64_t marked; /* byte of the last mark */
+};
+
+/* A frame on its way to the disk. */
+struct log_frame {
+    struct log_frame *next;
+    struct log_segment *segment;
+    uint64_t at; /* byte in the segment's file, once written */
+    char *data;  /* room for the header, then records; owned */
+    size_t size, capacity;
+    uint64_t first_position;
+    uint32_t record_count;
+    uint32_t batch_count; /* batches that end in it */
+    uint32_t flags;
+    int64_t recorded_at;
+};
+
+/* The end of the last whole batch that was written. */
+struct log_end {
+    struct log_segment *segment;
+    uint64_t at;       /* byte in the file */
+    uint64_t position; /* of its last record */
+    uint8_t chain[LOG_CHAIN_BYTES];
+};
+
+struct log {
+    struct log_options options; /* folder is owned */
+    struct banyan_uuid id;
+
+    /* The appender's own (one thread at a time; callers see to it). */
+    struct log_frame *staged;    /* records of the open batch that were not handed over */
+    bool in_batch, handed_over;  /* handed_over: frames of the open batch are in the queue or written */
+    size_t last_record;          /* in staged->data, of the last record */
+    uint64_t next_position;      /* of the next record */
+    uint64_t committed_position; /* next_position when the open batch began, minus 1 */
+    struct log_segment *placing; /* takes the next frame; NULL before the first */
+
+    /* Of the one who flushes (shared.flushing). */
+    struct {
+        struct log_segment *segment; /* written last; NULL before the first */
+        uint64_t at;                 /* byte in its file behind the last frame */
+        uint64_t flushed;            /* offset in the log */
+        bool dirty;                  /* written but not flushed */
+        bool folder_dirty;
+        bool appended; /* anything since open */
+        int64_t flush_us_total, flush_us_max;
+        uint8_t chain[LOG_CHAIN_BYTES];
+        struct log_end end;
+        EVP_MD *digest;
+        EVP_MD_CTX *hash;
+    } out;
+
+    struct os_thread flusher;
+    pthread_mutex_t lock;
+    pthread_cond_t work;     /* the flusher has something to do */
+    pthread_cond_t gathered; /* enough batches came for the next group */
+    pthread_cond_t room;     /* pending_bytes fell, or flushing ended */
+    pthread_cond_t done[2];  /* group number & 1 ended */
+    pthread_cond_t progress; /* durable moved: for those who wait for what is not appended yet */
+
+    /* Guarded by lock; durable, tail and segment_count are also read without it (atomically). */
+    struct {
+        struct log_segment **segments; /* owned, ascending */
+        size_t segment_count, segment_capacity;
+        struct log_frame *queue, *queue_last;
+        struct log_frame *spare;
+        size_t spare_count;
+        uint64_t pending_bytes, pending_batches;
+        uint64_t tail, durable;   /* positions */
+        uint64_t in_flight;       /* last position of the group that is being flushed */
+        uint64_t group;           /* its number */
+        uint64_t gather_target;   /* batches to wait for; 0: nobody waits */
+        uint64_t last_group_size; /* batches */
+        bool flushing, full, stopping, wanted;
+        enum banyan_status health;
+        struct banyan_error why;
+        struct log_stats stats;
+    } shared;
+};
+
+/* ---- segment.c ---- */
+
+struct log_segment *log_segment_new(const char *folder, uint64_t first_position, uint64_t base_offset);
+void log_segment_free(struct log_segment *segment);
+/* "<20 digits>.seg" → first position; false for other names. */
+bool log_segment_parse_name(const char *name, uint64_t *ret_first_position);
+/* Make the file and reserve *capacity*.  NO_SPACE leaves nothing behind. */
+BANYAN_MUST_CHECK enum banyan_status log_segment_create(struct log *log, struct log_segment *segment, uint64_t capacity,
+                                                        struct banyan_error *err);
+BANYAN_MUST_CHECK enum banyan_status log_segment_write_header(struct log *log, struct log_segment *segment,
+                                                              const uint8_t chain[LOG_CHAIN_BYTES],
+                                                              struct banyan_error *err);
+bool log_segment_check_header(const struct segment_header *header);
+/* Remember where a frame begins, if the last mark is far enough away. */
+void log_segment_mark(struct log_segment *segment, uint64_t position, uint64_t at);
+/* Forget marks of positions from *position* on. */
+void log_segment_unmark(struct log_segment *segment, uint64_t position);
+/* The last mark at or before *position*. */
+struct log_mark log_segment_find(const struct log_segment *segment, uint64_t position);
+/* Under the lock (or before threads run): */
+void log_segments_add(struct log *log, struct log_segment *segment);
+/* The segment of *position*: its number, or segment_count. */
+size_t log_segments_find(struct log *log, uint64_t position);
+
+/* ---- flush.c ---- */
+
+struct log_frame *log_frame_new(void);
+void log_frame_free(struct log_frame *frame);
+void log_frame_reset(struct log_frame *frame);
+/* Room for *size* more bytes. */
+char *log_frame_extend(struct log_frame *frame, size_t size);
+/* With the lock held and flushing false: write and flush the queue; the lock is released meanwhile. */
+void log_flush_group(struct log *log);
+/* What a frame without records behind the last one says: the log was closed in good order. */
+BANYAN_MUST_CHECK enum banyan_status log_write_closed(struct log *log, struct banyan_error *err);
+void log_flusher_main(void *log);
+/* With the lock held: nothing works any more. */
+void log_break(struct log *log, const struct banyan_error *err);
+
+/* ---- chain.c ---- */
+
+/* The chain behind *frame* (header and records) when it was *before* in front of it. */
+void log_chain(EVP_MD_CTX *hash, const EVP_MD *digest, const uint8_t before[LOG_CHAIN_BYTES], const void *frame,
+               uint8_t ret[LOG_CHAIN_BYTES]);
+
+/* ---- recovery.c ---- */
+
+/* Read all segments, check them, fill the segment table and log->out; cut a torn tail unless read only. */
+BANYAN_MUST_CHECK enum banyan_status log_recover(struct log *log, struct banyan_error *err);
+/* Remove all behind *end*: later segments, last first, then the rest of its own.  The chain and the table follow. */
+BANYAN_MUST_CHECK enum banyan_status log_cut(struct log *log, const struct log_end *end, struct banyan_error *err);
+
+#endif

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a log: read everything once, tell a torn tail from damage, cut the tail.
+ *
+ * Frames are read in order until one is not what it must be (magic, CRC-32C, its offset, its first position).  Let O be
+ * the offset in the log of that place.  Each frame says up to which offset the log had been flushed when it was
+ * written, and a segment's header is written only after all before it was flushed.  So
+ *
+ *     a whole frame behind O that says "flushed" > O, or a segment that begins behind O   →  O was acknowledged:
+ * CORRUPT nothing of the kind                                                                 →  O was being written:
+ * cut
+ *
+ * What is cut goes last segment first, so that a crash in between leaves a log whose end is torn, never one with a
+ * hole. A reader that opens beside a running writer can meet half-written frames: it looks again before it says
+ * CORRUPT.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/crc32c.h"
+#include "log/log_int.h"
+
+enum {
+    WINDOW_BYTES = 1024 * 1024,
+    READ_ONLY_ATTEMPTS = 5,
+};
+
+/* A piece of a file in memory. */
+struct window {
+    struct os_files *files;
+    struct os_file *file;
+    char *data; /* owned */
+    size_t size, capacity;
+    uint64_t at;         /* byte in the file of data[0] */
+    uint64_t file_bytes; /* size of the file */
+};
+
+struct scan {
+    struct log *log;
+    struct window window;
+    uint64_t next_position;
+    uint64_t at;    /* byte in the segment where the next frame must be */
+    bool in_batch;  /* the last frame said that its batch continues */
+    size_t stopped; /* segment in which reading stopped */
+    uint8_t chain[LOG_CHAIN_BYTES];
+    struct log_end end;
+    uint64_t dirty_end; /* byte in the file behind the last one that is not zero */
+};
+
+static void window_close(struct window *window)
+{
+    if (window->file != NULL)
+        window->files->close(window->file);
+    window->file = NULL;
+    window->size = 0;
+}
+
+static enum banyan_status window_open(struct window *window, const char *path, struct banyan_error *err)
+{
+    enum banyan_status status;
+
+    window_close(window);
+    status = window->files->open(window->files, path, false, &window->file, err);
+    if (status == BANYAN_OK)
+        status = window->files->size(window->file, &window->file_bytes, err);
+    return status;
+}
+
+/* *ret points to *size* bytes of the file from *at* on; NULL when the file has fewer. */
+static enum banyan_status window_get(struct window *window, uint64_t at, size_t size, const char **ret,
+                                     struct banyan_error *err)
+{
+    enum banyan_status status;
+    size_t want = size > WINDOW_BYTES ? size : WINDOW_BYTES;
+
+    *ret = NULL;
+    if (at > window->file_bytes || window->file_bytes - at < size)
+        return BANYAN_OK;
+    if (at < window->at || at + size > window->at + window->size) {
+        if (want > window->capacity) {
+            window->data = alloc_resized(window->data, want, 1);
+            window->capacity = want;
+        }
+        window->at = at;
+        window->size = 0;
+        status = window->files->read(window->file, at, window->data, want, &window->size, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (window->size < size)
+            return BANYAN_OK;
+    }
+    *ret = window->data + (at - window->at);
+    return BANYAN_OK;
+}
+
+/* *ret: the whole frame at *at* whose checksum is right; NULL when there is none. */
+static enum banyan_status whole_frame(struct window *window, uint64_t at, const struct frame_header **ret,
+                                      struct banyan_error *err)
+{
+    const char *data;
+    struct frame_header header;
+    enum banyan_status status = window_get(window, at, sizeof(header), &data, err);
+
+    *ret = NULL;
+    if (status != BANYAN_OK || data == NULL)
+        return status;
+    memcpy(&header, data, sizeof(header));
+    if (header.magic != FRAME_MAGIC || header.size > window->file_bytes)
+        return BANYAN_OK;
+    status = window_get(window, at, sizeof(header) + header.size, &data, err);
+    if (status != BANYAN_OK || data == NULL)
+        return status;
+    if (crc32c(0, data + offsetof(struct frame_header, size),
+               sizeof(header) + header.size - offsetof(struct frame_header, size)) != header.crc)
+        return BANYAN_OK;
+    *ret = (const struct frame_header *)data;
+    return BANYAN_OK;
+}
+
+/* Read frames of *segment* from scan->at on until something is no frame of this place. */
+static enum banyan_status scan_frames(struct scan *scan, struct log_segment *segment, struct banyan_error *err)
+{
+    const struct frame_header *frame;
+    enum banyan_status status;
+
+    for (;;) {
+        status = whole_frame(&scan->window, scan->at, &frame, err);
+        if (status != BANYAN_OK || frame == NULL)
+            return status;
+        if (frame->offset != segment->base_offset + scan->at || frame->first_position != scan->next_position ||
+            ((frame->flags & FRAME_CONTINUED) != 0) != scan->in_batch)
+            return BANYAN_OK;
+        log_segment_mark(segment, frame->first_position, scan->at);
+        scan->at += sizeof(*frame) + frame->size;
+        scan->next_position += frame->record_count;
+        scan->in_batch = (frame->flags & FRAME_CONTINUES) != 0;
+        memcpy(scan->chain, frame->chain, LOG_CHAIN_BYTES);
+        if (scan->in_batch)
+            continue;
+        scan->end = (struct log_end){.segment = segment, .at = scan->at, .position = scan->next_position - 1};
+        memcpy(scan->end.chain, frame->chain, LOG_CHAIN_BYTES);
+    }
+}
+
+static enum banyan_status corrupt(const struct scan *scan, const struct log_segment *segment, uint64_t at,
+                                  struct banyan_error *err)
+{
+    (void)banyan_error_set(err, BANYAN_CORRUPT, "%s is damaged at byte %" PRIu64 ", position %" PRIu64, segment->path,
+                           at, scan->next_position);
+    banyan_error_detail(err, "what follows was written after this place had been flushed, so it is no torn tail");
+    banyan_error_hint(err, "nothing was changed; restore this file from a copy, or from a replica of the log");
+    return BANYAN_CORRUPT;
+}
+
+static bool all_zero(const char *data, size_t size)
+{
+    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* Is there in *segment*, from byte *from* on, a frame that proves that *offset* had been flushed? */
+static enum banyan_status search_proof(struct scan *scan, const struct log_segment *segment, uint64_t from,
+                                       uint64_t offset, bool *ret, struct banyan_error *err)
+{
+    struct window *window = &scan->window;
+    const uint32_t magic = FRAME_MAGIC;
+    enum banyan_status status = window_open(window, segment->path, err);
+
+    scan->dirty_end = 0;
+    for (uint64_t at = from; status == BANYAN_OK && at < window->file_bytes;) {
+        size_t left = window->file_bytes - at < WINDOW_BYTES ? (size_t)(window->file_bytes - at) : WINDOW_BYTES;
+        const struct frame_header *frame;
+        const char *data, *found;
+
+        status = window_get(window, at, left, &data, err);
+        if (status != BANYAN_OK || data == NULL)
+            return status;
+        if (all_zero(data, left)) {
+            at += left;
+            continue;
+        }
+        for (size_t i = left; i > 0 && scan->dirty_end < at + i; i--) {
+            if (data[i - 1] != 0)
+                scan->dirty_end = at + i;
+        }
+        found = memmem(data, left, &magic, sizeof(magic));
+        if (found == NULL) {
+            at += left <= sizeof(magic) ? left : left - (sizeof(magic) - 1);
+            continue;
+        }
+        at += (size_t)(found - data);
+        status = whole_frame(window, at, &frame, err);
+        if (status == BANYAN_OK && frame != NULL && frame->flushed > offset && frame->flushed <= frame->offset) {
+            *ret = true;
+            return BANYAN_OK;
+        }
+        at++;
+    }
+    return status;
+}
+
+/* Reading stopped at scan->at of segment scan->stopped.  CORRUPT when that place had been acknowledged. */
+static enum banyan_status judge_tail(struct scan *scan, struct banyan_error *err)
+{
+    struct log *log = scan->log;
+    struct log_segment *segment = log->shared.segments[scan->stopped];
+    uint64_t offset = segment->base_offset + scan->at, dirty_end = 0;
+    enum banyan_status status = BANYAN_OK;
+    bool proof = false;
+
+    for (size_t i = scan->stopped; i < log->shared.segment_count && status == BANYAN_OK && !proof; i++) {
+        struct log_segment *other = log->shared.segments[i];
+        struct segment_header header;
+        const char *data;
+
+        status = search_proof(scan, other, i == scan->stopped ? scan->at : 0, offset, &proof, err);
+        if (i == scan->stopped)
+            dirty_end = scan->dirty_end;
+        if (status != BANYAN_OK || proof || i == scan->stopped)
+            continue;
+        status = window_get(&scan->window, 0, sizeof(header), &data, err);
+        if (status != BANYAN_OK || data == NULL)
+            continue;
+        memcpy(&header, data, sizeof(header));
+        proof = log_segment_check_header(&header) && header.base_offset > offset;
+    }
+    scan->dirty_end = dirty_end;
+    if (status == BANYAN_OK && proof)
+        return corrupt(scan, segment, scan->at, err);
+    return status;
+}
+
+/* Check the header of segment *i*; *ret: it continues what was read so far. */
+static enum banyan_status scan_header(struct scan *scan, size_t i, bool *ret, struct banyan_error *err)
+{
+    struct log_segment *segment = scan->log->shared.segments[i];
+    struct segment_header header;
+    enum banyan_status status;
+    const char *data;
+
+    *ret = false;
+    status = window_get(&scan->window, 0, sizeof(header), &data, err);
+    if (status != BANYAN_OK || data == NULL)
+        return status;
+    memcpy(&header, data, sizeof(header));
+    if (!log_segment_check_header(&header))
+        return BANYAN_OK;
+    if (header.format != SEGMENT_FORMAT)
+        return banyan_error_set(err, BANYAN_INVALID, "%s has format %u; this program reads format %d", segment->path,
+                                header.format, SEGMENT_FORMAT);
+    if (i == 0)
+        scan->log->id = header.log_id;
+    *ret = banyan_uuid_equal(header.log_id, scan->log->id) && header.first_position == segment->first_position &&
+           header.first_position == scan->next_position && header.base_offset == segment->base_offset;
+    return BANYAN_OK;
+}
+
+/* Make the table of the files in the folder. */
+static enum banyan_status list_segments(struct log *log, struct banyan_error *err)
+{
+    struct os_files *files = log->options.files;
+    enum banyan_status status;
+    uint64_t first_position;
+    char **names = NULL;
+
+    status = files->list(files, log->options.folder, &names, err);
+    if (status != BANYAN_OK)
+        return status;
+    for (size_t i = 0; names[i] != NULL; i++) {
+        if (log_segment_parse_name(names[i], &first_position))
+            log_segments_add(log, log_segment_new(log->options.folder, first_position, 0));
+        free(names[i]);
+    }
+    free(names);
+    return BANYAN_OK;
+}
+
+static enum banyan_status scan_segments(struct scan *scan, struct banyan_error *err)
+{
+    struct log *log = scan->log;
+    enum banyan_status status = BANYAN_OK;
+    bool continues = true;
+
+    for (size_t i = 0; i < log->shared.segment_count; i++) {
+        struct log_segment *segment = log->shared.segments[i];
+
+        segment->base_offset = i == 0 ? 0 : log->shared.segments[i - 1]->base_offset + scan->at;
+        status = window_open(&scan->window, segment->path, err);
+        if (status == BANYAN_OK)
+            status = scan_header(scan, i, &continues, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (!continues && i > 0) /* the end of the segment before may be the damaged place */
+            return BANYAN_OK;
+        scan->stopped = i;
+        scan->at = continues ? sizeof(struct segment_header) : 0;
+        if (!continues)
+            return BANYAN_OK;
+        segment->capacity = scan->window.file_bytes;
+        status = scan_frames(scan, segment, err);
+        if (status != BANYAN_OK)
+            return status;
+    }
+    return BANYAN_OK;
+}
+
+static void forget_segments(struct log *log, size_t keep)
+{
+    while (log->shared.segment_count > keep) {
+        struct log_segment *segment = log->shared.segments[log->shared.segment_count - 1];
+
+        __atomic_store_n(&log->shared.segment_count, log->shared.segment_count - 1, __ATOMIC_RELEASE);
+        log->options.files->close(segment->file);
+        log_segment_free(segment);
+    }
+}
+
+/* Give the segment of *end* back its reserved zeros behind it, and put the writer there. */
+static enum banyan_status cut_segment(struct log *log, const struct log_end *end, struct banyan_error *err)
+{
+    struct os_files *files = log->options.files;
+    struct log_segment *segment = end->segment;
+    enum banyan_status status = BANYAN_OK;
+
+    if (segment->file == NULL)
+        status = files->open(files, segment->path, false, &segment->file, err);
+    if (status == BANYAN_OK)
+        status = files->truncate(segment->file, end->at, err);
+    if (status != BANYAN_OK)
+        return status;
+    if (files->allocate(segment->file, segment->capacity, NULL) != BANYAN_OK)
+        segment->capacity = end->at; /* the disk is full: the next frame asks for a segment of its own */
+    return files->sync(segment->file, err);
+}
+
+enum banyan_status log_cut(struct log *log, const struct log_end *end, struct banyan_error *err)
+{
+    struct os_files *files = log->options.files;
+    enum banyan_status status = BANYAN_OK;
+    size_t keep = 0;
+
+    while (end->segment != NULL && log->shared.segments[keep++] != end->segment)
+        ;
+    for (size_t i = log->shared.segment_count; i > keep && status == BANYAN_OK; i--) {
+        status = files->remove(files, log->shared.segments[i - 1]->path, err);
+        if (status == BANYAN_OK)
+            status = files->sync_folder(files, log->options.folder, err);
+    }
+    if (status == BANYAN_OK && end->segment != NULL && end->at != 0)
+        status = cut_segment(log, end, err);
+    if (status != BANYAN_OK) {
+        banyan_error_context(err, "cutting the torn end of the log");
+        return status;
+    }
+    (void)pthread_mutex_lock(&log->lock);
+    forget_segments(log, keep);
+    if (end->segment != NULL && end->at != 0)
+        log_segment_unmark(end->segment, end->position + 1);
+    (void)pthread_mutex_unlock(&log->lock);
+    if (end->segment != NULL && end->at == 0)
+        return BANYAN_OK; /* all that was written stays */
+    log->out.segment = end->segment;
+    log->out.at = end->at;
+    log->out.dirty = false;
+    log->out.flushed = end->segment == NULL ? 0 : end->segment->base_offset + end->at;
+    memcpy(log->out.chain, end->chain, LOG_CHAIN_BYTES);
+    if (end->segment != NULL)
+        end->segment->assigned = end->at;
+    return BANYAN_OK;
+}
+
+/* All that was found whole becomes durable before anybody sees it: the process that wrote it may have been killed
+ * before its flush. */
+static enum banyan_status keep_whole(struct log *log, struct scan *scan, struct banyan_error *err)
+{
+    struct os_files *files = log->options.files;
+    struct log_segment *segment = scan->end.segment;
+    enum banyan_status status = BANYAN_OK;
+
+    if (segment != NULL) {
+        status = files->open(files, segment->path, false, &segment->file, err);
+        if (status == BANYAN_OK)
+            status = files->sync(segment->file, err);
+        if (status == BANYAN_OK)
+            status = files->sync_folder(files, log->options.folder, err);
+        if (status == BANYAN_OK)
+            status = files->size(segment->file, &segment->capacity, err);
+    }
+    return status;
+}
+
+static enum banyan_status finish(struct log *log, struct scan *scan, struct banyan_error *err)
+{
+    struct log_segment *last =
+        log->shared.segment_count == 0 ? NULL : log->shared.segments[log->shared.segment_count - 1];
+    bool torn = last != scan->end.segment || (last != NULL && scan->dirty_end > scan->end.at) ||
+                (last != NULL && scan->at != scan->end.at);
+    enum banyan_status status = keep_whole(log, scan, err);
+
+    if (status != BANYAN_OK)
+        return status;
+    log->out.end = scan->end;
+    log->shared.durable = log->shared.tail = scan->end.position;
+    if (torn && !log->options.read_only) {
+        uint64_t end = scan->dirty_end > scan->at ? scan->dirty_end : scan->at;
+
+        if (last != NULL && last == scan->end.segment)
+            log->shared.stats.torn_bytes_cut = end - scan->end.at;
+        else
+            log->shared.stats.torn_bytes_cut = end;
+        return log_cut(log, &scan->end, err);
+    }
+    if (torn) {
+        size_t keep = 0;
+
+        while (scan->end.segment != NULL && log->shared.segments[keep++] != scan->end.segment)
+            ;
+        forget_segments(log, keep);
+        if (scan->end.segment != NULL)
+            log_segment_unmark(scan->end.segment, scan->end.position + 1);
+    }
+    log->out.segment = scan->end.segment;
+    log->out.at = scan->end.at;
+    log->out.flushed = scan->end.segment == NULL ? 0 : scan->end.segment->base_offset + scan->end.at;
+    memcpy(log->out.chain, scan->end.chain, LOG_CHAIN_BYTES);
+    if (scan->end.segment != NULL)
+        scan->end.segment->assigned = scan->end.at;
+    return BANYAN_OK;
+}
+
+static enum banyan_status recover_once(struct log *log, struct banyan_error *err)
+{
+    struct scan scan = {.log = log, .window = {.files = log->options.files}, .next_position = 1};
+    enum banyan_status status = list_segments(log, err);
+
+    if (status == BANYAN_OK && log->shared.segment_count > 0 && log->shared.segments[0]->first_position != 1) {
+        status =
+            banyan_error_set(err, BANYAN_CORRUPT, "%s: the segment with position 1 is missing", log->options.folder);
+        banyan_error_hint(err, "nothing was changed; put the missing files back");
+    }
+    if (status == BANYAN_OK)
+        status = scan_segments(&scan, err);
+    if (status == BANYAN_OK && log->shared.segment_count > 0)
+        status = judge_tail(&scan, err);
+    if (status == BANYAN_OK)
+        status = finish(log, &scan, err);
+    window_close(&scan.window);
+    free(scan.window.data);
+    return status;
+}
+
+enum banyan_status log_recover(struct log *log, struct banyan_error *err)
+{
+    enum banyan_status status = recover_once(log, err);
+
+    for (int i = 1; i < READ_ONLY_ATTEMPTS && status == BANYAN_CORRUPT && log->options.read_only; i++) {
+        banyan_error_clear(err);
+        forget_segments(log, 0);
+        status = recover_once(log, err);
+    }
+    return status;
+}

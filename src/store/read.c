@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading events: all in order, or one stream from any version.
+ *
+ * The log finds a stream's events from the last one backwards.  To give them oldest first, a window of versions is
+ * located at its newest end by jumps, walked down to its oldest, and given out upwards; small events are kept from the
+ * walk, others are read again.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/store_int.h"
+
+enum {
+    WINDOW_EVENTS = 256,
+    WINDOW_BYTES_MAX = 1024 * 1024,
+};
+
+/* One event of the window. */
+struct place {
+    uint64_t position;
+    struct banyan_str data; /* in the arena; NULL: read it again */
+    struct banyan_time recorded_at;
+    bool ends_batch;
+};
+
+struct store_reader {
+    struct store *store;
+    struct log_reader *log_reader;
+    bool of_stream;
+
+    /* Of one stream. */
+    uint64_t next_version, last_version; /* next > last: the end */
+    uint64_t last_position;
+    uint64_t window_first; /* version of places[0] */
+    size_t window_count;
+    struct place *places; /* owned */
+    struct banyan_arena arena;
+};
+
+struct store_reader *store_reader_open(struct store *store)
+{
+    struct store_reader *reader = alloc_zeroed(1, sizeof(*reader));
+
+    reader->store = store;
+    reader->log_reader = log_reader_open(store->log);
+    return reader;
+}
+
+void store_reader_close(struct store_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    log_reader_close(reader->log_reader);
+    free(reader->places);
+    banyan_arena_release(&reader->arena);
+    free(reader);
+}
+
+enum banyan_status store_reader_seek(struct store_reader *reader, struct banyan_position position,
+                                     struct banyan_error *err)
+{
+    reader->of_stream = false;
+    return log_reader_seek(reader->log_reader, position, err);
+}
+
+enum banyan_status store_reader_stream(struct store_reader *reader, struct banyan_str stream,
+                                       struct banyan_version version, struct banyan_error *err)
+{
+    struct store *store = reader->store;
+    struct store_head at = {{0}, {0}};
+    const struct head *head;
+
+    (void)pthread_mutex_lock(&store->lock);
+    head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
+    if (head != NULL)
+        at = changes_head_at(store, head, log_durable(store->log).value);
+    (void)pthread_mutex_unlock(&store->lock);
+    if (at.version.value == 0)
+        return banyan_error_set(err, BANYAN_NOT_FOUND, "stream %.*s does not exist", (int)stream.size, stream.data);
+    reader->of_stream = true;
+    reader->next_version = version.value == 0 ? 1 : version.value;
+    reader->last_version = at.version.value;
+    reader->last_position = at.position.value;
+    reader->window_count = 0;
+    return BANYAN_OK;
+}
+
+static enum banyan_status no_event(const struct log_record *record, struct banyan_error *err)
+{
+    return banyan_error_set(err, BANYAN_CORRUPT, "position %" PRIu64 " holds no event", record->position.value);
+}
+
+/* Read the event at *position* of a stream's *version*. */
+static enum banyan_status read_at(struct store_reader *reader, uint64_t position, uint64_t version,
+                                  struct log_record *ret, struct envelope *ret_envelope, struct banyan_error *err)
+{
+    enum banyan_status status = log_reader_seek(reader->log_reader, (struct banyan_position){position}, err);
+
+    if (status == BANYAN_OK)
+        status = log_reader_next(reader->log_reader, ret, err);
+    if (status == BANYAN_OK &&
+        (!envelope_decode(ret->data, position, ret_envelope) || ret_envelope->version != version))
+        status = no_event(ret, err);
+    return status;
+}
+
+/* Find the position of *version*, from the end of the stream downwards. */
+static enum banyan_status locate(struct store_reader *reader, uint64_t version, uint64_t *ret, struct banyan_error *err)
+{
+    uint64_t at = reader->last_version, position = reader->last_position;
+    struct envelope envelope;
+    struct log_record record;
+
+    while (at > version) {
+        uint64_t target = store_jump_target(at);
+        enum banyan_status status = read_at(reader, position, at, &record, &envelope, err);
+
+        if (status != BANYAN_OK)
+            return status;
+        if (target >= version && target != 0 && envelope.jump != 0) {
+            at = target;
+            position = envelope.jump;
+        } else {
+            at--;
+            position = envelope.prev;
+        }
+    }
+    *ret = position;
+    return BANYAN_OK;
+}
+
+/* Learn where the next versions are. */
+static enum banyan_status fill_window(struct store_reader *reader, struct banyan_error *err)
+{
+    uint64_t first = reader->next_version, last = reader->last_version, position = 0;
+    struct envelope envelope;
+    struct log_record record;
+    enum banyan_status status;
+
+    if (reader->places == NULL)
+        reader->places = alloc_zeroed(WINDOW_EVENTS, sizeof(*reader->places));
+    if (last - first >= WINDOW_EVENTS)
+        last = first + WINDOW_EVENTS - 1;
+    banyan_arena_reset(&reader->arena);
+    reader->window_count = 0;
+    status = locate(reader, last, &position, err);
+    for (uint64_t version = last; version >= first && status == BANYAN_OK; version--) {
+        struct place *place = &reader->places[version - first];
+
+        *place = (struct place){.position = position};
+        status = read_at(reader, position, version, &record, &envelope, err);
+        if (status != BANYAN_OK)
+            break;
+        if (record.data.size <= WINDOW_BYTES_MAX / WINDOW_EVENTS) {
+            place->data = banyan_arena_str(&reader->arena, record.data);
+            place->recorded_at = record.recorded_at;
+            place->ends_batch = record.ends_batch;
+        }
+        position = envelope.prev;
+    }
+    if (status == BANYAN_OK) {
+        reader->window_first = first;
+        reader->window_count = (size_t)(last - first + 1);
+    }
+    return status;
+}
+
+static enum banyan_status next_of_stream(struct store_reader *reader, struct log_record *ret, struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+    struct envelope envelope;
+    const struct place *place;
+
+    if (reader->next_version > reader->last_version)
+        return BANYAN_NOT_FOUND;
+    if (reader->window_count == 0 || reader->next_version - reader->window_first >= reader->window_count)
+        status = fill_window(reader, err);
+    if (status != BANYAN_OK)
+        return status;
+    place = &reader->places[reader->next_version - reader->window_first];
+    if (place->data.data == NULL) {
+        status = read_at(reader, place->position, reader->next_version, ret, &envelope, err);
+    } else {
+        ret->position.value = place->position;
+        ret->recorded_at = place->recorded_at;
+        ret->ends_batch = place->ends_batch;
+        ret->data = place->data;
+    }
+    if (status == BANYAN_OK)
+        reader->next_version++;
+    return status;
+}
+
+enum banyan_status store_reader_next(struct store_reader *reader, struct store_read_event *ret,
+                                     struct banyan_error *err)
+{
+    struct log_record record;
+    struct envelope envelope;
+    enum banyan_status status;
+
+    status =
+        reader->of_stream ? next_of_stream(reader, &record, err) : log_reader_next(reader->log_reader, &record, err);
+    if (status != BANYAN_OK)
+        return status;
+    if (!envelope_decode(record.data, record.position.value, &envelope))
+        return no_event(&record, err);
+    ret->event = envelope.event;
+    ret->position = record.position;
+    ret->version.value = envelope.version;
+    ret->recorded_at = record.recorded_at;
+    ret->cursor = envelope.cursor;
+    ret->ends_batch = record.ends_batch;
+    return BANYAN_OK;
+}

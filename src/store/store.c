@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and closing a store, the index that is rebuilt from the log at open, and plain questions.
+ *
+ * The folder holds `lock` (one writer) and `log/`.  The index (heads, ids, cursors) is in memory only; while it is
+ * rebuilt every event is checked against it: a version that does not follow the one before is damage.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "os/random.h"
+#include "store/store_int.h"
+
+static char *join(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = alloc_zeroed(1, size);
+
+    (void)snprintf(path, size, "%s/%s", folder, name); /* fits: counted above */
+    return path;
+}
+
+static enum banyan_status index_event(struct store *store, const struct log_record *record, struct banyan_error *err)
+{
+    uint64_t position = record->position.value;
+    struct envelope envelope;
+    struct head *head;
+
+    if (!envelope_decode(record->data, position, &envelope) || envelope.event.stream.size == 0 ||
+        envelope.event.stream.size > STORE_STREAM_NAME_BYTES_MAX) {
+        (void)banyan_error_set(err, BANYAN_CORRUPT, "position %" PRIu64 " holds no event", position);
+        banyan_error_hint(err, "the folder's log was written by another program, or by a newer one");
+        return BANYAN_CORRUPT;
+    }
+    head = heads_make(&store->heads, envelope.event.stream, heads_hash(&store->heads, envelope.event.stream));
+    if (envelope.version != head->version + 1 || envelope.prev != head->position ||
+        envelope.jump != head_jump(head, envelope.version)) {
+        (void)banyan_error_set(err, BANYAN_CORRUPT,
+                               "position %" PRIu64 " is version %" PRIu64 " of its stream; %" PRIu64 " was expected",
+                               position, envelope.version, head->version + 1);
+        banyan_error_hint(err, "nothing was changed; restore the log from a copy");
+        return BANYAN_CORRUPT;
+    }
+    head_advance(&store->heads, head, position, NULL);
+    ids_add(&store->ids, ids_hash(&store->ids, envelope.event.id), position);
+    if (envelope.cursor.name.size > 0)
+        cursors_put(&store->cursors, &envelope.cursor);
+    return BANYAN_OK;
+}
+
+static enum banyan_status rebuild_index(struct store *store, struct banyan_error *err)
+{
+    struct log_reader *reader = log_reader_open(store->log);
+    enum banyan_status status = log_reader_seek(reader, (struct banyan_position){1}, err);
+    struct log_record record;
+
+    while (status == BANYAN_OK) {
+        status = log_reader_next(reader, &record, err);
+        if (status == BANYAN_OK)
+            status = index_event(store, &record, err);
+    }
+    log_reader_close(reader);
+    return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
+}
+
+static void release(struct store *store)
+{
+    log_reader_close(store->checker);
+    log_close(store->log);
+    store->options.files->close(store->lock_file);
+    heads_release(&store->heads);
+    ids_release(&store->ids);
+    cursors_release(&store->cursors);
+    changes_release(&store->changes);
+    banyan_buf_release(&store->record);
+    free(store->hashes);
+    (void)pthread_mutex_destroy(&store->lock);
+    (void)pthread_cond_destroy(&store->batch_ended);
+    free((char *)store->options.folder);
+    free(store);
+}
+
+static enum banyan_status open_files(struct store *store, struct banyan_error *err)
+{
+    struct os_files *files = store->options.files;
+    char *log_folder = join(store->options.folder, "log"), *lock_path = join(store->options.folder, "lock");
+    struct log_options log_options = {
+        .folder = log_folder,
+        .files = files,
+        .clock = store->options.clock,
+        .segment_bytes = store->options.segment_bytes,
+        .read_only = store->options.read_only,
+    };
+    enum banyan_status status = BANYAN_OK;
+
+    if (!store->options.read_only) {
+        status = files->make_folder(files, store->options.folder, err);
+        if (status == BANYAN_OK)
+            status = files->lock(files, lock_path, &store->lock_file, err);
+        if (status == BANYAN_BUSY)
+            banyan_error_hint(err, "one process at a time may write to a store; stop the other, or open for reading");
+    }
+    if (status == BANYAN_OK)
+        status = log_open(&log_options, &store->log, err);
+    free(log_folder);
+    free(lock_path);
+    return status;
+}
+
+enum banyan_status store_open(const struct store_options *options, struct store **ret, struct banyan_error *err)
+{
+    struct store *store = alloc_zeroed(1, sizeof(*store));
+    enum banyan_status status;
+    uint64_t seeds[2];
+
+    store->options = *options;
+    store->options.folder = alloc_text(options->folder);
+    if (store->options.files == NULL)
+        store->options.files = os_files_real();
+    if (store->options.clock == NULL)
+        store->options.clock = os_clock_real();
+    (void)pthread_mutex_init(&store->lock, NULL);
+    (void)pthread_cond_init(&store->batch_ended, NULL);
+    os_random_bytes(seeds, sizeof(seeds));
+    heads_init(&store->heads, seeds[0]);
+    ids_init(&store->ids, seeds[1]);
+    store->record.size_max = LOG_RECORD_BYTES_MAX + STORE_CURSOR_BYTES_MAX;
+    status = open_files(store, err);
+    if (status == BANYAN_OK)
+        status = rebuild_index(store, err);
+    if (status != BANYAN_OK) {
+        banyan_error_context(err, "opening the store in %s", options->folder);
+        release(store);
+        return status;
+    }
+    store->checker = log_reader_open(store->log);
+    *ret = store;
+    return BANYAN_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    if (store->batch_open)
+        store_batch_abort(store);
+    release(store);
+}
+
+/* ---- questions ---- */
+
+struct banyan_position store_tail(struct store *store)
+{
+    return log_tail(store->log);
+}
+
+struct banyan_position store_durable(struct store *store)
+{
+    return log_durable(store->log);
+}
+
+enum banyan_status store_wait(struct store *store, struct banyan_position position, int64_t timeout_us,
+                              struct banyan_error *err)
+{
+    return log_wait_durable(store->log, position, timeout_us, err);
+}
+
+enum banyan_status store_health(struct store *store, struct banyan_error *err)
+{
+    return log_health(store->log, err);
+}
+
+struct store_head store_head(struct store *store, struct banyan_str stream)
+{
+    struct store_head at = {{0}, {0}};
+    const struct head *head;
+
+    (void)pthread_mutex_lock(&store->lock);
+    head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
+    if (head != NULL)
+        at = changes_head_at(store, head, log_tail(store->log).value);
+    (void)pthread_mutex_unlock(&store->lock);
+    return at;
+}
+
+struct banyan_str store_cursor(struct store *store, struct banyan_str name, struct banyan_arena *arena)
+{
+    struct banyan_str value = {NULL, 0};
+    size_t at;
+
+    (void)pthread_mutex_lock(&store->lock);
+    if (cursors_find(&store->cursors, name, &at)) {
+        const struct cursor *cursor = &store->cursors.items[at];
+
+        value = banyan_arena_str(arena, (struct banyan_str){cursor->value, cursor->value_size});
+    }
+    (void)pthread_mutex_unlock(&store->lock);
+    return value;
+}
+
+void store_stats(struct store *store, struct store_stats *ret)
+{
+    log_stats(store->log, &ret->log);
+    (void)pthread_mutex_lock(&store->lock);
+    ret->events = log_tail(store->log).value;
+    ret->streams = store->heads.count;
+    ret->cursors = store->cursors.count;
+    ret->index_bytes =
+        heads_bytes(&store->heads) + ids_bytes(&store->ids) + store->changes.capacity * sizeof(*store->changes.items);
+    (void)pthread_mutex_unlock(&store->lock);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share.
+ *
+ * Index entries are made when an event is submitted, before it is durable.  `changes` remembers each entry until then:
+ * it takes back what fails, and tells readers what a stream's last durable event is.
+ *
+ * Lock order: store.lock, then the log's.
+ */
+#ifndef STORE_STORE_INT_H
+#define STORE_STORE_INT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banyan/buf.h"
+#include "log/log.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "store/envelope.h"
+#include "store/heads.h"
+#include "store/ids.h"
+#include "store/store.h"
+
+/* ---- changes.c: what is not durable yet ---- */
+
+struct change {
+    struct head *head;
+    uint64_t position;     /* of the event */
+    uint64_t old_position; /* of the stream's event before; 0: none */
+    uint64_t id_hash;
+    struct head_jumps *old_jumps; /* owned; NULL where they did not change */
+};
+
+/* A ring, oldest first. */
+struct changes {
+    struct change *items;          /* owned */
+    size_t first, count, capacity; /* capacity: power of two, or 0 */
+};
+
+/* ---- cursors.c ---- */
+
+struct cursor {
+    char *name;  /* owned */
+    char *value; /* owned */
+    size_t name_size, value_size;
+};
+
+struct cursors {
+    struct cursor *items; /* owned; sorted by name */
+    size_t count, capacity;
+};
+
+void cursors_release(struct cursors *cursors);
+/* *ret_at: where it is or belongs. */
+bool cursors_find(const struct cursors *cursors, struct banyan_str name, size_t *ret_at);
+void cursors_put(struct cursors *cursors, const struct store_cursor *cursor);
+
+/* ---- the store ---- */
+
+struct store {
+    struct store_options options; /* texts are owned */
+    struct log *log;
+    struct os_file *lock_file;
+
+    pthread_mutex_t lock;       /* guards all below, and orders appends */
+    pthread_cond_t batch_ended; /* the open batch is over */
+    struct heads heads;
+    struct ids ids;
+    struct cursors cursors;
+    struct changes changes;
+    struct log_reader *checker; /* reads events whose id comes again */
+    struct banyan_buf record;   /* being encoded; in a batch: its last event, which waits for a cursor */
+    uint64_t *hashes;           /* scratch of one append, owned */
+    size_t hashes_capacity;
+    bool batch_open;
+    uint64_t batch_first, batch_last; /* positions; 0: none yet */
+    enum banyan_status batch_failed;  /* nothing but abort is left */
+};
+
+/* ---- changes.c ---- */
+
+void changes_release(struct changes *changes);
+/* Give the next version of *head* to *position*, and remember how it was. */
+void changes_apply(struct store *store, struct head *head, uint64_t position, uint64_t id_hash);
+/* Take back all events behind *position*. */
+void changes_undo(struct store *store, uint64_t position);
+/* Forget what is durable. */
+void changes_settle(struct store *store);
+/* The last event of *head* at or before position *limit*. */
+struct store_head changes_head_at(const struct store *store, const struct head *head, uint64_t limit);
+
+/* ---- append.c ---- */
+
+/* INVALID or LIMIT when *event* cannot be stored. */
+BANYAN_MUST_CHECK enum banyan_status store_check_event(const struct store_event *event, struct banyan_error *err);
+BANYAN_MUST_CHECK enum banyan_status store_check_cursor(const struct store_cursor *cursor, struct banyan_error *err);
+/* With the lock: where the id of *event* is; position 0: nowhere.  DUPLICATE when its content is another. */
+BANYAN_MUST_CHECK enum banyan_status store_find_id(struct store *store, const struct store_event *event, uint64_t hash,
+                                                   uint64_t *ret, struct banyan_error *err);
+/* With the lock: encode *event* for *position* into store->record and enter it into the index. */
+void store_enter_event(struct store *store, const struct store_event *event, uint64_t hash, uint64_t position,
+                       const struct store_cursor *cursor);
+enum banyan_status store_twice(const struct store_event *event, struct banyan_error *err);
+
+#endif
