@@ -14,12 +14,14 @@
 struct start {
     os_thread_main main;
     void *argument;
+    char name[16];
 };
 
 static void *run(void *argument)
 {
     struct start start = *(struct start *)argument;
     free(argument);
+    (void)pthread_setname_np(pthread_self(), start.name); /* a name is for people only */
     start.main(start.argument);
     return NULL;
 }
@@ -27,7 +29,8 @@ static void *run(void *argument)
 void os_thread_start(struct os_thread *thread, const char *name, os_thread_main main, void *argument)
 {
     struct start *start = alloc_zeroed(1, sizeof(*start));
-    *start = (struct start){main, argument};
+    *start = (struct start){.main = main, .argument = argument};
+    strncpy(start->name, name, sizeof(start->name) - 1);
     sigset_t all, before;
     (void)sigfillset(&all);                            /* cannot fail */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail: arguments are valid */
@@ -39,10 +42,6 @@ void os_thread_start(struct os_thread *thread, const char *name, os_thread_main 
         (void)ignored; /* nobody is left to tell */
         abort();
     }
-    char short_name[16];
-    strncpy(short_name, name, sizeof(short_name) - 1);
-    short_name[sizeof(short_name) - 1] = '\0';
-    (void)pthread_setname_np(thread->id, short_name); /* a name is for people only */
     thread->started = true;
 }
 
