@@ -90,7 +90,7 @@ static void engine_start(struct run *run)
         .slot = "stress",
         .publication = "stress",
         .spool_folder = run->folder,
-        .chunk_rows = 100 + run->seed % 5 * 200,
+        .chunk_rows = 40 + run->seed % 5 * 50,
         .workers = 1 + (unsigned)(run->seed % 2),
         .heartbeat_us = SECOND_US / 2,
         .lock_timeout_us = 20 * (int64_t)SECOND_US,
@@ -336,7 +336,7 @@ static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdi
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct run run = {.conninfo = conninfo, .seed = seed};
     struct seen_list items = {NULL, 0, 0};
-    int64_t count = 3000 + (int64_t)(seed % 4) * 1500;
+    int64_t count = 15000 + (int64_t)(seed % 4) * 5000;
     (void)snprintf(run.folder, sizeof(run.folder), "/tmp/banyan-stress-%d-%" PRIu64, (int)getpid(), seed); /* fits */
     os_random_seed(&run.random, seed);
     must(pg_connect(&(struct pg_options){.conninfo = conninfo, .application_name = "stress"}, &run.conn, &err),
