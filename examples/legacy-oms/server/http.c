@@ -213,6 +213,29 @@ static int http_bind(struct evhttp *http, int port)
     return ntohs(address.sin_port);
 }
 
+/* Tells the port: a line of output, and the file where one was asked for, which appears whole. */
+static bool port_tell(const struct server_options *options, int port)
+{
+    char name[4096];
+    FILE *file;
+    bool done;
+
+    printf("listening on http://127.0.0.1:%d\n", port);
+    fflush(stdout);
+    if (!options->port_file)
+        return true;
+    if ((size_t)snprintf(name, sizeof(name), "%s.new", options->port_file) >= sizeof(name))
+        return false;
+    file = fopen(name, "w");
+    done = file && fprintf(file, "%d\n", port) > 0;
+    if (file)
+        done = fclose(file) == 0 && done;
+    done = done && rename(name, options->port_file) == 0;
+    if (!done)
+        perror(options->port_file);
+    return done;
+}
+
 static bool pool_start(struct pool *pool)
 {
     const struct server_options *options = pool->options;
@@ -275,9 +298,7 @@ int http_serve(const struct server_options *options)
     port = http_bind(http, options->port);
     if (port < 0) {
         fprintf(stderr, "legacy-oms: cannot listen on port %d\n", options->port);
-    } else if (pool_start(&pool)) {
-        printf("listening on http://127.0.0.1:%d\n", port);
-        fflush(stdout);
+    } else if (pool_start(&pool) && port_tell(options, port)) {
         event_base_dispatch(base);
         code = 0;
     }

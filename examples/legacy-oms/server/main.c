@@ -11,6 +11,7 @@
 static const char usage[] = "Usage: legacy-oms [OPTION]...\n"
                             "Serves orders over HTTP on the loopback address, from the tables of schema.sql.\n"
                             "  --port N        port; 0 takes a free one, which is printed (default 0)\n"
+                            "  --port-file F   write the port to this file, too, once requests are taken\n"
                             "  --conninfo S    where the database is; the PG* variables count, too\n"
                             "  --pool N        connections to the database, one worker thread each (default 8)\n"
                             "  --faults LIST   none, all, or some of audit,cancel-time,order,ties (default all)\n"
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
         {"conninfo", required_argument, NULL, 'c'},
         {"pool", required_argument, NULL, 'n'},
         {"faults", required_argument, NULL, 'f'},
+        {"port-file", required_argument, NULL, 'o'},
         {"seed", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -34,6 +36,9 @@ int main(int argc, char **argv)
         switch (option) {
         case 'p':
             options.port = atoi(optarg);
+            break;
+        case 'o':
+            options.port_file = optarg;
             break;
         case 'c':
             options.conninfo = optarg;

@@ -20,6 +20,7 @@ struct evkeyvalq;
 
 struct server_options {
     const char *conninfo;
+    const char *port_file; /* gets the port once requests are taken; NULL for none */
     int port;
     int pool;
     unsigned faults;
