@@ -15,7 +15,7 @@ enum {
     BUFFER_MAX = 1 << 30, /* one row must fit */
 };
 
-static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* signature with its NUL, flags, extension */
+static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0"; /* signature with its NUL, flags, extension */
 
 enum banyan_status pg_copy_in_begin(struct pg_copy_in *copy, struct pg_conn *conn, const char *table_and_columns,
                                     const struct banyan_record *record, const uint32_t *oids, struct banyan_error *err)
@@ -47,7 +47,7 @@ enum banyan_status pg_copy_in_begin(struct pg_copy_in *copy, struct pg_conn *con
                               record->name, record->field_count);
         pg_copy_in_abort(copy);
     }
-    banyan_buf_add(&copy->buf, header, sizeof(header) - 1);
+    banyan_buf_add(&copy->buf, header, sizeof(header) - 1); /* not the NUL of C */
 out:
     if (st != BANYAN_OK)
         banyan_buf_release(&copy->buf);
