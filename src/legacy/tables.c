@@ -214,10 +214,10 @@ out:
     return st;
 }
 
-static enum banyan_status table_resolve(struct pg_conn *conn, struct legacy_table *table, bool root,
-                                        struct banyan_error *err)
+enum banyan_status legacy_table_resolve(struct pg_conn *conn, const struct banyan_legacy_table *spec, bool root,
+                                        struct legacy_table *ret, struct banyan_error *err)
 {
-    const struct banyan_legacy_table *spec = table->spec;
+    struct legacy_table found = {.spec = spec}, *table = &found;
     const char *const *order;
     struct pg_result *columns = NULL;
     const struct banyan_field *key;
@@ -243,6 +243,8 @@ static enum banyan_status table_resolve(struct pg_conn *conn, struct legacy_tabl
                                   spec->name, *order);
     if (st == BANYAN_OK)
         st = key_check(conn, table, root, columns, err);
+    if (st == BANYAN_OK)
+        *ret = found;
 out:
     pg_result_free(columns);
     return st;
@@ -258,8 +260,7 @@ enum banyan_status legacy_tables_resolve(struct pg_conn *conn, const struct bany
         return banyan_error_set(err, BANYAN_INVALID, "the mapping has %zu tables; 1 to %d are possible",
                                 mapping->table_count, BANYAN_LEGACY_TABLES_MAX);
     for (size_t i = 0; i < mapping->table_count; i++) {
-        found.tables[i].spec = &mapping->tables[i];
-        st = table_resolve(conn, &found.tables[i], i == 0, err);
+        st = legacy_table_resolve(conn, &mapping->tables[i], i == 0, &found.tables[i], err);
         if (st != BANYAN_OK)
             return st;
     }

@@ -35,6 +35,10 @@ struct legacy_tables {
 BANYAN_MUST_CHECK enum banyan_status legacy_tables_resolve(struct pg_conn *conn,
                                                            const struct banyan_legacy_mapping *mapping,
                                                            struct legacy_tables *ret, struct banyan_error *err);
+/* One table of it, for whoever wants to hear of each; *root*: its key has to be unique. */
+BANYAN_MUST_CHECK enum banyan_status legacy_table_resolve(struct pg_conn *conn, const struct banyan_legacy_table *spec,
+                                                          bool root, struct legacy_table *ret,
+                                                          struct banyan_error *err);
 /* "SELECT … FROM t WHERE key >= lo AND key < hi ORDER BY key, <order columns>" with literal bounds;
  * INT64_MIN and INT64_MAX (as hi: inclusive, open) mean no bound. */
 void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret);

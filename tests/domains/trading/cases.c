@@ -750,7 +750,8 @@ int main(void)
         cmocka_unit_test_setup(garbage_changes, prepare),
     };
 
-    random_state = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 10) : (uint64_t)time(NULL);
-    printf("# SEED=%llu\n", (unsigned long long)random_state);
+    random_state =
+        getenv("BANYAN_TEST_SEED") != NULL ? strtoull(getenv("BANYAN_TEST_SEED"), NULL, 10) : (uint64_t)time(NULL);
+    printf("# BANYAN_TEST_SEED=%llu\n", (unsigned long long)random_state);
     return cmocka_run_group_tests(tests, NULL, finish);
 }

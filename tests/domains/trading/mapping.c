@@ -2,7 +2,7 @@
 /*
  * Random legacy applications, mapped both ways and compared.
  *
- * SEED=… repeats a run, ROUNDS=… lengthens it.
+ * BANYAN_TEST_SEED=… repeats a run, BANYAN_TEST_ROUNDS=… multiplies its length.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -194,9 +194,10 @@ int main(void)
         cmocka_unit_test(transactions_of_many_requests), cmocka_unit_test(removed_and_placed_again),
     };
 
-    seed = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 10) : (uint64_t)time(NULL) * 1000;
-    if (getenv("ROUNDS") != NULL)
-        rounds = (unsigned)strtoul(getenv("ROUNDS"), NULL, 10);
-    printf("# SEED=%llu ROUNDS=%u\n", (unsigned long long)seed, rounds);
+    seed = getenv("BANYAN_TEST_SEED") != NULL ? strtoull(getenv("BANYAN_TEST_SEED"), NULL, 10)
+                                              : (uint64_t)time(NULL) * 1000;
+    if (getenv("BANYAN_TEST_ROUNDS") != NULL)
+        rounds *= (unsigned)strtoul(getenv("BANYAN_TEST_ROUNDS"), NULL, 10);
+    printf("# BANYAN_TEST_SEED=%llu ROUNDS=%u\n", (unsigned long long)seed, rounds);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
