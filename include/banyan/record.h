@@ -95,11 +95,12 @@ BANYAN_API void banyan_record_copy(const struct banyan_record *record, void *ret
 BANYAN_API uint64_t banyan_record_diff(const struct banyan_record *record, const void *a, const void *b);
 
 /* Append the Avro binary form (docs/FORMATS.md).  INVALID when a required field has no value or a decimal does not
- * have the field's scale exactly. */
+ * have the field's scale exactly; LIMIT when it does not fit *ret*.  On failure *ret* has the same bytes as before. */
 BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_encode(const struct banyan_record *record,
                                                                      const void *value, struct banyan_buf *ret,
                                                                      struct banyan_error *err);
-/* Decode; strings point into *data* (borrowed).  CORRUPT when the bytes are not exactly one such record. */
+/* Decode; strings point into *data* (borrowed).  CORRUPT when the bytes are not exactly one such record; *ret is
+ * undefined then. */
 BANYAN_API BANYAN_MUST_CHECK enum banyan_status
 banyan_record_decode(const struct banyan_record *record, struct banyan_str data, void *ret, struct banyan_error *err);
 /* Append as a JSON object: decimals and times (RFC 3339, µs, UTC) as strings, "no value" as null. */

@@ -135,7 +135,7 @@ struct banyan_str banyan_arena_printf(struct banyan_arena *arena, const char *fo
     va_start(arguments, format);
     int size = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    if (size < 0)
+    if (size < 0 || format == NULL)
         abort(); /* a format string that the C library refuses: a bug */
     char *text = banyan_arena_alloc(arena, (size_t)size + 1);
     va_start(arguments, format);
