@@ -105,13 +105,15 @@ static inline void feed_next(struct feed *feed, struct pg_stream_message *frame,
     OK(pgoutput_decode(feed->decoder, frame->data, message, &err));
 }
 
-/* The next message, which has to be of *kind*. */
+/* The next message, which has to be of *kind*.  RELATION may come again at any time: the server's caches decide. */
 static inline struct pgoutput_message feed_expect(struct feed *feed, enum pgoutput_kind kind)
 {
     struct pg_stream_message frame;
     struct pgoutput_message message;
 
-    feed_next(feed, &frame, &message);
+    do {
+        feed_next(feed, &frame, &message);
+    } while (message.kind == PGOUTPUT_RELATION && kind != PGOUTPUT_RELATION);
     if (message.kind != kind)
         fail_msg("message of kind %d, wanted %d", message.kind, kind);
     return message;
