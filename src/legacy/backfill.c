@@ -84,7 +84,7 @@ static enum banyan_status connect_worker(struct worker *worker, struct banyan_er
     struct legacy *legacy = worker->legacy;
     struct pg_options options = {
         .conninfo = legacy->options.conninfo,
-        .application_name = "banyan backfill",
+        .application_name = legacy->application_name.data,
         .stop = legacy->options.stop,
     };
     enum banyan_status status = pg_connect(&options, &worker->conn, err);
