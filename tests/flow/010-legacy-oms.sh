@@ -57,7 +57,6 @@ equal "read one" "$(get /orders/500 | jq -c '[.order_id,.status,.filled_quantity
 equal "read a trader's" "$(get '/orders?trader_id=7&from=2000-01-01&limit=5' | jq -c '[.orders[].order_id]')" '[1]'
 equal "read a symbol's, newest first" "$(get '/orders?symbol=ALDR' | jq -c '[.orders[].order_id]')" '[500,1]'
 
-rows=$(sql -d plain -c 'SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM audit_log), sum(filled_quantity) FROM orders')
 refused "no JSON" 400 /orders 'x'
 refused "an amount that may not be exact" 400 /orders '{"trader_id":7,"symbol":"A","side":"BUY","quantity":1.5,"price":"1"}'
 refused "nine decimals" 400 /orders '{"trader_id":7,"symbol":"A","side":"BUY","quantity":"0.000000001","price":"1"}'
@@ -67,7 +66,10 @@ refused "modify of a canceled order" 409 /orders/1/modify '{"price":"5"}'
 refused "cancel of a filled order" 409 /orders/500/cancel ''
 refused "fill of an unknown order" 404 /orders/999/fill '{"quantity":"1","price":"1"}'
 post /orders "$order" >/dev/null
-refused "a fill above the quantity" 409 /orders/2/fill '{"quantity":"10.00000001","price":"1"}'
+post /orders/2/fill '{"quantity":"4","price":"100"}' >/dev/null
+refused "a fill above what is left" 409 /orders/2/fill '{"quantity":"6.00000001","price":"1"}'
+refused "a quantity below what is filled" 409 /orders/2/modify '{"quantity":"4"}'
+rows=$(sql -d plain -c 'SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM audit_log), sum(filled_quantity) FROM orders')
 refused "a match of which one order is filled" 409 /fills \
     '{"fills":[{"order_id":2,"quantity":"1","price":"1"},{"order_id":500,"quantity":"1","price":"1"}]}'
 equal "a refused request changes nothing" "$rows" "$(sql -d plain -c 'SELECT (SELECT count(*) FROM trades),
@@ -85,7 +87,7 @@ equal "SIGUSR1 asks for an interval" "$(jq -r .type "$work/load.log" | sort -u |
 tail -1 "$work/load.log" >"$work/total"
 equal "load has no errors" "$(jq -c '[.errors,.truth.unknown,.truth.conflicts]' "$work/total")" '[0,0,0]'
 equal "load's truth is that of the tables" "$(jq -r '.truth|[.placed,.fills,.canceled,.modified_audited]|@tsv' "$work/total" |
-    tr '\t' '|')" "$(sql -d plain -c 'SELECT (SELECT count(*) - 3 FROM orders), (SELECT count(*) - 3 FROM trades),
+    tr '\t' '|')" "$(sql -d plain -c 'SELECT (SELECT count(*) - 3 FROM orders), (SELECT count(*) - 4 FROM trades),
     (SELECT count(*) - 1 FROM audit_log WHERE field_changed = $$status$$), (SELECT count(DISTINCT (entity_id, "timestamp")) - 1
     FROM audit_log WHERE field_changed <> $$status$$)')"
 

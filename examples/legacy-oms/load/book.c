@@ -408,6 +408,8 @@ bool book_apply(struct book *book, const struct plan *plan, int code, const char
         json_decref(answer);
         return true;
     }
+    if (code == 503)
+        return false;
     for (int i = 0; i < 2 && plan->order_ids[i] && writes; i++)
         order_end(book, order_find(book, plan->order_ids[i]));
     if (code == 404 || code == 409)

@@ -27,7 +27,7 @@ struct truth {
     int64_t placed, modified, modified_audited, canceled, canceled_audited, fills, filled;
     int64_t adopted;   /* open orders of others that this driver went on to change */
     int64_t conflicts; /* 404 and 409: the order was not as this driver believed */
-    int64_t unknown;   /* changes whose outcome is not known: connection lost, or 5xx */
+    int64_t unknown;   /* changes whose outcome is not known: connection lost, or an error but 503 */
 };
 
 struct plan {

@@ -179,7 +179,11 @@ bool db_commit(struct db *db, struct reply *reply)
 
     if (linger_us)
         usleep(linger_us);
-    return run_plain(db, reply, "commit");
+    if (run_plain(db, reply, "commit"))
+        return true;
+    if (PQstatus(db->conn) != CONNECTION_OK)
+        reply->code = 500; /* nobody knows whether it was committed; 503 is for what was surely not */
+    return false;
 }
 
 void db_rollback(struct db *db)
