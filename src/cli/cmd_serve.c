@@ -132,7 +132,8 @@ static enum banyan_status start_http(struct serve *serve, struct banyan_error *e
                                                .domain = serve->domain,
                                                .store = serve->store,
                                                .views = serve->http_views,
-                                               .view_count = serve->running},
+                                               .view_count = serve->running,
+                                               .has_source = serve->config->source != NULL},
                         &serve->http, err);
     if (st == BANYAN_OK)
         st = write_port(serve, err);

@@ -33,6 +33,7 @@ struct http_options {
     struct store *store; /* borrowed */
     const struct http_view *views;
     size_t view_count;
+    bool has_source;        /* a legacy source will be set: not ready before it captures */
     struct os_clock *clock; /* NULL: the system's */
 };
 

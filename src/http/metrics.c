@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /metrics in the Prometheus text format.  docs/METRICS.md lists them; a script checks that it does. */
+#include <inttypes.h>
+
+#include "http/http_int.h"
+#include "os/clock.h"
+
+static void head(struct banyan_buf *ret, const char *name, const char *type, const char *help)
+{
+    banyan_buf_printf(ret, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void counter(struct banyan_buf *ret, const char *name, const char *help, uint64_t value)
+{
+    head(ret, name, "counter", help);
+    banyan_buf_printf(ret, "%s %" PRIu64 "\n", name, value);
+}
+
+static void gauge(struct banyan_buf *ret, const char *name, const char *help, double value)
+{
+    head(ret, name, "gauge", help);
+    banyan_buf_printf(ret, "%s %.9g\n", name, value);
+}
+
+static void add_log(struct banyan_buf *ret, struct store *store)
+{
+    struct store_stats stats;
+    store_stats(store, &stats);
+    counter(ret, "banyan_log_events_total", "Events in the log.", stats.events);
+    gauge(ret, "banyan_log_streams", "Streams in the log.", (double)stats.streams);
+    gauge(ret, "banyan_log_durable_position", "Newest durable position.", (double)store_durable(store).value);
+    gauge(ret, "banyan_log_bytes", "Bytes of the log on disk.", (double)stats.log.bytes);
+    counter(ret, "banyan_log_flushes_total", "Flushes to disk.", stats.log.groups);
+    gauge(ret, "banyan_log_flush_seconds_max", "Longest flush since the start.", (double)stats.log.flush_us_max / 1e6);
+    gauge(ret, "banyan_log_flush_seconds_sum", "Time spent in flushes.", (double)stats.log.flush_us_total / 1e6);
+    gauge(ret, "banyan_log_index_bytes", "Memory of stream heads and event ids.", (double)stats.index_bytes);
+}
+
+static void add_legacy(struct banyan_buf *ret, const struct legacy_status *status)
+{
+    gauge(ret, "banyan_legacy_capturing", "1 while changes are captured.", status->state == LEGACY_CAPTURING);
+    gauge(ret, "banyan_backfill_done", "1 when the backfill is done.", status->backfill_done);
+    counter(ret, "banyan_backfill_keys_total", "Keys whose history was read.", status->roots_read);
+    counter(ret, "banyan_backfill_rows_total", "Legacy rows read.", status->rows_read);
+    head(ret, "banyan_backfill_events_total", "counter", "Events by how they are known.");
+    banyan_buf_printf(ret,
+                      "banyan_backfill_events_total{provenance=\"exact\"} %" PRIu64
+                      "\nbanyan_backfill_events_total{provenance=\"inferred\"} %" PRIu64
+                      "\nbanyan_backfill_events_total{provenance=\"reconciled\"} %" PRIu64 "\n",
+                      status->events_exact, status->events_inferred, status->events_reconciled);
+    counter(ret, "banyan_capture_transactions_total", "Legacy transactions captured.", status->transactions);
+    counter(ret, "banyan_capture_changes_total", "Row changes captured.", status->changes);
+    counter(ret, "banyan_capture_events_total", "Events captured.", status->events_captured);
+    counter(ret, "banyan_capture_held_total", "Changes held until their chunk was read.", status->changes_held);
+    counter(ret, "banyan_capture_dropped_total", "Changes that the backfill had already.", status->changes_dropped);
+    counter(ret, "banyan_capture_streamed_total", "Large transactions received before their end.",
+            status->transactions_streamed);
+    gauge(ret, "banyan_capture_lag_bytes", "WAL at the server that is not durable here.", (double)status->lag_bytes);
+    head(ret, "banyan_capture_lag_seconds", "gauge", "Commit at the server to durable event.");
+    banyan_buf_printf(ret,
+                      "banyan_capture_lag_seconds{quantile=\"0.5\"} %.6f\n"
+                      "banyan_capture_lag_seconds{quantile=\"0.99\"} %.6f\n",
+                      (double)status->lag_us_p50 / 1e6, (double)status->lag_us_p99 / 1e6);
+    gauge(ret, "banyan_slot_kept_bytes", "WAL that the slot keeps at the server.", (double)status->kept_bytes);
+    gauge(ret, "banyan_slot_safe_bytes", "WAL until the slot is lost; -1: no limit.", (double)status->safe_bytes);
+    gauge(ret, "banyan_slot_alarm", "1 when the slot is in danger.", status->alarm);
+}
+
+static void add_views(struct banyan_buf *ret, const struct http_options *options)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } metrics[] = {
+        {"banyan_view_live", "gauge", "1 while the view follows the log."},
+        {"banyan_view_position", "gauge", "Position that the view includes."},
+        {"banyan_view_behind_events", "gauge", "Events that it does not include yet."},
+        {"banyan_view_events_total", "counter", "Events applied."},
+        {"banyan_view_rows_total", "counter", "Rows written."},
+        {"banyan_view_poisoned", "gauge", "Keys put aside."},
+        {"banyan_view_lag_seconds", "gauge", "Event recorded to row visible, 99 of 100."},
+    };
+    for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        head(ret, metrics[m].name, metrics[m].type, metrics[m].help);
+        for (size_t i = 0; i < options->view_count; i++) {
+            struct projection_status s;
+            projection_status(options->views[i].runner, &s);
+            uint64_t position = s.checkpoint.position.value;
+            const double values[] = {s.state == PROJECTION_LIVE,
+                                     (double)position,
+                                     (double)(s.tail.value > position ? s.tail.value - position : 0),
+                                     (double)s.events_applied,
+                                     (double)s.rows_written,
+                                     (double)s.poisoned,
+                                     (double)s.lag_us_p99 / 1e6};
+            banyan_buf_printf(ret, "%s{view=\"%s\"} %.15g\n", metrics[m].name, options->views[i].name, values[m]);
+        }
+    }
+}
+
+void http_metrics(struct http_call *call)
+{
+    struct http_server *server = call->server;
+    struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
+    struct legacy_status legacy;
+    head(&body, "banyan_info", "gauge", "Version of the program.");
+    banyan_buf_printf(&body, "banyan_info{version=\"%s\"} 1\n", server->options.version);
+    gauge(&body, "banyan_uptime_seconds", "Time since the start.",
+          (double)(os_clock_monotonic_us(server->clock) - server->started_us) / 1e6);
+    add_log(&body, server->options.store);
+    if (http_legacy_status(server, &legacy))
+        add_legacy(&body, &legacy);
+    add_views(&body, &server->options);
+    counter(&body, "banyan_http_requests_total", "Requests answered.", server->requests);
+    counter(&body, "banyan_http_errors_total", "Answers with 400 or above.", server->errors);
+    http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
+    banyan_buf_release(&body);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GET /views/{view}/{key} and GET /views/{view}?{column}={value}: rows of a read model with their freshness.
+ *
+ * A request with Banyan-Min-Position that came too early is kept (struct waiting) and looked at again by a timer until
+ * its time is over: the loop never blocks.
+ */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/keyvalq_struct.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "http/http_int.h"
+#include "os/clock.h"
+
+enum {
+    LOOK_AGAIN_US = 2000,
+    WAITING_MAX = 1000,
+    AFTER_TEXT_SIZE = 64,
+};
+
+/* A request that waits for a position; linked from the server. */
+struct waiting {
+    struct waiting *next;
+    struct http_server *server;
+    struct evhttp_request *request;
+    struct event *timer;
+    size_t view;
+    char *rest; /* of the path behind the view's name; NULL: the list */
+    struct evkeyvalq query;
+    uint64_t position;
+    int64_t until_us;
+};
+
+static void answer(struct http_call *call, size_t view, const char *rest);
+
+/* ---- rows ---- */
+
+struct rows {
+    const struct banyan_record *record;
+    const struct banyan_field *range; /* of the list's index */
+    struct banyan_buf *body;
+    size_t count;
+    struct banyan_time last_range;
+    int64_t last_key;
+};
+
+static enum banyan_status add_row(void *context, int64_t key, const void *row, struct banyan_error *err)
+{
+    struct rows *rows = context;
+    (void)err;
+    banyan_buf_add_text(rows->body, rows->count++ > 0 ? "," : "");
+    banyan_record_json(rows->record, row, rows->body);
+    rows->last_key = key;
+    if (rows->range != NULL)
+        rows->last_range = *(const struct banyan_time *)(const void *)((const char *)row + rows->range->offset);
+    return BANYAN_OK;
+}
+
+static void reply_rows(struct http_call *call, const struct sink_checkpoint *checkpoint, const struct banyan_buf *body)
+{
+    http_header(call, "Banyan-Position", "%" PRIu64, checkpoint->position.value);
+    http_reply(call, 200, "application/json", body);
+}
+
+static void one(struct http_call *call, size_t view, const char *text)
+{
+    static const char *const none[] = {NULL};
+    const struct http_view *options = &call->server->options.views[view];
+    struct sink *sink = call->server->readers[view];
+    struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_checkpoint checkpoint;
+    struct rows rows = {.record = options->projection->row, .body = &body};
+    char *end = NULL;
+    errno = 0;
+    long long key = strtoll(text, &end, 10);
+    if (!http_only(call, none))
+        return;
+    if (end == text || *end != '\0' || errno != 0 || key == INT64_MAX) {
+        http_problem(call, 400, "keys are integers", "\"%.100s\" is no key", text);
+        return;
+    }
+    enum banyan_status st = sink->ops->range(sink, key, key + 1, &checkpoint, add_row, &rows, &err);
+    if (st != BANYAN_OK)
+        http_failure(call, &err);
+    else if (rows.count == 0)
+        http_problem(call, 404, NULL, "view %s has no row %lld", options->name, key);
+    else
+        reply_rows(call, &checkpoint, &body);
+    banyan_buf_release(&body);
+}
+
+/* ---- lists ---- */
+
+/* "2015-05-01T00:00:04.518Z" or with +hh:mm. */
+static bool parse_time(const char *text, struct banyan_time *ret)
+{
+    struct tm parts = {.tm_isdst = 0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+    int64_t us = 0, unit = 100000, offset = 0;
+    if (rest == NULL)
+        return false;
+    if (*rest == '.')
+        for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
+            us += (*rest - '0') * unit;
+    if (*rest == '+' || *rest == '-' || *rest == ' ') { /* a plus may have been decoded to a space */
+        int hours, minutes, used = 0;
+        if (sscanf(rest + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2)
+            return false;
+        offset = (*rest == '-' ? -1 : 1) * (hours * 3600LL + minutes * 60LL);
+        rest += 1 + used;
+    } else if (*rest == 'Z' || *rest == 'z') {
+        rest++;
+    }
+    if (*rest != '\0')
+        return false;
+    ret->us = ((int64_t)timegm(&parts) - offset) * 1000000 + us;
+    return true;
+}
+
+static bool time_parameter(struct http_call *call, const char *name, struct banyan_time *ret)
+{
+    const char *text = evhttp_find_header(call->query, name);
+    ret->us = BANYAN_TIME_NULL;
+    if (text == NULL || parse_time(text, ret))
+        return true;
+    http_problem(call, 400, "for example 2015-05-01T00:00:00Z", "%s is no time", name);
+    return false;
+}
+
+/* The index whose column is among the parameters; a problem is sent where there is none or something unknown. */
+static const struct banyan_view_index *choose_index(struct http_call *call, const struct banyan_projection *projection)
+{
+    const struct banyan_view_index *chosen = NULL;
+    const char *known[] = {"from", "to", "limit", "after", NULL, NULL};
+    for (size_t i = 0; i < projection->index_count; i++)
+        if (evhttp_find_header(call->query, projection->indexes[i].equal) != NULL && chosen == NULL)
+            chosen = &projection->indexes[i];
+    if (chosen != NULL)
+        known[4] = chosen->equal;
+    if (chosen == NULL) {
+        char names[512] = "";
+        for (size_t i = 0; i < projection->index_count && strlen(names) < 400; i++) {
+            strncat(names, i > 0 ? ", " : "lists are by ", 32);
+            strncat(names, projection->indexes[i].equal, 64);
+        }
+        http_problem(call, 400, names, "a list needs a column to select by");
+        return NULL;
+    }
+    return http_only(call, known) ? chosen : NULL;
+}
+
+static bool after_parameter(struct http_call *call, struct sink_list *query)
+{
+    const char *text = evhttp_find_header(call->query, "after");
+    int used = 0;
+    if (text == NULL)
+        return true;
+    query->after = true;
+    if (sscanf(text, "%" SCNd64 ".%" SCNd64 "%n", &query->after_range.us, &query->after_key, &used) == 2 &&
+        text[used] == '\0')
+        return true;
+    http_problem(call, 400, "give back `next` of the page before, unchanged", "after is no continuation");
+    return false;
+}
+
+static void list(struct http_call *call, size_t view)
+{
+    const struct banyan_projection *projection = call->server->options.views[view].projection;
+    struct sink *sink = call->server->readers[view];
+    const struct banyan_view_index *index = choose_index(call, projection);
+    struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_checkpoint checkpoint;
+    uint64_t limit;
+    if (index == NULL)
+        return;
+    struct sink_list query = {.index = index, .equal = banyan_str_of(evhttp_find_header(call->query, index->equal))};
+    struct rows rows = {.record = projection->row,
+                        .range = banyan_record_field(projection->row, banyan_str_of(index->range)),
+                        .body = &body};
+    if (!time_parameter(call, "from", &query.from) || !time_parameter(call, "to", &query.to) ||
+        !after_parameter(call, &query) || !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
+        return;
+    query.limit = limit;
+    banyan_buf_add_text(&body, "{\"items\":[");
+    enum banyan_status st = sink->ops->list(sink, &query, &checkpoint, add_row, &rows, &err);
+    banyan_buf_add_text(&body, "]");
+    if (rows.count == limit)
+        banyan_buf_printf(&body, ",\"next\":\"%" PRId64 ".%" PRId64 "\"", rows.last_range.us, rows.last_key);
+    banyan_buf_add_text(&body, "}\n");
+    if (st == BANYAN_INVALID)
+        http_problem(call, 400, NULL, "%s", err.message);
+    else if (st != BANYAN_OK)
+        http_failure(call, &err);
+    else
+        reply_rows(call, &checkpoint, &body);
+    banyan_buf_release(&body);
+}
+
+/* ---- waiting ---- */
+
+static void waiting_unlink(struct waiting *waiting)
+{
+    for (struct waiting **link = &waiting->server->waiting; *link != NULL; link = &(*link)->next) {
+        if (*link == waiting) {
+            *link = waiting->next;
+            break;
+        }
+    }
+    event_free(waiting->timer);
+    evhttp_clear_headers(&waiting->query);
+    free(waiting->rest);
+    free(waiting);
+}
+
+static bool reached(struct http_server *server, size_t view, uint64_t position)
+{
+    struct projection_status status;
+    projection_status(server->options.views[view].runner, &status);
+    return status.checkpoint.position.value >= position;
+}
+
+static void too_early(struct http_call *call, size_t view, uint64_t position)
+{
+    http_problem(call, 503, "ask again, or wait with Prefer: wait=MS", "view %s has not reached position %" PRIu64,
+                 call->server->options.views[view].name, position);
+}
+
+static void look_again(evutil_socket_t fd, short what, void *context)
+{
+    struct waiting *waiting = context;
+    struct timeval pause = {0, LOOK_AGAIN_US};
+    struct http_call call = {.server = waiting->server, .request = waiting->request, .query = &waiting->query};
+    (void)fd, (void)what;
+    bool there = reached(waiting->server, waiting->view, waiting->position);
+    if (!there && os_clock_monotonic_us(waiting->server->clock) < waiting->until_us) {
+        (void)event_add(waiting->timer, &pause); /* fails without memory only: the time-out ends the request */
+        return;
+    }
+    if (there)
+        answer(&call, waiting->view, waiting->rest);
+    else
+        too_early(&call, waiting->view, waiting->position);
+    waiting_unlink(waiting);
+}
+
+/* The client went away: nobody waits any more. */
+static void on_gone(struct evhttp_connection *connection, void *context)
+{
+    struct http_server *server = context;
+    for (struct waiting *waiting = server->waiting, *next; waiting != NULL; waiting = next) {
+        next = waiting->next;
+        if (evhttp_request_get_connection(waiting->request) == connection)
+            waiting_unlink(waiting);
+    }
+}
+
+static void keep(struct http_call *call, size_t view, const char *rest, uint64_t position, uint64_t wait_ms)
+{
+    struct http_server *server = call->server;
+    struct waiting *waiting = alloc_zeroed(1, sizeof(*waiting));
+    struct timeval pause = {0, LOOK_AGAIN_US};
+    struct evkeyval *parameter;
+    *waiting = (struct waiting){.next = server->waiting,
+                                .server = server,
+                                .request = call->request,
+                                .view = view,
+                                .rest = rest == NULL ? NULL : alloc_text(rest),
+                                .position = position,
+                                .until_us = os_clock_monotonic_us(server->clock) + (int64_t)wait_ms * 1000};
+    TAILQ_INIT(&waiting->query);
+    TAILQ_FOREACH (parameter, call->query, next)
+        (void)evhttp_add_header(&waiting->query, parameter->key, parameter->value); /* was decoded from a request */
+    waiting->timer = evtimer_new(server->base, look_again, waiting);
+    server->waiting = waiting;
+    evhttp_connection_set_closecb(evhttp_request_get_connection(call->request), on_gone, server);
+    (void)event_add(waiting->timer, &pause); /* fails without memory only: the time-out ends the request */
+}
+
+void http_view_stop(struct http_server *server)
+{
+    while (server->waiting != NULL)
+        waiting_unlink(server->waiting);
+}
+
+/* ---- entry ---- */
+
+static void answer(struct http_call *call, size_t view, const char *rest)
+{
+    struct projection_status status;
+    const struct http_view *options = &call->server->options.views[view];
+    projection_status(options->runner, &status);
+    if (status.state == PROJECTION_CATCHING_UP || status.state == PROJECTION_NONE)
+        http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built",
+                     options->name);
+    else if (rest != NULL)
+        one(call, view, rest);
+    else
+        list(call, view);
+}
+
+/* "wait=250" of the Prefer header; 0 when there is none. */
+static uint64_t preferred_wait_ms(const struct evkeyvalq *headers)
+{
+    const char *prefer = evhttp_find_header(headers, "Prefer");
+    const char *wait = prefer == NULL ? NULL : strstr(prefer, "wait=");
+    uint64_t ms = wait == NULL ? 0 : strtoull(wait + 5, NULL, 10);
+    return ms > HTTP_WAIT_MS_MAX ? HTTP_WAIT_MS_MAX : ms;
+}
+
+void http_view(struct http_call *call, const char *rest)
+{
+    struct http_server *server = call->server;
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(call->request);
+    const char *wanted = evhttp_find_header(headers, "Banyan-Min-Position");
+    const char *slash = strchr(rest, '/');
+    size_t size = slash == NULL ? strlen(rest) : (size_t)(slash - rest);
+    char *end = NULL;
+    for (size_t i = 0; i < server->options.view_count; i++) {
+        if (strlen(server->options.views[i].name) != size || memcmp(server->options.views[i].name, rest, size) != 0)
+            continue;
+        const char *key = slash == NULL ? NULL : slash + 1;
+        uint64_t position = wanted == NULL ? 0 : strtoull(wanted, &end, 10);
+        uint64_t wait_ms = preferred_wait_ms(headers);
+        if (wanted != NULL && (end == wanted || *end != '\0'))
+            http_problem(call, 400, NULL, "Banyan-Min-Position is no number");
+        else if (wanted == NULL || reached(server, i, position))
+            answer(call, i, key);
+        else if (wait_ms == 0)
+            too_early(call, i, position);
+        else
+            keep(call, i, key, position, wait_ms);
+        return;
+    }
+    http_problem(call, 404, "GET /status lists the views", "there is no view %.*s", (int)(size > 100 ? 100 : size),
+                 rest);
+}
