@@ -92,9 +92,9 @@ static cyaml_config_t cyaml_options(struct banyan_buf *log)
 static enum banyan_status syntax_error(struct banyan_error *err, const char *path, cyaml_err_t code,
                                        struct banyan_buf *log)
 {
-    char *text = log->data == NULL ? "" : log->data;
-    char *what = strstr(text, "Load: ");
-    char *place = strstr(text, "(line:");
+    const char *text = log->data == NULL ? "" : log->data;
+    const char *what = strstr(text, "Load: ");
+    const char *place = strstr(text, "(line:");
     unsigned line = 0, column = 0;
     what = what == NULL ? text : what + strlen("Load: ");
     size_t what_size = strcspn(what, "\n");
@@ -103,7 +103,7 @@ static enum banyan_status syntax_error(struct banyan_error *err, const char *pat
     else if ((place = strstr(text, "line ")) != NULL)
         (void)sscanf(place, "line %u column %u", &line, &column);
     if (what_size == 0) {
-        what = (char *)cyaml_strerror(code);
+        what = cyaml_strerror(code);
         what_size = strlen(what);
     }
     if (line > 0)
