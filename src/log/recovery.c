@@ -231,7 +231,7 @@ static enum banyan_status judge_tail(struct scan *scan, struct banyan_error *err
     return status;
 }
 
-/* Check the header of segment *i*; *ret: it continues what was read so far. */
+/* Check the header of segment *i*.  *ret: it continues what was read so far; false: it was never written whole. */
 static enum banyan_status scan_header(struct scan *scan, size_t i, bool *ret, struct banyan_error *err)
 {
     struct log_segment *segment = scan->log->shared.segments[i];
@@ -251,8 +251,16 @@ static enum banyan_status scan_header(struct scan *scan, size_t i, bool *ret, st
                                 header.format, SEGMENT_FORMAT);
     if (i == 0)
         scan->log->id = header.log_id;
-    *ret = banyan_uuid_equal(header.log_id, scan->log->id) && header.first_position == segment->first_position &&
-           header.first_position == scan->next_position && header.base_offset == segment->base_offset;
+    if (!banyan_uuid_equal(header.log_id, scan->log->id) || header.first_position != segment->first_position) {
+        (void)banyan_error_set(err, BANYAN_CORRUPT, "%s is a segment of another log or has another name",
+                               segment->path);
+        banyan_error_hint(err, "nothing was changed; take the file away");
+        return BANYAN_CORRUPT;
+    }
+    /* It was written after all before it had been flushed: what is missing there was lost. */
+    if (header.first_position != scan->next_position || header.base_offset != segment->base_offset)
+        return corrupt(scan, i == 0 ? segment : scan->log->shared.segments[i - 1], i == 0 ? 0 : scan->at, err);
+    *ret = true;
     return BANYAN_OK;
 }
 
@@ -291,8 +299,6 @@ static enum banyan_status scan_segments(struct scan *scan, struct banyan_error *
             status = scan_header(scan, i, &continues, err);
         if (status != BANYAN_OK)
             return status;
-        if (!continues && i > 0) /* the end of the segment before may be the damaged place */
-            return BANYAN_OK;
         scan->stopped = i;
         scan->at = continues ? sizeof(struct segment_header) : 0;
         if (!continues)

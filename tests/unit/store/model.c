@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Seeded random operations on a store against a slow simple model in memory: appends with right and wrong conditions,
+ * repeats, large batches, cursors, reads from anywhere, openings after an orderly close and after a kill.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../log/folder.h"
+#include "os/random.h"
+#include "store/store.h"
+
+enum {
+    STREAMS = 40, /* number 0 gets half of the events: long enough for jumps over jumps */
+    CURSORS = 4,
+    EVENTS_MAX = 400000,
+    APPENDS_MAX = 20000,
+    APPEND_EVENTS_MAX = 6,
+};
+
+struct model_event {
+    struct banyan_uuid id;
+    uint32_t stream;
+    uint64_t version;
+    uint64_t content; /* payload and type follow from it */
+    int32_t cursor;   /* -1: none */
+    uint64_t cursor_value;
+};
+
+struct model_append {
+    uint64_t first;
+    uint32_t count;
+};
+
+struct world {
+    struct os_random random;
+    char folder[FOLDER_PATH_MAX];
+    struct os_files files; /* flushes do nothing: a killed process does not take the kernel with it */
+    struct store *store;
+    struct model_event *events; /* [position - 1] */
+    uint64_t count;
+    struct model_append *appends;
+    size_t append_count;
+    uint64_t versions[STREAMS];
+    uint64_t cursors[CURSORS]; /* 0: none */
+    uint64_t next_content;
+    char names[STREAMS][24];
+    char payloads[APPEND_EVENTS_MAX][8192];
+    char value[32];
+};
+
+static enum banyan_status no_sync(struct os_file *file, struct banyan_error *err)
+{
+    (void)file;
+    (void)err;
+    return BANYAN_OK;
+}
+
+static uint64_t below(struct world *world, uint64_t bound)
+{
+    return os_random_below(&world->random, bound);
+}
+
+static void open_store(struct world *world)
+{
+    struct store_options options = {.folder = world->folder, .files = &world->files, .segment_bytes = 1024 * 1024};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+
+    if (store_open(&options, &world->store, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(store_durable(world->store).value, world->count);
+}
+
+static struct banyan_str payload_of(uint64_t content, char out[8192])
+{
+    size_t size = content % 97 == 0 ? 5000 + content % 3000 : content % 61;
+
+    memset(out, 'a' + (int)(content % 26), size);
+    if (size >= 8)
+        memcpy(out, &content, 8);
+    return (struct banyan_str){out, size};
+}
+
+static struct banyan_str cursor_name(int32_t cursor)
+{
+    static const char *const names[CURSORS] = {"wal", "backfill-orders", "b", "backfill-order"};
+
+    return banyan_str_of(names[cursor]);
+}
+
+static struct banyan_str cursor_value(uint64_t value, char out[32])
+{
+    return (struct banyan_str){out, (size_t)snprintf(out, 32, "0/%llX", (unsigned long long)value)};
+}
+
+static uint32_t any_stream(struct world *world)
+{
+    return below(world, 2) == 0 ? 0 : (uint32_t)below(world, STREAMS);
+}
+
+static struct store_event event_from(struct world *world, const struct model_event *model, char buffer[8192])
+{
+    return (struct store_event){
+        .id = model->id,
+        .stream = banyan_str_of(world->names[model->stream]),
+        .type = model->content % 3 == 0 ? BANYAN_STR("Created") : BANYAN_STR("Changed"),
+        .schema = (uint16_t)(model->content % 5),
+        .provenance = (enum banyan_provenance)(model->content % 4),
+        .at = {(int64_t)model->content - 1000},
+        .payload = payload_of(model->content, buffer),
+        .meta = model->content % 7 == 0 ? BANYAN_STR("{\"k\":\"v\"}") : (struct banyan_str){NULL, 0},
+    };
+}
+
+static struct model_event new_event(struct world *world, uint32_t stream)
+{
+    struct model_event event = {.stream = stream, .content = ++world->next_content, .cursor = -1};
+
+    for (size_t i = 0; i < sizeof(event.id.bytes); i += 8) {
+        uint64_t bits = os_random_next(&world->random);
+
+        memcpy(event.id.bytes + i, &bits, 8);
+    }
+    return event;
+}
+
+/* Take new events into the model. */
+static void accept(struct world *world, struct model_event *events, uint32_t count, int32_t cursor, uint64_t value)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(world->count < EVENTS_MAX);
+        events[i].version = ++world->versions[events[i].stream];
+        events[i].cursor = i + 1 == count ? cursor : -1;
+        events[i].cursor_value = value;
+        world->events[world->count++] = events[i];
+    }
+    if (cursor >= 0)
+        world->cursors[cursor] = value;
+}
+
+static void check_event(struct world *world, const struct store_read_event *got, uint64_t position)
+{
+    static char buffer[8192], value[32];
+    const struct model_event *model = &world->events[position - 1];
+    struct store_event want = event_from(world, model, buffer);
+
+    assert_int_equal(got->position.value, position);
+    assert_int_equal(got->version.value, model->version);
+    assert_memory_equal(&got->event.id, &want.id, sizeof(want.id));
+    assert_true(banyan_str_equal(got->event.stream, want.stream));
+    assert_true(banyan_str_equal(got->event.type, want.type));
+    assert_int_equal(got->event.payload.size, want.payload.size);
+    assert_memory_equal(got->event.payload.data, want.payload.data, want.payload.size);
+    assert_int_equal(got->event.meta.size, want.meta.size);
+    assert_int_equal(got->event.schema, want.schema);
+    assert_int_equal(got->event.provenance, want.provenance);
+    assert_int_equal(got->event.at.us, want.at.us);
+    if (model->cursor < 0) {
+        assert_int_equal(got->cursor.name.size, 0);
+    } else {
+        assert_true(banyan_str_equal(got->cursor.name, cursor_name(model->cursor)));
+        assert_true(banyan_str_equal(got->cursor.value, cursor_value(model->cursor_value, value)));
+    }
+}
+
+/* ---- operations ---- */
+
+/* Conditions, some of which may not hold; returns whether all do. */
+static bool make_conditions(struct world *world, struct store_condition *conditions, size_t count)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t stream = any_stream(world);
+        uint64_t version = world->versions[stream];
+
+        conditions[i] = (struct store_condition){.stream = banyan_str_of(world->names[stream])};
+        switch (below(world, 8)) {
+        case 0:
+            conditions[i].expect = STORE_EXPECT_ABSENT;
+            all &= version == 0;
+            break;
+        case 1:
+        case 2:
+            conditions[i].expect = STORE_EXPECT_EXISTS;
+            all &= version > 0;
+            break;
+        case 3:
+            conditions[i].expect = STORE_EXPECT_NONE;
+            break;
+        default:
+            conditions[i].expect = STORE_EXPECT_VERSION;
+            conditions[i].version.value = version + (below(world, 10) == 0);
+            all &= conditions[i].version.value == version;
+        }
+    }
+    return all;
+}
+
+static void do_append(struct world *world)
+{
+    struct model_event models[APPEND_EVENTS_MAX];
+    struct store_event events[APPEND_EVENTS_MAX];
+    struct store_condition conditions[3];
+    uint32_t count = 1 + (uint32_t)below(world, APPEND_EVENTS_MAX);
+    struct store_append append = {.events = events, .event_count = count, .conditions = conditions};
+    int32_t cursor = below(world, 3) == 0 ? (int32_t)below(world, CURSORS) : -1;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_appended appended;
+    enum banyan_status status;
+    bool holds;
+
+    append.condition_count = below(world, 4);
+    holds = make_conditions(world, conditions, append.condition_count);
+    for (uint32_t i = 0; i < count; i++) {
+        models[i] = new_event(world, any_stream(world));
+        events[i] = event_from(world, &models[i], world->payloads[i]);
+    }
+    if (cursor >= 0)
+        append.cursor = (struct store_cursor){cursor_name(cursor), cursor_value(world->next_content, world->value)};
+    if (below(world, 30) == 0 && count > 1) { /* the same id twice */
+        events[count - 1].id = events[0].id;
+        assert_int_equal(store_append(world->store, &append, &appended, &err), BANYAN_DUPLICATE);
+        return;
+    }
+    status = below(world, 8) == 0 ? store_append(world->store, &append, &appended, &err)
+                                  : store_submit(world->store, &append, &appended, &err);
+    if (!holds) {
+        assert_int_equal(status, BANYAN_CONFLICT);
+        assert_true(err.hint[0] != 0);
+        return;
+    }
+    if (status != BANYAN_OK)
+        fail_msg("%s", err.message);
+    assert_false(appended.repeated);
+    assert_int_equal(appended.first.value, world->count + 1);
+    assert_int_equal(appended.last.value, world->count + count);
+    assert_true(world->append_count < APPENDS_MAX);
+    world->appends[world->append_count++] = (struct model_append){appended.first.value, count};
+    accept(world, models, count, cursor, world->next_content);
+}
+
+static void do_repeat(struct world *world)
+{
+    struct store_event events[APPEND_EVENTS_MAX];
+    struct store_condition never = {.stream = BANYAN_STR("no-stream"), .expect = STORE_EXPECT_EXISTS};
+    struct store_append append = {.events = events, .conditions = &never, .condition_count = 1};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct model_append *before;
+    struct store_appended appended;
+    struct model_event fresh;
+
+    if (world->append_count == 0)
+        return;
+    /* Often one of the last: it may not be durable yet. */
+    before = &world->appends[below(world, 2) == 0 ? world->append_count - 1 : below(world, world->append_count)];
+    append.event_count = before->count;
+    for (uint32_t i = 0; i < before->count; i++)
+        events[i] = event_from(world, &world->events[before->first - 1 + i], world->payloads[i]);
+    switch (below(world, 5)) {
+    case 0: /* other content */
+        if (below(world, 2) == 0)
+            events[before->count - 1].type = BANYAN_STR("Other");
+        else
+            events[before->count - 1].payload = BANYAN_STR("something else");
+        assert_int_equal(store_append(world->store, &append, &appended, &err), BANYAN_DUPLICATE);
+        assert_true(err.hint[0] != 0);
+        return;
+    case 1: /* some known, some new */
+        if (before->count == APPEND_EVENTS_MAX)
+            return;
+        fresh = new_event(world, 0);
+        events[append.event_count] = event_from(world, &fresh, world->payloads[append.event_count]);
+        append.event_count++;
+        assert_int_equal(store_append(world->store, &append, &appended, &err), BANYAN_DUPLICATE);
+        return;
+    case 2: /* what does not belong to the content may differ */
+        events[0].at.us += 1;
+        events[0].meta = BANYAN_STR("{}");
+        break;
+    default:
+        break;
+    }
+    assert_int_equal(store_submit(world->store, &append, &appended, &err), BANYAN_OK);
+    assert_true(appended.repeated);
+    assert_int_equal(appended.first.value, before->first);
+    assert_int_equal(appended.last.value, before->first + before->count - 1);
+}
+
+static void do_batch(struct world *world)
+{
+    uint64_t count = 1 + below(world, below(world, 10) == 0 ? 6000 : 200);
+    struct model_event *models = malloc(count * sizeof(*models));
+    struct store_cursor cursor = {.name = {NULL, 0}};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    int32_t cursor_number = below(world, 2) == 0 ? (int32_t)below(world, CURSORS) : -1;
+    bool gives_up = below(world, 4) == 0;
+    struct store_appended appended;
+
+    assert_int_equal(store_batch_begin(world->store, &err), BANYAN_OK);
+    for (uint64_t i = 0; i < count; i++) {
+        struct store_event event;
+
+        models[i] = new_event(world, any_stream(world));
+        event = event_from(world, &models[i], world->payloads[0]);
+        if (store_batch_add(world->store, &event, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        if (gives_up && i + 1 == count && below(world, 2) == 0) { /* in the batch, or before it */
+            if (world->count > 0 && below(world, 2) == 0)
+                event = event_from(world, &world->events[below(world, world->count)], world->payloads[0]);
+            assert_int_equal(store_batch_add(world->store, &event, &err), BANYAN_DUPLICATE);
+            assert_int_equal(store_batch_commit(world->store, cursor, &appended, NULL), BANYAN_DUPLICATE);
+        }
+    }
+    assert_int_equal(store_tail(world->store).value, world->count);
+    assert_int_equal(store_head(world->store, banyan_str_of(world->names[0])).version.value, world->versions[0]);
+    if (gives_up) {
+        store_batch_abort(world->store);
+    } else {
+        if (cursor_number >= 0)
+            cursor = (struct store_cursor){cursor_name(cursor_number), cursor_value(world->next_content, world->value)};
+        if (store_batch_commit(world->store, cursor, &appended, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        assert_int_equal(appended.first.value, world->count + 1);
+        assert_int_equal(appended.last.value, world->count + count);
+        accept(world, models, (uint32_t)count, cursor_number, world->next_content);
+    }
+    assert_int_equal(store_tail(world->store).value, world->count);
+    free(models);
+}
+
+static void do_read_all(struct world *world)
+{
+    struct store_reader *reader = store_reader_open(world->store);
+    uint64_t durable = store_durable(world->store).value, position = 1 + below(world, durable + 1), read = 0;
+    uint64_t limit = below(world, 3000);
+    struct store_read_event event;
+    enum banyan_status status = BANYAN_OK;
+
+    assert_true(durable <= world->count);
+    assert_int_equal(store_reader_seek(reader, (struct banyan_position){position}, NULL), BANYAN_OK);
+    for (; read < limit && (status = store_reader_next(reader, &event, NULL)) == BANYAN_OK; read++)
+        check_event(world, &event, position + read);
+    if (status != BANYAN_OK) {
+        assert_int_equal(status, BANYAN_NOT_FOUND);
+        assert_true(position + read > durable);
+    }
+    assert_int_equal(store_reader_seek(reader, (struct banyan_position){world->count + 2}, NULL), BANYAN_INVALID);
+    store_reader_close(reader);
+}
+
+static void do_read_stream(struct world *world)
+{
+    struct store_reader *reader = store_reader_open(world->store);
+    uint32_t stream = any_stream(world);
+    uint64_t durable = store_durable(world->store).value, version = below(world, world->versions[stream] + 2);
+    uint64_t limit = below(world, 3) == 0 ? 2000 : 5, position = 0, seen = 0;
+    struct store_read_event event;
+    enum banyan_status status;
+
+    status = store_reader_stream(reader, banyan_str_of(world->names[stream]), (struct banyan_version){version}, NULL);
+    if (status == BANYAN_NOT_FOUND) { /* none of it may be durable then */
+        for (uint64_t i = 0; i < durable; i++)
+            assert_int_not_equal(world->events[i].stream, stream);
+        limit = 0;
+    } else {
+        assert_int_equal(status, BANYAN_OK);
+    }
+    if (version == 0)
+        version = 1;
+    while (seen < limit && (status = store_reader_next(reader, &event, NULL)) == BANYAN_OK) {
+        assert_int_equal(event.version.value, version + seen);
+        assert_true(event.position.value > position);
+        position = event.position.value;
+        assert_int_equal(world->events[position - 1].stream, stream);
+        check_event(world, &event, position);
+        seen++;
+    }
+    if (limit > 0 && status != BANYAN_OK) { /* the end: all that was durable before was given */
+        assert_int_equal(status, BANYAN_NOT_FOUND);
+        for (uint64_t i = position; i < durable; i++) {
+            if (world->events[i].stream == stream)
+                assert_true(world->events[i].version < version);
+        }
+    }
+    store_reader_close(reader);
+}
+
+static void check_index(struct world *world)
+{
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    char value[32];
+
+    for (uint32_t i = 0; i < STREAMS; i++)
+        assert_int_equal(store_head(world->store, banyan_str_of(world->names[i])).version.value, world->versions[i]);
+    for (int32_t i = 0; i < CURSORS; i++) {
+        struct banyan_str got = store_cursor(world->store, cursor_name(i), &arena);
+
+        if (world->cursors[i] == 0)
+            assert_null(got.data);
+        else
+            assert_true(banyan_str_equal(got, cursor_value(world->cursors[i], value)));
+    }
+    banyan_arena_release(&arena);
+}
+
+static void do_reopen(struct world *world)
+{
+    struct banyan_position last = {world->count};
+
+    if (below(world, 2) == 0) {
+        store_close(world->store);
+    } else { /* as after a kill: a copy of the files while they are in use */
+        char copy[FOLDER_PATH_MAX];
+
+        assert_int_equal(store_wait(world->store, last, INT64_MAX, NULL), BANYAN_OK);
+        folder_make_quick(copy);
+        folder_copy(world->folder, copy);
+        store_close(world->store);
+        folder_remove(world->folder);
+        memcpy(world->folder, copy, sizeof(copy));
+    }
+    open_store(world);
+    check_index(world);
+}
+
+static void run_model(uint64_t seed, int steps)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    os_random_seed(&world->random, seed);
+    world->events = malloc(EVENTS_MAX * sizeof(*world->events));
+    world->appends = malloc(APPENDS_MAX * sizeof(*world->appends));
+    world->files = *os_files_real();
+    world->files.sync = no_sync;
+    folder_make_quick(world->folder);
+    for (uint32_t i = 0; i < STREAMS; i++)
+        (void)snprintf(world->names[i], sizeof(world->names[i]), "s-%0*u", (int)(i % 12) + 1, i);
+    open_store(world);
+    for (int step = 0; step < steps; step++) {
+        uint64_t dice = below(world, 1000);
+
+        if (dice < 600)
+            do_append(world);
+        else if (dice < 750)
+            do_repeat(world);
+        else if (dice < 780)
+            do_batch(world);
+        else if (dice < 880)
+            do_read_all(world);
+        else if (dice < 990)
+            do_read_stream(world);
+        else
+            do_reopen(world);
+    }
+    check_index(world);
+    do_reopen(world);
+    store_close(world->store);
+    folder_remove(world->folder);
+    free(world->events);
+    free(world->appends);
+    free(world);
+}
+
+static void test_model(void **state)
+{
+    uint64_t seed = test_seed();
+
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++)
+        run_model(seed + i, 3000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_model),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
