@@ -55,6 +55,7 @@ struct projection_runner {
     struct sink_checkpoint read;    /* what was read from the log */
     struct banyan_position target;  /* live from here on */
     bool live;
+    bool held; /* as shared.held said last */
     bool at_batch_end;
     size_t events_pending;        /* read since the last flush, wanted or not */
     size_t applied_pending;       /* of them applied */
@@ -68,6 +69,7 @@ struct projection_runner {
         struct projection_status status;
         struct progress progress;
         uint64_t passed; /* events that the checkpoint moved over since the start */
+        bool held;
         struct banyan_position target;
     } shared;
 };
@@ -142,7 +144,7 @@ static enum banyan_status flush(struct projection_runner *runner, struct banyan_
 static bool over_soft_limit(const struct projection_runner *runner)
 {
     int64_t age_max_us = runner->live ? FLUSH_LIVE_US : FLUSH_CATCHING_UP_US;
-    return unit_changed(runner->unit) >= FLUSH_ROWS || runner->events_pending >= FLUSH_EVENTS ||
+    return unit_changed(runner->unit) >= FLUSH_ROWS || runner->events_pending >= runner->options.flush_events ||
            monotonic_us() - runner->pending_since_us >= age_max_us;
 }
 
@@ -150,7 +152,7 @@ static bool time_to_flush(const struct projection_runner *runner, bool at_end)
 {
     if (runner->events_pending == 0)
         return false;
-    if (at_end || unit_changed(runner->unit) >= HARD_ROWS || runner->events_pending >= HARD_EVENTS)
+    if ((at_end && !runner->held) || unit_changed(runner->unit) >= HARD_ROWS || runner->events_pending >= HARD_EVENTS)
         return true;
     return runner->at_batch_end && over_soft_limit(runner);
 }
@@ -179,7 +181,9 @@ static enum banyan_status fold_batch(struct projection_runner *runner, bool *ret
     enum banyan_status st = BANYAN_OK;
     bool at_end = false;
 
-    while (events < BATCH_EVENTS_MAX && fold_bytes(runner->fold) < BATCH_BYTES_MAX) {
+    size_t events_max =
+        runner->options.flush_events < BATCH_EVENTS_MAX ? runner->options.flush_events : BATCH_EVENTS_MAX;
+    while (events < events_max && fold_bytes(runner->fold) < BATCH_BYTES_MAX) {
         struct store_read_event event;
         st = store_reader_next(runner->reader, &event, err);
         if (st != BANYAN_OK)
@@ -256,6 +260,26 @@ out:
     return st;
 }
 
+/* Has it caught up?  Then make what readers need, once. */
+static enum banyan_status maybe_live(struct projection_runner *runner, struct banyan_error *err)
+{
+    struct sink *sink = runner->options.sink;
+    pthread_mutex_lock(&runner->shared.lock);
+    runner->held = runner->shared.held;
+    runner->target = runner->shared.target;
+    pthread_mutex_unlock(&runner->shared.lock);
+    if (runner->live || runner->held || runner->written.position.value < runner->target.value)
+        return BANYAN_OK;
+    enum banyan_status st = sink->ops->finish(sink, err);
+    if (st != BANYAN_OK) {
+        banyan_error_context(err, "view %s: finish", runner->options.projection->name);
+        return st;
+    }
+    runner->live = true;
+    set_state(runner, PROJECTION_LIVE, &(struct banyan_error){.status = BANYAN_OK});
+    return BANYAN_OK;
+}
+
 /* Runs until stopped (STOPPED, without text) or something fails. */
 static enum banyan_status session(struct projection_runner *runner, struct banyan_error *err)
 {
@@ -268,16 +292,14 @@ static enum banyan_status session(struct projection_runner *runner, struct banya
             if (st != BANYAN_OK)
                 break;
         }
-        if (time_to_flush(runner, at_end || (stopping && runner->at_batch_end)))
+        if (time_to_flush(runner, at_end) || (stopping && runner->at_batch_end && runner->events_pending > 0))
             st = flush(runner, err);
+        if (st == BANYAN_OK && !stopping)
+            st = maybe_live(runner, err);
         if (st != BANYAN_OK)
             break;
         if (stopping)
             return BANYAN_STOPPED;
-        if (!runner->live && runner->written.position.value >= runner->target.value) {
-            runner->live = true;
-            set_state(runner, PROJECTION_LIVE, &(struct banyan_error){.status = BANYAN_OK});
-        }
         if (!at_end)
             continue;
         st = store_wait(runner->options.store, (struct banyan_position){runner->read.position.value + 1}, WAIT_US, err);
@@ -350,6 +372,8 @@ enum banyan_status projection_start(const struct projection_options *options, st
     }
     struct projection_runner *runner = alloc_zeroed(1, sizeof(*runner));
     runner->options = *options;
+    if (options->flush_events == 0)
+        runner->options.flush_events = FLUSH_EVENTS;
     runner->retry = (struct os_retry){.first_us = RETRY_FIRST_US, .pause_us_max = RETRY_PAUSE_US_MAX};
     runner->unit = unit_new(options->projection, sink, false, 0);
     runner->fold = fold_new(options->domain, options->projection);
@@ -357,6 +381,7 @@ enum banyan_status projection_start(const struct projection_options *options, st
     runner->recorded = alloc_zeroed(PROGRESS_LAGS_MAX, sizeof(*runner->recorded));
     pthread_mutex_init(&runner->shared.lock, NULL);
     os_cond_init(&runner->shared.moved);
+    runner->held = runner->shared.held = options->held;
     runner->shared.status.state = PROJECTION_CATCHING_UP;
     runner->shared.status.checkpoint = checkpoint;
     runner->shared.target = store_durable(options->store);
@@ -387,6 +412,15 @@ enum projection_state projection_state(struct projection_runner *runner, struct 
     return state;
 }
 
+void projection_release(struct projection_runner *runner)
+{
+    pthread_mutex_lock(&runner->shared.lock);
+    if (runner->shared.held)
+        runner->shared.target = store_durable(runner->options.store);
+    runner->shared.held = false;
+    pthread_mutex_unlock(&runner->shared.lock);
+}
+
 void projection_status(struct projection_runner *runner, struct projection_status *ret)
 {
     struct banyan_position tail = store_tail(runner->options.store);
@@ -397,15 +431,18 @@ void projection_status(struct projection_runner *runner, struct projection_statu
     *ret = runner->shared.status;
     *progress = runner->shared.progress;
     uint64_t passed = runner->shared.passed;
-    uint64_t target = runner->shared.target.value;
+    uint64_t target = runner->shared.held ? UINT64_MAX : runner->shared.target.value;
     pthread_mutex_unlock(&runner->shared.lock);
 
     ret->tail = tail;
     ret->events_per_second = progress_rate(progress, now_us, passed);
     uint64_t position = ret->checkpoint.position.value;
-    ret->eta_us = ret->state == PROJECTION_LIVE
-                      ? 0
-                      : progress_eta_us(ret->events_per_second, target > position ? target - position : 1);
+    if (ret->state == PROJECTION_LIVE)
+        ret->eta_us = 0;
+    else if (target == UINT64_MAX)
+        ret->eta_us = INT64_MAX; /* nobody has said how much is still to come */
+    else
+        ret->eta_us = progress_eta_us(ret->events_per_second, target > position ? target - position : 1);
     progress_lags(progress, &ret->lag_us_p50, &ret->lag_us_p99, &ret->lag_us_max);
     free(progress);
 }

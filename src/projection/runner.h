@@ -2,7 +2,7 @@
 /*
  * Runs one projection: reads the log from the checkpoint, folds batches in a unit of work, flushes.
  *
- *   start ──▶ catching up ──reached the tail seen at start──▶ live ──▶ stopped
+ *   start ──▶ catching up ──reached the tail seen at start, and is not held──▶ live ──▶ stopped
  *                 └───────────── failed (retries with pauses; the reason is shown) ◀───┘
  *
  * Threads: one thread of its own; the readers of its state may be any.
@@ -39,6 +39,8 @@ struct projection_options {
     struct sink *sink;                   /* taken: closed with the runner */
     struct os_stop *stop;                /* borrowed */
     projection_cursor_lsn_fn cursor_lsn; /* may be NULL */
+    size_t flush_events;                 /* soft: a flush after so many; 0: 50,000 */
+    bool held; /* history is still being brought in: it is not live before projection_release() */
 };
 
 struct projection_status {
@@ -58,6 +60,8 @@ BANYAN_MUST_CHECK enum banyan_status projection_start(const struct projection_op
                                                       struct projection_runner **ret, struct banyan_error *err);
 /* After os_stop_request(): joins, flushes what is folded, closes the sink. */
 void projection_stop(struct projection_runner *runner);
+/* The history is complete in the log: go live when there.  Thread-safe, and no harm when it was not held. */
+void projection_release(struct projection_runner *runner);
 void projection_status(struct projection_runner *runner, struct projection_status *ret);
 /* The cheap part of the status. */
 enum projection_state projection_state(struct projection_runner *runner, struct sink_checkpoint *ret);

@@ -72,6 +72,9 @@ struct sink_ops {
     /* One transaction: rows, asides and the checkpoint.  BROKEN when another writer took the read model over.  After
      * any other failure it may have happened or not: ask checkpoint(). */
     enum banyan_status (*flush)(struct sink *sink, const struct sink_flush *flush, struct banyan_error *err);
+    /* Each time that the view has caught up: make what is only needed by readers and would slow the building down
+     * (indexes).  Cheap when it was made before. */
+    enum banyan_status (*finish)(struct sink *sink, struct banyan_error *err);
     /* The streams that were put aside, in an array in *arena*. */
     enum banyan_status (*asides)(struct sink *sink, struct banyan_arena *arena, struct sink_aside **ret,
                                  size_t *ret_count, struct banyan_error *err);

@@ -84,7 +84,7 @@ static void add_index(const struct sink_sql *sql, const struct banyan_view_index
     bool postgres = sql->dialect == SINK_SQL_POSTGRES;
     struct banyan_buf name = BANYAN_BUF_INIT(4096);
     banyan_buf_printf(&name, "%s_%s", sql->projection->name, index->name);
-    banyan_buf_add_text(ret, " CREATE INDEX ");
+    banyan_buf_add_text(ret, " CREATE INDEX IF NOT EXISTS ");
     pg_add_identifier(ret, banyan_buf_str(&name));
     banyan_buf_release(&name);
     banyan_buf_add_text(ret, " ON ");
@@ -117,13 +117,17 @@ void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret)
             banyan_buf_add_text(ret, " NOT NULL");
     }
     banyan_buf_add_text(ret, ");");
-    for (size_t i = 0; i < projection->index_count; i++)
-        add_index(sql, &projection->indexes[i], ret);
     banyan_buf_add_text(ret, " DELETE FROM ");
     sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
     banyan_buf_add_text(ret, " WHERE \"view\" = ");
     pg_add_literal(ret, banyan_str_of(projection->name));
     banyan_buf_add_text(ret, ";");
+}
+
+void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    for (size_t i = 0; i < sql->projection->index_count; i++)
+        add_index(sql, &sql->projection->indexes[i], ret);
 }
 
 /* ---- rows ---- */

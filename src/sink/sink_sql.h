@@ -59,8 +59,10 @@ BANYAN_MUST_CHECK enum banyan_status sink_sql_check(const struct banyan_projecti
 void sink_sql_add_table(const struct sink_sql *sql, const char *table, struct banyan_buf *ret);
 /* The two tables of the engine; several statements, idempotent. */
 void sink_sql_make_engine_tables(const struct sink_sql *sql, struct banyan_buf *ret);
-/* Drop and make the view's table with its indexes, forget what was put aside; several statements. */
+/* Drop and make the view's table, forget what was put aside; several statements. */
 void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret);
+/* Several statements, idempotent; nothing where the view has no lists. */
+void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret);
 
 /* All columns, quoted, with commas. */
 void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret);

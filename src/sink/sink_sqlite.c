@@ -9,8 +9,8 @@
  *   3. The file is made with mode 0600; SQLite gives its -wal and -shm the same.
  *   4. The writer's epoch is in the checkpoint row: who opens the file later takes it over, the earlier is BROKEN.
  *
- * Indexes cost more than rows: a row whose indexed columns did not change goes through a statement that leaves them
- * alone (SQLite would rewrite their entries).
+ * Indexes cost more than rows: they are made when the view has caught up, and from then on a row whose indexed columns
+ * did not change goes through a statement that leaves them alone (SQLite would rewrite their entries).
  *
  * Threads: one a handle; sink_ops.reader may be called by any.
  */
@@ -328,7 +328,7 @@ static enum banyan_status open_handle(const struct banyan_projection *projection
         st = execute(sink,
                      reading ? "PRAGMA query_only = 1; PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824"
                              : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; "
-                               "PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY",
+                               "PRAGMA wal_autocheckpoint = 8192",
                      "settings", err);
     }
     if (st != BANYAN_OK) {
@@ -542,6 +542,21 @@ out:
     return st;
 }
 
+static enum banyan_status sqlite_finish(struct sink *base, struct banyan_error *err)
+{
+    struct sink_sqlite *sink = (struct sink_sqlite *)base;
+    struct banyan_buf sql = BANYAN_BUF_INIT(SINK_SQL_BYTES_MAX);
+    sink_sql_make_indexes(&sink->sql, &sql);
+    enum banyan_status st = run_plain(sink, BEGIN_WRITE, "begin", err);
+    if (st == BANYAN_OK && sql.size > 0)
+        st = execute(sink, sql.data, "make the indexes", err);
+    if (st == BANYAN_OK)
+        st = run_plain(sink, COMMIT, "commit", err);
+    roll_back(sink);
+    banyan_buf_release(&sql);
+    return st;
+}
+
 static enum banyan_status sqlite_asides(struct sink *base, struct banyan_arena *arena, struct sink_aside **ret,
                                         size_t *ret_count, struct banyan_error *err)
 {
@@ -719,6 +734,7 @@ static const struct sink_ops sqlite_ops = {
     .close = sqlite_close,
     .start = sqlite_start,
     .flush = sqlite_flush,
+    .finish = sqlite_finish,
     .asides = sqlite_asides,
     .get = sqlite_get,
     .get_many = sqlite_get_many,

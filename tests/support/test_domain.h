@@ -92,14 +92,14 @@ enum {
     TEST_MODEL_KEYS = 4096,
 };
 
-/* The views as a plain fold over the whole log gives them. */
+/* The views as a plain fold over the log up to *last* gives them. */
 struct test_model {
     struct banyan_arena arena;
     struct test_account *accounts[TEST_MODEL_KEYS]; /* by key; NULL: none */
     struct test_branch *branches[TEST_BRANCHES];
 };
 
-void test_model_fold(struct test_model *model, struct store *store);
+void test_model_fold(struct test_model *model, struct store *store, struct banyan_position last);
 void test_model_release(struct test_model *model);
 
 /* ---- around tests ---- */

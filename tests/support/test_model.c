@@ -70,13 +70,13 @@ static void model_event(struct test_model *model, const struct store_event *even
     }
 }
 
-void test_model_fold(struct test_model *model, struct store *store)
+void test_model_fold(struct test_model *model, struct store *store, struct banyan_position last)
 {
     struct store_reader *reader = store_reader_open(store);
     struct store_read_event event;
     if (store_reader_seek(reader, (struct banyan_position){1}, NULL) != BANYAN_OK)
         abort();
-    while (store_reader_next(reader, &event, NULL) == BANYAN_OK) {
+    while (store_reader_next(reader, &event, NULL) == BANYAN_OK && event.position.value <= last.value) {
         struct store_event copy = event.event;
         copy.stream = banyan_arena_str(&model->arena, copy.stream); /* ends with a NUL */
         model_event(model, &copy);
