@@ -14,7 +14,7 @@
 
 #include <limits.h>
 
-#include "pg/pg_int.h"
+#include "pg/wire.h"
 
 static const __int128 powers[BANYAN_DECIMAL_SCALE_MAX + 1] = {
 #define P(n) (__int128)n

@@ -10,7 +10,7 @@
 
 #include "banyan/uuid.h"
 #include "pg/cell.h"
-#include "pg/pg_int.h"
+#include "pg/wire.h"
 
 enum {
     NUMERIC_GROUPS_MAX = 24, /* of four digits: 38 digits on either side of the point and their padding */

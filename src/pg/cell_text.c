@@ -7,7 +7,7 @@
 #include <limits.h>
 
 #include "pg/cell.h"
-#include "pg/pg_int.h"
+#include "pg/wire.h"
 
 /* A reader of one text. */
 struct scan {

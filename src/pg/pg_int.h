@@ -14,6 +14,7 @@
 
 #include "banyan/error.h"
 #include "pg/conn.h"
+#include "pg/wire.h"
 
 enum {
     PG_SQL_MAX = 64 << 20,        /* bytes of one statement */
@@ -21,9 +22,6 @@ enum {
     PG_CANCEL_WAIT_US = 5000000,  /* how long a cancelled statement may take to end */
     PG_CONNECT_WAIT_US = 10000000 /* default of pg_options.connect_timeout_us */
 };
-
-/* 2000-01-01 in microseconds since 1970-01-01: the zero of PostgreSQL's clock. */
-#define PG_EPOCH_US INT64_C(946684800000000)
 
 /* What a failure happened in: some codes mean different things. */
 enum pg_context {
@@ -94,46 +92,5 @@ enum banyan_status pg_result_error(const struct pg_conn *conn, const PGresult *r
 enum banyan_status pg_link_error(const struct pg_conn *conn, struct banyan_error *err);
 /* Fill *err* from a connection that could not be made; *where* is "host:port/database as user". */
 enum banyan_status pg_connect_error(PGconn *pq, const char *where, bool replication, struct banyan_error *err);
-
-/* ---- big-endian numbers ---- */
-
-static inline uint16_t pg_get_u16(const char *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap16(v);
-}
-
-static inline uint32_t pg_get_u32(const char *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap32(v);
-}
-
-static inline uint64_t pg_get_u64(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap64(v);
-}
-
-static inline void pg_put_u16(char *p, uint16_t v)
-{
-    v = __builtin_bswap16(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline void pg_put_u32(char *p, uint32_t v)
-{
-    v = __builtin_bswap32(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline void pg_put_u64(char *p, uint64_t v)
-{
-    v = __builtin_bswap64(v);
-    memcpy(p, &v, sizeof(v));
-}
 
 #endif

@@ -19,7 +19,7 @@
 #include "banyan/arena.h"
 #include "base/alloc.h"
 #include "base/hash.h"
-#include "pg/pg_int.h"
+#include "pg/wire.h"
 
 struct pgoutput {
     unsigned protocol;
