@@ -2,20 +2,29 @@
 /* Start, restart and hand-over of a source on a real server, by the numbers of docs/CAPTURE.md. */
 #include "support/legacy_rig.h"
 
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "legacy/records.h"
 #include "os/clock.h"
 #include "pg/replication.h"
 #include "support/test_domain.h"
 
+/* Plays with the throwaway server. */
 static void control(const char *verb)
 {
-    char command[1024];
-    snprintf(command, sizeof(command), "\"$BANYAN_TEST_PG/ctl\" %s", verb);
-    assert_int_equal(system(command), 0);
+    char program[512];
+    pid_t pid;
+    int code = -1;
+    snprintf(program, sizeof(program), "%s/ctl", getenv("BANYAN_TEST_PG"));
+    char *const arguments[] = {program, (char *)verb, NULL};
+    assert_int_equal(posix_spawn(&pid, program, NULL, NULL, arguments, environ), 0);
+    assert_int_equal(waitpid(pid, &code, 0), pid);
+    assert_int_equal(code, 0);
 }
 
 static void test_backfill_then_capture(void **state)

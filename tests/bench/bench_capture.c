@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Capture of a backlog of single-row transactions, durable in the log, against pg_recvlogical of the same WAL to
+ * /dev/null; then the same for transactions of 1,000 rows.
+ *
+ * BENCH_TRANSACTIONS (default 100,000) single-row transactions.
+ */
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "support/legacy_rig.h"
+
+static double seconds_since(int64_t start_us)
+{
+    return (double)(os_clock_monotonic_us(os_clock_real()) - start_us) / 1e6;
+}
+
+static int64_t processor_us(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000) + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+}
+
+/* Read everything up to *lsn* from *slot* and throw it away. */
+static double reference(struct rig *rig, const char *slot, const char *lsn)
+{
+    char dsn[1024];
+    pid_t pid;
+    int code = -1;
+    snprintf(dsn, sizeof(dsn), "%s", rig->conninfo);
+    char slot_option[80], end_option[80];
+    snprintf(slot_option, sizeof(slot_option), "--slot=%s", slot);
+    snprintf(end_option, sizeof(end_option), "--endpos=%s", lsn);
+    const char *const arguments[] = {"pg_recvlogical",
+                                     "-d",
+                                     dsn,
+                                     slot_option,
+                                     end_option,
+                                     "--start",
+                                     "-o",
+                                     "proto_version=2",
+                                     "-o",
+                                     "publication_names=\"banyan pub\"",
+                                     "-o",
+                                     "messages=on",
+                                     "-o",
+                                     "binary=on",
+                                     "-f",
+                                     "/dev/null",
+                                     NULL};
+    int64_t start = os_clock_monotonic_us(os_clock_real());
+    if (posix_spawnp(&pid, "pg_recvlogical", NULL, NULL, (char *const *)arguments, environ) != 0)
+        fail_msg("pg_recvlogical is missing");
+    waitpid(pid, &code, 0);
+    assert_int_equal(code, 0);
+    return seconds_since(start);
+}
+
+static void result(const char *name, double value, double base, double bar)
+{
+    printf("{\"name\":\"%s\",\"value\":%.0f,\"unit\":\"changes/s\",\"reference\":%.0f,\"ratio\":%.2f,\"bar\":%.2f,"
+           "\"ok\":%s}\n",
+           name, value, base, value / base, bar, value / base >= bar ? "true" : "false");
+}
+
+static void measure(struct rig *rig, const char *name, const char *sql, double changes)
+{
+    char slot[64];
+    snprintf(slot, sizeof(slot), "%s_ref", rig->slot);
+    rig_start(rig);
+    rig_fence(rig);
+    rig_stop(rig);
+    rig_sql(rig->db, "SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", slot);
+    rig_sql(rig->db, "SET synchronous_commit = off");
+    rig_sql(rig->db, "%s", sql);
+    rig_sql(rig->db, "SET synchronous_commit = on; CHECKPOINT");
+    const char *lsn = rig_value(rig, rig->db, "SELECT pg_logical_emit_message(true, 'x', 'end')");
+    rig_sql(rig->db, "SELECT pg_logical_emit_message(true, 'x', 'end')");
+    double base = changes / reference(rig, slot, lsn);
+    int64_t start = os_clock_monotonic_us(os_clock_real()), used_us = processor_us();
+    rig_start(rig);
+    rig_fence(rig);
+    double value = changes / seconds_since(start);
+    fprintf(stderr, "# %s: %.1f us of processor a change\n", name, (double)(processor_us() - used_us) / changes);
+    rig_stop(rig);
+    rig_sql(rig->db, "SELECT pg_drop_replication_slot('%s')", slot);
+    result(name, value, base, 0.9);
+}
+
+static void bench(void **state)
+{
+    struct rig *rig = *state;
+    const char *wanted = getenv("BENCH_TRANSACTIONS");
+    int count = wanted != NULL ? atoi(wanted) : 100000;
+    char sql[512];
+    rig->options.capture_only = true;
+    snprintf(sql, sizeof(sql),
+             "DO $$ BEGIN FOR i IN 1..%d LOOP INSERT INTO docs (id, title, amount) VALUES (i, 'a title', i); COMMIT;"
+             " END LOOP; END $$",
+             count);
+    measure(rig, "capture of single-row transactions", sql, count);
+    snprintf(sql, sizeof(sql),
+             "DO $$ BEGIN FOR i IN 1..%d LOOP UPDATE docs SET amount = amount + 1 WHERE id BETWEEN i * 1000 AND i * "
+             "1000 + 999; COMMIT; END LOOP; END $$",
+             count / 1000 - 1);
+    measure(rig, "capture of transactions of 1,000 rows", sql, count - 1000);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    fprintf(stderr, "# memory at most %ld MB\n", usage.ru_maxrss / 1024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(bench, rig_up, rig_down)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
