@@ -33,6 +33,7 @@ enum {
     PENDING_MAX = 65536, /* submitted, not durable; power of two */
     SETTLE_EVERY = 64,   /* transactions between two looks at what is durable */
     IDLE_US = 50 * 1000,
+    PENDING_US = 1000, /* so long we look away from the socket at most, while something is not durable yet */
     DURABLE_WAIT_US = 20 * 1000,
     CLOSE_WAIT_US = 10 * 1000 * 1000,
     RETRY_FIRST_US = 50 * 1000,
@@ -338,8 +339,9 @@ static enum banyan_status turn(struct capture *c, struct banyan_error *err)
     case PG_STREAM_NONE:
         break;
     }
+    /* A short wait for the log and not for the socket: small messages gather there, and are read in one call. */
     if (c->pending_count > 0)
-        return wait_durable(c, DURABLE_WAIT_US, err);
+        return wait_durable(c, PENDING_US, err);
     settle(c);
     return store_health(c->legacy->options.store, err);
 }
