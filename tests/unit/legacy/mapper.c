@@ -301,17 +301,20 @@ static void small_cache_keeps_what_is_not_in_the_store(void **state)
     mapper_free(world->mapper);
     world->mapper = new_mapper(world, 8);
     char name[32];
-    for (int64_t round = 0; round < 3; round++) {
+    for (int64_t round = 0; round < 6; round++) {
         for (int64_t key = 0; key < 200; key++) {
             snprintf(name, sizeof(name), "n%d of %d", (int)round, (int)key);
             OK(map_change(world, key, round == 0 ? BANYAN_CHANGE_INSERT : BANYAN_CHANGE_UPDATE, name));
         }
-        assert_int_equal(world->events.count, 200);
+        if (round % 2 == 0)
+            continue; /* each key is asked for again before its first events are submitted */
+        assert_int_equal(world->events.count, 400);
+        assert_int_equal(world->events.reconciled, 0);
         append(world);
     }
     size_t grown = world->mapper->ring_count;
     for (int64_t key = 0; key < 200; key++) {
-        snprintf(name, sizeof(name), "n2 of %d", (int)key);
+        snprintf(name, sizeof(name), "n5 of %d", (int)key);
         assert_row(world, key, name);
     }
     assert_true(world->mapper->ring_count <= grown);
