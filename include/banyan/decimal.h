@@ -49,8 +49,8 @@ BANYAN_API BANYAN_MUST_CHECK bool banyan_decimal_parse(struct banyan_str text, s
 BANYAN_API size_t banyan_decimal_format(struct banyan_decimal d, char text[BANYAN_DECIMAL_TEXT_MAX]);
 BANYAN_API void banyan_buf_add_decimal(struct banyan_buf *buf, struct banyan_decimal d);
 
-/* The same value with another scale; NULL and NaN stay as they are.  False when digits other than 0 would be lost, or it
- * does not fit. */
+/* The same value with another scale; NULL and NaN stay as they are.  False when digits other than 0 would be lost, or
+ * it does not fit. */
 BANYAN_API BANYAN_MUST_CHECK bool banyan_decimal_rescale(struct banyan_decimal d, int32_t scale,
                                                          struct banyan_decimal *ret);
 /* The same, rounded half away from zero (as PostgreSQL's round(numeric)).  False when it does not fit. */

@@ -93,38 +93,23 @@ static bool wide_scale(struct wide *value, u128 factor)
     return true;
 }
 
-static bool wide_less(struct wide a, struct wide b)
-{
-    return a.high != b.high ? a.high < b.high : a.low < b.low;
-}
-
-static struct wide wide_sub(struct wide a, struct wide b)
-{
-    return (struct wide){a.high - b.high - (a.low < b.low), a.low - b.low};
-}
-
-static struct wide wide_shift_in(struct wide a, unsigned bit)
-{
-    return (struct wide){a.high << 1 | a.low >> 127, a.low << 1 | bit};
-}
-
 /* number / divisor rounded half away from zero; false when the quotient has more than 38 digits.  Long division bit by
- * bit: only values beyond 128 bits come here.  divisor < 2^254, so doubling a remainder cannot overflow. */
-static bool wide_divide(struct wide number, struct wide divisor, u128 *ret)
+ * bit: only numbers beyond 128 bits come here.  divisor <= 2^127, so doubling a rest cannot overflow. */
+static bool wide_divide(struct wide number, u128 divisor, u128 *ret)
 {
-    struct wide rest = {0, 0};
+    u128 rest = 0;
     struct wide quotient = {0, 0};
     for (int bit = 255; bit >= 0; bit--) {
         u128 half = bit >= 128 ? number.high : number.low;
-        rest = wide_shift_in(rest, (unsigned)(half >> (bit & 127)) & 1);
-        bool fits = !wide_less(rest, divisor);
+        rest = rest << 1 | (half >> (bit & 127) & 1);
+        bool fits = rest >= divisor;
         if (fits)
-            rest = wide_sub(rest, divisor);
-        quotient = wide_shift_in(quotient, fits);
+            rest -= divisor;
+        quotient = (struct wide){quotient.high << 1 | quotient.low >> 127, quotient.low << 1 | fits};
     }
     if (quotient.high != 0 || quotient.low >= power_of_ten(BANYAN_DECIMAL_DIGITS_MAX))
         return false;
-    *ret = quotient.low + !wide_less(wide_shift_in(rest, 0), divisor);
+    *ret = quotient.low + (rest >= divisor - rest);
     return true;
 }
 
@@ -232,17 +217,18 @@ bool banyan_decimal_div(struct banyan_decimal a, struct banyan_decimal b, int32_
         u128 quotient = exponent >= 0 ? divide_rounded(up, y) : divide_rounded(x, up);
         return give(negative, quotient, scale, ret);
     }
+    /* A divisor past 128 bits is more than twice any number: the quotient rounds to 0. */
+    if (exponent < 0)
+        return give(false, 0, scale, ret);
     struct wide number = {0, x};
-    struct wide divisor = {0, y};
-    struct wide *grows = exponent >= 0 ? &number : &divisor;
-    /* -38 <= exponent <= 76.  A number past 256 bits has a quotient past 38 digits. */
-    for (int left = exponent >= 0 ? exponent : -exponent; left > 0; left -= BANYAN_DECIMAL_DIGITS_MAX) {
+    /* exponent <= 76.  A number past 256 bits has a quotient past 38 digits. */
+    for (int left = exponent; left > 0; left -= BANYAN_DECIMAL_DIGITS_MAX) {
         int step = left < BANYAN_DECIMAL_DIGITS_MAX ? left : BANYAN_DECIMAL_DIGITS_MAX;
-        if (!wide_scale(grows, power_of_ten(step)))
+        if (!wide_scale(&number, power_of_ten(step)))
             return false;
     }
     u128 quotient;
-    return wide_divide(number, divisor, &quotient) && give(negative, quotient, scale, ret);
+    return wide_divide(number, y, &quotient) && give(negative, quotient, scale, ret);
 }
 
 static int order(__int128 a, __int128 b)

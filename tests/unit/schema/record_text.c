@@ -56,28 +56,43 @@ static void times(void **state)
     }
 }
 
+static void assert_as_the_c_library(int64_t us)
+{
+    struct banyan_field field = {"at", BANYAN_FIELD_TIME, 0, 0, 0};
+    time_t seconds = (time_t)((us - (us % 1000000 + 1000000) % 1000000) / 1000000);
+    struct tm tm;
+    char expected[100];
+    assert_non_null(gmtime_r(&seconds, &tm));
+    int size =
+        snprintf(expected, sizeof(expected), "\"%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\"", tm.tm_year + 1900,
+                 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(us - (int64_t)seconds * 1000000));
+    assert_in_range(size, 1, sizeof(expected) - 1);
+    struct banyan_buf buf = BANYAN_BUF_INIT(100);
+    struct banyan_time at = {us};
+    banyan_field_json(&field, &at, &buf);
+    assert_string_equal(buf.data, expected);
+    banyan_buf_release(&buf);
+}
+
 static void times_match_the_c_library(void **state)
 {
     (void)state;
     struct os_random random;
     seed_start(&random, "times_match_the_c_library");
-    struct banyan_field field = {"at", BANYAN_FIELD_TIME, 0, 0, 0};
-    for (unsigned round = 0; round < seed_rounds(20000); round++) {
-        /* From year 0 to 9999. */
-        int64_t us = INT64_C(-62167219200000000) + (int64_t)os_random_below(&random, UINT64_C(315569520000000000));
-        time_t seconds = (time_t)((us - (us % 1000000 + 1000000) % 1000000) / 1000000);
-        struct tm tm;
-        char expected[100];
-        assert_non_null(gmtime_r(&seconds, &tm));
-        int size = snprintf(expected, sizeof(expected), "\"%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\"", tm.tm_year + 1900,
-                            tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                            (int)(us - (int64_t)seconds * 1000000));
-        assert_in_range(size, 1, sizeof(expected) - 1);
-        struct banyan_buf buf = BANYAN_BUF_INIT(100);
-        struct banyan_time at = {us};
-        banyan_field_json(&field, &at, &buf);
-        assert_string_equal(buf.data, expected);
-        banyan_buf_release(&buf);
+    for (unsigned round = 0; round < seed_rounds(20000); round++) /* from year 0 to 9999 */
+        assert_as_the_c_library(INT64_C(-62167219200000000) +
+                                (int64_t)os_random_below(&random, UINT64_C(315569520000000000)));
+    /* Both sides of New Year and of the leap day in each year: random days miss most of them. */
+    for (int year = 0; year <= 9999; year++) {
+        struct tm new_year = {.tm_year = year - 1900, .tm_mday = 1};
+        struct tm march = {.tm_year = year - 1900, .tm_mon = 2, .tm_mday = 1};
+        int64_t us = (int64_t)timegm(&new_year) * 1000000;
+        assert_as_the_c_library(us);
+        if (year > 0)
+            assert_as_the_c_library(us - 1);
+        us = (int64_t)timegm(&march) * 1000000;
+        assert_as_the_c_library(us);
+        assert_as_the_c_library(us - 1);
     }
 }
 
