@@ -97,7 +97,8 @@ static enum banyan_status start_views(struct serve *serve, struct banyan_error *
                                                                .store = serve->store,
                                                                .sink = sink,
                                                                .stop = &serve->stop,
-                                                               .cursor_lsn = legacy_cursor_lsn},
+                                                               .cursor_lsn = legacy_cursor_lsn,
+                                                               .held = serve->config->source != NULL},
                                   &runner, err);
         if (st != BANYAN_OK) {
             banyan_error_context(err, "view %s", view->name);
@@ -191,12 +192,18 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
 static bool views_live(struct serve *serve)
 {
     for (size_t i = 0; i < serve->running; i++) {
-        struct projection_status status;
-        projection_status(serve->http_views[i].runner, &status);
-        if (status.state != PROJECTION_LIVE)
+        struct sink_checkpoint checkpoint;
+        if (projection_state(serve->http_views[i].runner, &checkpoint) != PROJECTION_LIVE)
             return false;
     }
     return true;
+}
+
+/* The history is in the log: the views may go live once they have folded it. */
+static void release_views(struct serve *serve)
+{
+    for (size_t i = 0; i < serve->running; i++)
+        projection_release(serve->http_views[i].runner);
 }
 
 static void tell_backfilled(struct serve *serve, const struct legacy_status *status)
@@ -230,6 +237,8 @@ static enum banyan_status look(struct serve *serve, bool *ret_finished, struct b
                              status.roots_per_second, status.eta_us, false);
     else if (serve->legacy != NULL && !serve->told_backfilled)
         tell_backfilled(serve, &status);
+    if (status.backfill_done)
+        release_views(serve);
     bool live = status.backfill_done && views_live(serve);
     if (live && !serve->told_live) {
         fprintf(stderr, "live: every view follows the log\n");

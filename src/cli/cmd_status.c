@@ -111,8 +111,7 @@ static void print_views(const json_t *views)
     struct table *table = table_new("views", columns, COLUMNS);
     const json_t *view;
     size_t i;
-    json_array_foreach(views, i, view)
-    {
+    json_array_foreach (views, i, view) {
         char cells[COLUMNS][CELL_SIZE];
         char number_text[OUTPUT_TEXT_SIZE];
         const char *row[COLUMNS];
@@ -132,7 +131,8 @@ static void print_views(const json_t *views)
     }
     table_print(table, stdout, false);
     table_free(table);
-    json_array_foreach(views, i, view) print_error(view);
+    json_array_foreach (views, i, view)
+        print_error(view);
 }
 
 static void print_status(const json_t *status)

@@ -82,8 +82,7 @@ static void print_event(const json_t *event)
     json_t *value;
     printf("%4" PRIu64 "  %s  %-22s", (uint64_t)json_integer_value(json_object_get(event, "version")),
            json_string_value(json_object_get(event, "at")), json_string_value(json_object_get(event, "type")));
-    json_object_foreach((json_t *)payload, key, value)
-    {
+    json_object_foreach ((json_t *)payload, key, value) {
         char *dump = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         printf(" %s=%s", key, json_is_string(value) ? json_string_value(value) : dump);
         free(dump);
@@ -134,7 +133,8 @@ static enum banyan_status read_served(struct stream_command *command, const stru
         st = path.overflow ? banyan_error_set(err, BANYAN_INVALID, "the stream name is too long")
                            : client_get(config, path.data, &answer, err);
         if (st == BANYAN_OK)
-            json_array_foreach(json_object_get(answer, "events"), i, event) show(command, event);
+            json_array_foreach (json_object_get(answer, "events"), i, event)
+                show(command, event);
         from = (uint64_t)json_integer_value(json_object_get(answer, "next"));
         json_decref(answer);
         banyan_buf_release(&path);

@@ -223,9 +223,9 @@ static void waiting_unlink(struct waiting *waiting)
 
 static bool reached(struct http_server *server, size_t view, uint64_t position)
 {
-    struct projection_status status;
-    projection_status(server->options.views[view].runner, &status);
-    return status.checkpoint.position.value >= position;
+    struct sink_checkpoint checkpoint;
+    (void)projection_state(server->options.views[view].runner, &checkpoint); /* only its position matters */
+    return checkpoint.position.value >= position;
 }
 
 static void too_early(struct http_call *call, size_t view, uint64_t position)
@@ -295,10 +295,10 @@ void http_view_stop(struct http_server *server)
 
 static void answer(struct http_call *call, size_t view, const char *rest)
 {
-    struct projection_status status;
+    struct sink_checkpoint checkpoint;
     const struct http_view *options = &call->server->options.views[view];
-    projection_status(options->runner, &status);
-    if (status.state == PROJECTION_CATCHING_UP || status.state == PROJECTION_NONE)
+    enum projection_state state = projection_state(options->runner, &checkpoint);
+    if (state == PROJECTION_CATCHING_UP || state == PROJECTION_NONE)
         http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built",
                      options->name);
     else if (rest != NULL)
