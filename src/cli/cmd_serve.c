@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "banyan/buf.h"
 #include "cli/cli.h"
@@ -48,6 +49,7 @@ struct serve {
     struct legacy *legacy;
     struct output_progress progress;
     bool told_backfilled, told_live;
+    char told_error[BANYAN_ERROR_TEXT_MAX]; /* what the source was last said to wait for */
 };
 
 static const struct argp_option serve_option_list[] = {
@@ -221,6 +223,20 @@ static void tell_backfilled(struct serve *serve, const struct legacy_status *sta
     serve->told_backfilled = true;
 }
 
+/* A source that tries again says once what it waits for, and once that it goes on. */
+static void tell_retrying(struct serve *serve, const struct legacy_status *status)
+{
+    bool retrying = status->state == LEGACY_RETRYING;
+    if (strcmp(serve->told_error, retrying ? status->error.message : "") == 0)
+        return;
+    output_progress_end(&serve->progress);
+    if (retrying)
+        output_error("banyan: source", &status->error);
+    else
+        fprintf(stderr, "banyan: source: goes on\n");
+    (void)snprintf(serve->told_error, sizeof(serve->told_error), "%s", retrying ? status->error.message : "");
+}
+
 /* Look at the source and the views, tell what changed.  Returns the failure of the source. */
 static enum banyan_status look(struct serve *serve, bool *ret_finished, struct banyan_error *err)
 {
@@ -232,6 +248,7 @@ static enum banyan_status look(struct serve *serve, bool *ret_finished, struct b
         *err = status.error;
         return status.error.status;
     }
+    tell_retrying(serve, &status);
     if (serve->legacy != NULL && !status.backfill_done)
         output_progress_draw(&serve->progress, "backfill", status.roots_read, status.rows_estimated,
                              status.roots_per_second, status.eta_us, false);
