@@ -318,8 +318,7 @@ static void adopt(struct book *book, const struct plan *plan, const json_t *list
     size_t i;
     json_t *item;
 
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         struct open_order order = {.order_id = json_integer_value(json_object_get(item, "order_id"))};
         const char *symbol = json_string_value(json_object_get(item, "symbol"));
         const char *side = json_string_value(json_object_get(item, "side"));
