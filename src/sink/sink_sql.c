@@ -151,7 +151,8 @@ void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret)
     }
 }
 
-void sink_sql_add_conflict(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
+/* Update the columns of *fields*; do nothing where that has none but the key. */
+static void add_conflict(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
 {
     const struct banyan_record *record = sql->projection->row;
     bool any = false;
@@ -185,7 +186,7 @@ void sink_sql_upsert(const struct sink_sql *sql, uint64_t fields, struct banyan_
         add_parameter(sql, (unsigned)i + 1, record->fields[i].kind, ret);
     }
     banyan_buf_add_text(ret, ")");
-    sink_sql_add_conflict(sql, fields, ret);
+    add_conflict(sql, fields, ret);
 }
 
 void sink_sql_delete(const struct sink_sql *sql, struct banyan_buf *ret)
@@ -367,6 +368,47 @@ void sink_sql_put_aside(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, " (\"view\", \"stream\", \"position\", \"reason\") VALUES (");
     add_numbered(sql, "ssis", ret);
     banyan_buf_add_text(ret, ") ON CONFLICT (\"view\", \"stream\") DO NOTHING");
+}
+
+/* ---- PostgreSQL: many rows in one statement ---- */
+
+void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    const struct banyan_record *record = sql->projection->row;
+
+    banyan_buf_add_text(ret, "WITH moved AS (");
+    sink_sql_move(sql, ret);
+    banyan_buf_add_text(ret, " RETURNING 1), asides AS (INSERT INTO ");
+    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
+    banyan_buf_add_text(ret, " (\"view\", \"stream\", \"position\", \"reason\") SELECT $1::text, a.* "
+                             "FROM unnest($6::text[], $7::bigint[], $8::text[]) a, moved ON CONFLICT DO NOTHING), "
+                             "removed AS (DELETE FROM ");
+    add_view(sql, ret);
+    banyan_buf_add_text(ret, " USING moved WHERE ");
+    add_identifier(ret, sql->projection->key_column);
+    banyan_buf_add_text(ret, " = ANY ($9::bigint[])), written AS (INSERT INTO ");
+    add_view(sql, ret);
+    banyan_buf_add_text(ret, " (");
+    sink_sql_add_columns(sql, ret);
+    banyan_buf_add_text(ret, ") SELECT r.* FROM unnest(");
+    for (size_t i = 0; i < record->field_count; i++)
+        banyan_buf_printf(ret, "%s$%zu::%s[]", i == 0 ? "" : ", ", SINK_SQL_FLUSH_COLUMNS_AT + 1 + i,
+                          type_of(sql, record->fields[i].kind));
+    banyan_buf_add_text(ret, ") r, moved");
+    add_conflict(sql, UINT64_MAX, ret);
+    banyan_buf_add_text(ret, ") SELECT count(*) FROM moved");
+}
+
+void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(
+        ret, "SELECT k.place, v.* FROM unnest($1::bigint[]) WITH ORDINALITY AS k (key, place) JOIN (SELECT ");
+    sink_sql_add_columns(sql, ret);
+    banyan_buf_add_text(ret, " FROM ");
+    add_view(sql, ret);
+    banyan_buf_add_text(ret, ") v ON v.");
+    add_identifier(ret, sql->projection->key_column);
+    banyan_buf_add_text(ret, " = k.key");
 }
 
 /* ---- values ---- */

@@ -66,8 +66,6 @@ void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret);
 
 /* All columns, quoted, with commas. */
 void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret);
-/* " ON CONFLICT (key) DO UPDATE SET …" over the columns of *fields*, or DO NOTHING where that has none but the key. */
-void sink_sql_add_conflict(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret);
 /* (a value for each column): insert, or update the columns of *fields*. */
 void sink_sql_upsert(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret);
 void sink_sql_delete(const struct sink_sql *sql, struct banyan_buf *ret); /* (key) */
@@ -84,6 +82,16 @@ void sink_sql_claim(const struct sink_sql *sql, struct banyan_buf *ret);  /* (vi
 void sink_sql_move(const struct sink_sql *sql, struct banyan_buf *ret);   /* (view, epoch, position, at, lsn) */
 void sink_sql_asides(const struct sink_sql *sql, struct banyan_buf *ret); /* (view) → stream, position, reason */
 void sink_sql_put_aside(const struct sink_sql *sql, struct banyan_buf *ret); /* (view, stream, position, reason) */
+
+/* PostgreSQL only: a whole flush in one statement, which does nothing unless the epoch is ours.  (view, epoch,
+ * position, at, lsn, streams[], positions[], reasons[], keys to delete[], then an array for each column) → checkpoints
+ * moved */
+void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret);
+enum {
+    SINK_SQL_FLUSH_COLUMNS_AT = 9, /* parameters in front of the columns' */
+};
+/* PostgreSQL only: (keys[]) → place in the array from 1, columns. */
+void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret);
 
 /* The fields that an index needs, as a set. */
 uint64_t sink_sql_indexed_fields(const struct banyan_projection *projection);
