@@ -2,9 +2,10 @@
 /*
  * dump_log FOLDER   every event of the domain's streams as one line, for comparing histories:
  *
- *     stream  version  type  at  provenance  payload as JSON
+ *     stream  version  type  at  provenance  payload as JSON  meta
  *
- * separated by tabs, in the order of the log.  `sort -t TAB -k1,1 -k2,2n` gives it by stream.
+ * separated by tabs, in the order of the log.  `sort -t TAB -k1,1 -k2,2n` gives it by stream.  Fails where positions
+ * have a gap.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ static enum banyan_status print_event(const struct store_read_event *event, stru
         return st;
     banyan_buf_reset(line);
     banyan_record_json(type->record, payload, line);
-    printf("%.*s\t%" PRIu64 "\t%s\t%" PRId64 "\t%s\t%s\n", (int)event->event.stream.size, event->event.stream.data,
-           event->version.value, type->name, event->event.at.us, provenances[event->event.provenance], line->data);
+    printf("%.*s\t%" PRIu64 "\t%s\t%" PRId64 "\t%s\t%s\t%.*s\n", (int)event->event.stream.size,
+           event->event.stream.data, event->version.value, type->name, event->event.at.us,
+           provenances[event->event.provenance], line->data, (int)event->event.meta.size, event->event.meta.data);
     return BANYAN_OK;
 }
 
@@ -50,6 +52,7 @@ int main(int argc, char **argv)
     struct store_reader *reader = NULL;
     struct store_read_event event;
     struct store *store = NULL;
+    uint64_t position = 0;
     if (argc != 2) {
         fputs("usage: dump_log FOLDER\n", stderr);
         return 2;
@@ -59,9 +62,13 @@ int main(int argc, char **argv)
         goto out;
     reader = store_reader_open(store);
     st = store_reader_seek(reader, (struct banyan_position){1}, &err);
-    while (st == BANYAN_OK && (st = store_reader_next(reader, &event, &err)) == BANYAN_OK)
-        if (event.event.stream.data[0] != '$')
+    while (st == BANYAN_OK && (st = store_reader_next(reader, &event, &err)) == BANYAN_OK) {
+        if (event.position.value != ++position)
+            st = banyan_error_set(&err, BANYAN_CORRUPT, "position %" PRIu64 " follows %" PRIu64, event.position.value,
+                                  position - 1);
+        else if (event.event.stream.data[0] != '$')
             st = print_event(&event, &line, &err);
+    }
     if (st == BANYAN_NOT_FOUND)
         st = BANYAN_OK;
 out:
