@@ -9,6 +9,7 @@
 #define TRADING_ROWS_H
 
 #include "banyan/domain.h"
+#include "values.h"
 
 /* Each column of orders once: kind, name, scale.  Row, state, read model and OrderReconciled are made from it. */
 #define ORDER_COLUMNS(X)                                                                                               \

@@ -268,11 +268,9 @@ enum banyan_status legacy_tables_resolve(struct pg_conn *conn, const struct bany
     return BANYAN_OK;
 }
 
-void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret)
+static void add_columns(const struct legacy_table *table, struct banyan_buf *ret)
 {
     const struct banyan_legacy_table *spec = table->spec;
-    struct banyan_str key = banyan_str_of(spec->key_column);
-    const char *joint = " WHERE ";
 
     banyan_buf_add_text(ret, "SELECT ");
     for (size_t i = 0; i < spec->row->field_count; i++) {
@@ -282,28 +280,78 @@ void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t 
     }
     banyan_buf_add_text(ret, " FROM ");
     pg_add_table(ret, banyan_str_of(spec->name));
-    if (lo != INT64_MIN) {
-        banyan_buf_add_text(ret, joint);
-        pg_add_identifier(ret, key);
-        banyan_buf_printf(ret, " >= %" PRId64, lo);
-        joint = " AND ";
-    }
-    if (hi != INT64_MAX) {
-        banyan_buf_add_text(ret, joint);
-        pg_add_identifier(ret, key);
-        if (hi == INT64_MIN)
-            banyan_buf_add_text(ret, " < (-9223372036854775807 - 1)");
-        else
-            banyan_buf_printf(ret, " < %" PRId64, hi);
-    }
+}
+
+static void add_order(const struct legacy_table *table, struct banyan_buf *ret)
+{
+    const struct banyan_legacy_table *spec = table->spec;
+
     banyan_buf_add_text(ret, " ORDER BY ");
-    pg_add_identifier(ret, key);
+    pg_add_identifier(ret, banyan_str_of(spec->key_column));
     for (const char *const *order = spec->order_columns; order != NULL && *order != NULL; order++) {
         if (strcmp(*order, spec->key_column) == 0)
             continue;
         banyan_buf_add_text(ret, ", ");
         pg_add_identifier(ret, banyan_str_of(*order));
     }
+}
+
+/* A key as SQL: the smallest one cannot be written plainly, its digits without the sign are out of range. */
+static void add_key(int64_t key, struct banyan_buf *ret)
+{
+    if (key == INT64_MIN)
+        banyan_buf_add_text(ret, "(-9223372036854775807 - 1)");
+    else
+        banyan_buf_printf(ret, "%" PRId64, key);
+}
+
+/* " <joint> key <compare> bound" */
+static void add_bound(const struct legacy_table *table, const char *joint, const char *compare, int64_t bound,
+                      struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, joint);
+    pg_add_identifier(ret, banyan_str_of(table->spec->key_column));
+    banyan_buf_add_text(ret, compare);
+    add_key(bound, ret);
+}
+
+void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret)
+{
+    add_columns(table, ret);
+    if (lo != INT64_MIN)
+        add_bound(table, " WHERE ", " >= ", lo, ret);
+    if (hi != INT64_MAX)
+        add_bound(table, lo != INT64_MIN ? " AND " : " WHERE ", " < ", hi, ret);
+    add_order(table, ret);
+}
+
+void legacy_tables_select_keys(const struct legacy_table *table, const int64_t *keys, size_t count,
+                               struct banyan_buf *ret)
+{
+    add_columns(table, ret);
+    banyan_buf_add_text(ret, " WHERE ");
+    pg_add_identifier(ret, banyan_str_of(table->spec->key_column));
+    banyan_buf_add_text(ret, " = ANY (ARRAY[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            banyan_buf_add_char(ret, ',');
+        add_key(keys[i], ret);
+    }
+    banyan_buf_add_text(ret, "]::bigint[])");
+    add_order(table, ret);
+}
+
+void legacy_tables_select_border(const struct legacy_table *table, int64_t lo, uint64_t rows, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "SELECT ");
+    pg_add_identifier(ret, banyan_str_of(table->spec->key_column));
+    banyan_buf_add_text(ret, " FROM ");
+    pg_add_table(ret, banyan_str_of(table->spec->name));
+    if (lo != INT64_MIN)
+        add_bound(table, " WHERE ", " >= ", lo, ret);
+    banyan_buf_add_text(ret, " ORDER BY ");
+    pg_add_identifier(ret, banyan_str_of(table->spec->key_column));
+    banyan_buf_printf(ret, " OFFSET %" PRIu64 " LIMIT 1", rows);
 }
 
 int64_t legacy_table_key(const struct legacy_table *table, const void *row)
