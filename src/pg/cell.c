@@ -16,51 +16,41 @@
 
 #include "pg/wire.h"
 
-static const __int128 powers[BANYAN_DECIMAL_SCALE_MAX + 1] = {
-#define P(n) (__int128)n
-    P(1),
-    P(10),
-    P(100),
-    P(1000),
-    P(10000),
-    P(100000),
-    P(1000000),
-    P(10000000),
-    P(100000000),
-    P(1000000000),
-    P(10000000000),
-    P(100000000000),
-    P(1000000000000),
-    P(10000000000000),
-    P(100000000000000),
-    P(1000000000000000),
-    P(10000000000000000),
-    P(100000000000000000),
-    P(1000000000000000000),
-#define H(n) ((__int128)1000000000000000000 * (n))
-    H(10),
-    H(100),
-    H(1000),
-    H(10000),
-    H(100000),
-    H(1000000),
-    H(10000000),
-    H(100000000),
-    H(1000000000),
-    H(10000000000),
-    H(100000000000),
-    H(1000000000000),
-    H(10000000000000),
-    H(100000000000000),
-    H(1000000000000000),
-    H(10000000000000000),
-    H(100000000000000000),
-    H(1000000000000000000),
-    H(1000000000000000000) * 10,
-    H(1000000000000000000) * 100,
-#undef H
-#undef P
+enum {
+    SMALL_MAX = 18, /* 10^18 fits 64 bits */
 };
+
+static const int64_t small_powers[SMALL_MAX + 1] = {
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+    100000000000000000,
+    1000000000000000000,
+};
+
+/* 10^exponent for 0 … 38, which fits 128 bits. */
+static __int128 power_of_ten(int exponent)
+{
+    __int128 power = 1;
+
+    for (; exponent > SMALL_MAX; exponent -= SMALL_MAX)
+        power *= small_powers[SMALL_MAX];
+    return power * small_powers[exponent];
+}
 
 /* ---- which types fit ---- */
 
@@ -157,31 +147,42 @@ enum banyan_status pg_cell_null(const struct banyan_field *field, void *value, s
 
 /* ---- numbers ---- */
 
-/* value * 10^shift into the field, exactly. */
-static enum banyan_status put_scaled(const struct banyan_field *field, __int128 value, int shift, void *ret,
-                                     struct banyan_error *err)
+/* value * 10^shift into the field, exactly; any size. */
+static enum banyan_status put_scaled_wide(const struct banyan_field *field, __int128 value, int shift, void *ret,
+                                          struct banyan_error *err)
 {
-    __int128 limit = powers[BANYAN_DECIMAL_DIGITS_MAX];
+    __int128 limit = power_of_ten(BANYAN_DECIMAL_DIGITS_MAX);
 
-    if (shift < 0 && shift >= -18 && value == (int64_t)value) { /* no division of 128 bits */
-        int64_t small = (int64_t)value, power = (int64_t)powers[-shift];
-
-        if (small % power != 0)
-            return pg_cell_inexact(field, "the value has more digits behind the point than the field", err);
-        *(struct banyan_decimal *)ret = (struct banyan_decimal){small / power, field->scale};
-        return BANYAN_OK;
-    }
     if (value != 0 && shift > 0) {
-        if (shift > BANYAN_DECIMAL_SCALE_MAX || __builtin_mul_overflow(value, powers[shift], &value))
+        if (shift > BANYAN_DECIMAL_SCALE_MAX || __builtin_mul_overflow(value, power_of_ten(shift), &value))
             return pg_cell_inexact(field, "the value is too large", err);
     } else if (value != 0 && shift < 0) {
-        if (shift < -BANYAN_DECIMAL_SCALE_MAX || value % powers[-shift] != 0)
+        if (shift < -BANYAN_DECIMAL_SCALE_MAX || value % power_of_ten(-shift) != 0)
             return pg_cell_inexact(field, "the value has more digits behind the point than the field", err);
-        value /= powers[-shift];
+        value /= power_of_ten(-shift);
     }
     if (value >= limit || value <= -limit)
         return pg_cell_inexact(field, "the value is too large", err);
     *(struct banyan_decimal *)ret = (struct banyan_decimal){value, field->scale};
+    return BANYAN_OK;
+}
+
+/* The same; what fits 64 bits, as money nearly always does, needs no arithmetic in 128. */
+static enum banyan_status put_scaled(const struct banyan_field *field, __int128 value, int shift, void *ret,
+                                     struct banyan_error *err)
+{
+    struct banyan_decimal *decimal = ret;
+    int64_t small = (int64_t)value;
+
+    if (value != small || shift > SMALL_MAX || shift < -SMALL_MAX)
+        return put_scaled_wide(field, value, shift, ret, err);
+    if (shift >= 0) { /* below 2^63 * 10^18, which is below 10^38 */
+        *decimal = (struct banyan_decimal){(__int128)small * small_powers[shift], field->scale};
+        return BANYAN_OK;
+    }
+    if (small % small_powers[-shift] != 0)
+        return pg_cell_inexact(field, "the value has more digits behind the point than the field", err);
+    *decimal = (struct banyan_decimal){small / small_powers[-shift], field->scale};
     return BANYAN_OK;
 }
 

@@ -6,8 +6,8 @@
  *   1. Feedback reports as flushed only what pg_stream_confirm() was told; received is reported as written.  Nothing
  *      here draws conclusions from a keepalive: what is behind it may still be pending with the caller.
  *   2. The confirmed position never goes back.
- *   3. A message is taken from libpq's buffer without a system call as long as there is one; only an empty buffer
- *      leads to recv(), and only an empty socket to poll().
+ *   3. A message is taken from libpq's buffer without a system call as long as there is one; an empty buffer costs one
+ *      poll() and one recv(), however many messages that brings.
  *
  * Every CLOCK_EVERY messages, and whenever it waits, it looks at the clock, so that feedback also goes out while a
  * flood of messages never lets it wait.
@@ -241,29 +241,26 @@ static enum banyan_status feedback_when_due(struct pg_stream *stream, int64_t *r
     return *ret_now_us < stream->status_due_us ? BANYAN_OK : send_feedback(stream, *ret_now_us, err);
 }
 
-/* Nothing is in libpq's buffer: read what the socket has, else wait.  *ret_over: the time is up. */
-static enum banyan_status fill(struct pg_stream *stream, int64_t deadline_us, bool read_before, bool *ret_over,
-                               struct banyan_error *err)
+/* Nothing is in libpq's buffer: wait for the socket and read it.  *ret_over: the time is up. */
+static enum banyan_status fill(struct pg_stream *stream, int64_t deadline_us, bool *ret_over, struct banyan_error *err)
 {
     struct pg_conn *conn = stream->conn;
-    enum banyan_status st = BANYAN_OK;
-    int64_t now_us, until_us;
+    int64_t now_us;
+    enum banyan_status st = feedback_when_due(stream, &now_us, err);
 
-    if (read_before) { /* and there was nothing */
-        st = feedback_when_due(stream, &now_us, err);
-        if (st != BANYAN_OK)
-            return st;
-        if (now_us >= deadline_us) {
-            *ret_over = true;
-            return BANYAN_OK;
-        }
-        until_us = deadline_us < stream->status_due_us ? deadline_us : stream->status_due_us;
-        if (pg_wait(conn, POLLIN, until_us, conn->stop) == PG_WAKE_STOPPED)
-            return banyan_error_set(err, BANYAN_STOPPED, "stopped while waiting for changes");
+    if (st != BANYAN_OK)
+        return st;
+    switch (
+        pg_wait(conn, POLLIN, deadline_us < stream->status_due_us ? deadline_us : stream->status_due_us, conn->stop)) {
+    case PG_WAKE_READY:
+        break;
+    case PG_WAKE_TIMEOUT:
+        *ret_over = now_us >= deadline_us;
+        return BANYAN_OK;
+    case PG_WAKE_STOPPED:
+        return banyan_error_set(err, BANYAN_STOPPED, "stopped while waiting for changes");
     }
-    if (PQconsumeInput(conn->pq) == 0)
-        return ended(stream, err);
-    return BANYAN_OK;
+    return PQconsumeInput(conn->pq) == 0 ? ended(stream, err) : BANYAN_OK;
 }
 
 enum banyan_status pg_stream_next(struct pg_stream *stream, int64_t timeout_us, struct pg_stream_message *ret,
@@ -282,16 +279,23 @@ enum banyan_status pg_stream_next(struct pg_stream *stream, int64_t timeout_us, 
         if (st != BANYAN_OK)
             return st;
     }
-    for (bool read_before = false;; read_before = true) {
+    for (bool first = true;; first = false) {
         int size = PQgetCopyData(stream->conn->pq, &stream->message, 1);
 
         if (size > 0)
             return parse(stream, (size_t)size, ret, err);
         if (size < 0)
             return ended(stream, err);
-        if (!read_before)
+        if (first)
             deadline_us = pg_now_us() + (timeout_us > 0 ? timeout_us : 0);
-        st = fill(stream, deadline_us, read_before, &over, err);
+        if (first && PQsslInUse(stream->conn->pq)) {
+            /* A walsender's TLS records can be larger than what libpq reads at once: the rest of one lies within
+             * OpenSSL, where poll() does not see it. */
+            if (PQconsumeInput(stream->conn->pq) == 0)
+                return ended(stream, err);
+            continue;
+        }
+        st = fill(stream, deadline_us, &over, err);
         if (st != BANYAN_OK)
             return st;
         if (over) {
