@@ -28,6 +28,7 @@ enum {
     DISK_PAUSE_FIRST_US = 100 * 1000,
     DISK_PAUSE_US_MAX = 2 * 1000 * 1000,
     EVENTS_FIRST = 64,
+    POLL_WAIT_US = 500 * 1000,
 };
 
 struct apply {
@@ -384,6 +385,27 @@ static enum banyan_status apply_ordered(struct apply *apply, struct legacy_appli
     return status;
 }
 
+/* A transaction arrives before it is visible, so that its changes of unread keys would all be held, in memory and in
+ * the log; a snapshot taken now most likely sees it already, and they are dropped.  For small ones that is not worth
+ * it. */
+static void wait_for_poll(struct legacy *legacy)
+{
+    int64_t end_us = os_clock_monotonic_us(os_clock_real()) + POLL_WAIT_US;
+    pthread_mutex_lock(&legacy->order);
+    bool complete = handover_complete(legacy->handover);
+    pthread_mutex_unlock(&legacy->order);
+    if (complete)
+        return;
+    pthread_mutex_lock(&legacy->shared.lock);
+    uint64_t wanted = legacy->shared.polls + 2; /* one may be on its way with an older snapshot */
+    while (legacy->shared.polls < wanted && !legacy->shared.failed && !legacy->shared.stopping) {
+        int64_t left_us = end_us - os_clock_monotonic_us(os_clock_real());
+        if (left_us <= 0 || !os_cond_wait(&legacy->shared.changed, &legacy->shared.lock, left_us))
+            break;
+    }
+    pthread_mutex_unlock(&legacy->shared.lock);
+}
+
 enum banyan_status legacy_transaction_apply(struct legacy *legacy, struct transaction *tx, struct banyan_arena *arena,
                                             struct legacy_applied *ret, struct banyan_error *err)
 {
@@ -397,6 +419,8 @@ enum banyan_status legacy_transaction_apply(struct legacy *legacy, struct transa
     enum banyan_status status = transaction_finish(tx, err);
     if (status != BANYAN_OK)
         return status;
+    if (transaction_is_large(tx))
+        wait_for_poll(legacy);
     pthread_mutex_lock(&legacy->order);
     bool known = tx->end_lsn <= legacy->processed_lsn;
     if (!known)

@@ -71,6 +71,7 @@ struct legacy {
         pthread_cond_t changed;
         struct legacy_status status;
         struct backfill_rate rate;
+        uint64_t polls;     /* snapshots that the hand-over was given */
         bool failed;        /* status.error says why; everybody ends */
         bool stopping;      /* legacy_stop() was called, or a backfill_only is done */
         int64_t started_us; /* monotone; of the backfill */

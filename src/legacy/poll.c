@@ -118,6 +118,10 @@ static enum banyan_status poll_handover(struct watcher *w, struct banyan_error *
     bool complete = handover_complete(legacy->handover);
     bool noted = legacy->backfill_lsn != 0;
     pthread_mutex_unlock(&legacy->order);
+    pthread_mutex_lock(&legacy->shared.lock);
+    legacy->shared.polls++;
+    pthread_cond_broadcast(&legacy->shared.changed);
+    pthread_mutex_unlock(&legacy->shared.lock);
     if (!complete)
         return BANYAN_OK;
     return noted ? retire(w, &snapshot, lsn, err) : complete_backfill(w, err);

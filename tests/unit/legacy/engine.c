@@ -55,6 +55,109 @@ static void test_backfill_then_capture(void **state)
     rig_equal(rig);
 }
 
+/* Case 5: killed in the middle of the backfill, again and again: the same history as if never. */
+static void test_case_5_killed_while_backfilling(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'row ' || i FROM generate_series(1, 6000) i;"
+                     "INSERT INTO lines SELECT i, j, 'l' FROM generate_series(1, 6000) i, generate_series(1, 2) j");
+    rig->options.chunk_rows = 100;
+    for (int i = 0; i < 5; i++) {
+        pid_t child = rig_fork(rig);
+        rig_wait_value(rig, "t", "SELECT active FROM pg_replication_slots WHERE slot_name = '%s'", rig->slot);
+        for (int j = 0; j < 40; j++)
+            rig_sql(rig->db,
+                    "BEGIN; UPDATE docs SET note = '%d' WHERE id = %d; SAVEPOINT a;"
+                    "INSERT INTO lines VALUES (%d, %d, 'new'); ROLLBACK TO a; SAVEPOINT b;"
+                    "INSERT INTO lines VALUES (%d, %d, 'new'); COMMIT",
+                    i * 40 + j, 1 + (i * 40 + j) * 29, 1 + j * 149, 1000 + i * 40 + j, 1 + j * 149, 5000 + i * 40 + j);
+        rig_kill(child);
+        rig_wait_value(rig, "f", "SELECT active FROM pg_replication_slots WHERE slot_name = '%s'", rig->slot);
+    }
+    rig_start(rig);
+    rig_backfilled(rig);
+    rig_fence(rig);
+    assert_int_equal(rig_count(rig, "LinePut"), 12000 + 200);
+    assert_int_equal(rig_count(rig, "HandoverStarted"), 1);
+    assert_int_equal(rig_count(rig, "BackfillCompleted"), 1);
+    rig_equal(rig);
+}
+
+static void test_backfill_only_leaves_the_slot(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'a' FROM generate_series(1, 1000) i");
+    rig->options.backfill_only = true;
+    rig_start(rig);
+    rig_backfilled(rig);
+    struct legacy_status status;
+    legacy_status(rig->legacy, &status);
+    assert_int_equal(status.state, LEGACY_STOPPED);
+    rig_wait_value(rig, "f", "SELECT active FROM pg_replication_slots WHERE slot_name = '%s'", rig->slot);
+    rig_stop(rig);
+    rig_sql(rig->db, "UPDATE docs SET title = 'b' WHERE id = 500");
+    rig->options.backfill_only = false;
+    rig_start(rig);
+    rig_fence(rig);
+    assert_string_equal(rig_story(rig, 500), "put(a,0,0.0000,-) put(b,0,0.0000,-)");
+    rig_equal(rig);
+}
+
+/* A large transaction while its keys are unread: held or dropped, but never in memory as a whole, and never twice. */
+static void test_large_transaction_while_backfilling(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'a' FROM generate_series(1, 20000) i");
+    rig->options.chunk_rows = 200;
+    rig->options.spool_memory_bytes = 256 * 1024;
+    rig_start(rig);
+    rig_sql(rig->db, "BEGIN; UPDATE docs SET title = 'b'; INSERT INTO lines SELECT i, 1, 'l' FROM generate_series(1, "
+                     "20000) i; COMMIT");
+    rig_backfilled(rig);
+    rig_fence(rig);
+    assert_int_equal(rig_count(rig, "LinePut"), 20000);
+    rig_equal(rig);
+}
+
+/* Pitfall 4: a sub-transaction's id is in no snapshot; only that of its whole transaction is asked for. */
+static void test_pitfall_4_open_sub_transactions(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'a' FROM generate_series(1, 3000) i");
+    rig_start(rig); /* the slot exists, chunks are being read */
+    rig_sql(rig->db, "BEGIN; SAVEPOINT a; UPDATE docs SET title = 'sub' WHERE id <= 100; RELEASE a;"
+                     "SAVEPOINT b; UPDATE docs SET title = 'sub sub' WHERE id <= 50");
+    rig_backfilled(rig); /* without waiting for the open transaction */
+    rig_sql(rig->db, "COMMIT");
+    rig_fence(rig);
+    assert_string_equal(rig_story(rig, 10), "put(a,0,0.0000,-) put(sub,0,0.0000,-) put(sub sub,0,0.0000,-)");
+    assert_string_equal(rig_story(rig, 70), "put(a,0,0.0000,-) put(sub,0,0.0000,-)");
+    rig_equal(rig);
+}
+
+/* Pitfall 2, the stream's part: an immediate stop of the server in the middle of the backfill. */
+static void test_pitfall_2_server_crash_while_backfilling(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'row ' || i FROM generate_series(1, 20000) i");
+    rig->options.chunk_rows = 200;
+    rig_start(rig);
+    rig_sql(rig->db, "SET synchronous_commit = off");
+    rig_sql(rig->db, "DO $$ BEGIN FOR i IN 1..500 LOOP"
+                     " UPDATE docs SET note = 'n' WHERE id = i * 37; COMMIT; END LOOP; END $$");
+    pg_close(rig->db);
+    pg_close(rig->server);
+    control("restart");
+    struct pg_options options = {.conninfo = rig->conninfo, .application_name = "application"};
+    RIG_OK(rig, pg_connect(&options, &rig->db, &rig->err));
+    options.conninfo = getenv("BANYAN_TEST_CONNINFO");
+    RIG_OK(rig, pg_connect(&options, &rig->server, &rig->err));
+    rig_sql(rig->db, "UPDATE docs SET note = 'after' WHERE id %% 9 = 0");
+    rig_backfilled(rig);
+    rig_fence(rig);
+    rig_equal(rig);
+}
+
 static void test_empty_tables(void **state)
 {
     struct rig *rig = *state;
@@ -321,6 +424,11 @@ int main(void)
         cmocka_unit_test(test_cursor_lsn),
         TEST(test_backfill_then_capture),
         TEST(test_empty_tables),
+        TEST(test_backfill_only_leaves_the_slot),
+        TEST(test_case_5_killed_while_backfilling),
+        TEST(test_pitfall_2_server_crash_while_backfilling),
+        TEST(test_large_transaction_while_backfilling),
+        TEST(test_pitfall_4_open_sub_transactions),
         TEST(test_case_3_slot_waits_for_writers),
         TEST(test_case_9_server_crash_takes_the_slot_back),
         TEST(test_case_10_advanced_slot_is_refused),
