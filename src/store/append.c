@@ -15,6 +15,10 @@
 #include "base/alloc.h"
 #include "store/store_int.h"
 
+enum {
+    PREFETCH_DISTANCE = 16, /* events; some hundred ns ahead */
+};
+
 /* ---- the input ---- */
 
 enum banyan_status store_check_event(const struct store_event *event, struct banyan_error *err)
@@ -136,16 +140,21 @@ enum banyan_status store_find_id(struct store *store, const struct store_event *
     return BANYAN_OK;
 }
 
+/* Fetch what is looked at soon, but not so early that a large append throws it out of the cache again. */
+static void prefetch_id(const struct store *store, size_t at, size_t count)
+{
+    if (at + PREFETCH_DISTANCE < count)
+        ids_prefetch(&store->ids, store->hashes[at + PREFETCH_DISTANCE]);
+}
+
 static void hash_ids(struct store *store, const struct store_append *append)
 {
     if (append->event_count > store->hashes_capacity) {
         store->hashes = alloc_resized(store->hashes, append->event_count, sizeof(*store->hashes));
         store->hashes_capacity = append->event_count;
     }
-    for (size_t i = 0; i < append->event_count; i++) {
+    for (size_t i = 0; i < append->event_count; i++)
         store->hashes[i] = ids_hash(&store->ids, append->events[i].id);
-        ids_prefetch(&store->ids, store->hashes[i]);
-    }
 }
 
 /* The number of an event whose id an earlier one of the append has; event_count: none. */
@@ -185,6 +194,7 @@ static enum banyan_status check_ids(struct store *store, const struct store_appe
     if (twice < append->event_count)
         return store_twice(&append->events[twice], err);
     for (size_t i = 0; i < append->event_count; i++) {
+        prefetch_id(store, i, append->event_count);
         status = store_find_id(store, &append->events[i], store->hashes[i], &position, err);
         if (status != BANYAN_OK)
             return status;
@@ -277,6 +287,7 @@ static enum banyan_status write_events(struct store *store, const struct store_a
     for (size_t i = 0; i < append->event_count && status == BANYAN_OK; i++) {
         bool last = i + 1 == append->event_count;
 
+        prefetch_id(store, i, append->event_count);
         store_enter_event(store, &append->events[i], store->hashes[i], before + 1 + i, last ? &append->cursor : NULL);
         status = log_append_record(store->log, banyan_buf_str(&store->record), &position, err);
     }
