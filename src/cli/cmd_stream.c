@@ -83,6 +83,8 @@ static void print_event(const json_t *event)
     printf("%4" PRIu64 "  %s  %-22s", (uint64_t)json_integer_value(json_object_get(event, "version")),
            json_string_value(json_object_get(event, "at")), json_string_value(json_object_get(event, "type")));
     json_object_foreach ((json_t *)payload, key, value) {
+        if (json_is_null(value))
+            continue; /* "no value" says nothing to people */
         char *dump = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         printf(" %s=%s", key, json_is_string(value) ? json_string_value(value) : dump);
         free(dump);
