@@ -30,8 +30,9 @@ struct http_server {
     struct event_base *base;
     struct evhttp *http;
     struct os_thread thread;
-    struct sink **readers;     /* one a view; used by the loop's thread only */
-    struct waiting *waiting;   /* requests that wait for a position */
+    struct sink **readers;   /* one a view; used by the loop's thread only */
+    struct waiting *waiting; /* requests that wait for a position */
+    size_t waiting_count;
     uint64_t requests, errors; /* of the loop's thread */
 
     struct {
@@ -60,11 +61,21 @@ void http_failure(struct http_call *call, const struct banyan_error *err);
 void http_header(struct http_call *call, const char *name, const char *format, ...) BANYAN_PRINTF_LIKE(3, 4);
 /* A copy of the source's figures; false when there is none. */
 bool http_legacy_status(struct http_server *server, struct legacy_status *ret);
+/* Digits only, and nothing else. */
+bool http_parse_number(const char *text, uint64_t *ret);
+/* The same with an optional minus. */
+bool http_parse_key(const char *text, int64_t *ret);
 /* A decimal parameter, *fallback* when absent; false (and a problem was sent) when it is no number within bounds. */
 bool http_number(struct http_call *call, const char *name, uint64_t fallback, uint64_t min, uint64_t max,
                  uint64_t *ret);
-/* Only these parameters (NULL-terminated) may be there; false when a problem was sent. */
+/* Only these parameters (NULL-terminated) may be there, each at most once; false when a problem was sent. */
 bool http_only(struct http_call *call, const char *const *names);
+
+/* ---- time.c ---- */
+
+/* RFC 3339: "2015-05-01T00:00:04.518Z", or with +hh:mm; digits behind the microseconds are cut.  A space stands for the
+ * plus, which parameters turn into one.  False when it is no such moment. */
+bool http_parse_time(const char *text, struct banyan_time *ret);
 
 /* ---- handlers ---- */
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /metrics in the Prometheus text format.  docs/METRICS.md lists them; a script checks that it does. */
 #include <inttypes.h>
+#include <stdlib.h>
 
+#include "base/alloc.h"
 #include "http/http_int.h"
 #include "os/clock.h"
 
@@ -79,22 +81,25 @@ static void add_views(struct banyan_buf *ret, const struct http_options *options
         {"banyan_view_poisoned", "gauge", "Keys put aside."},
         {"banyan_view_lag_seconds", "gauge", "Event recorded to row visible, 99 of 100."},
     };
+    struct projection_status *statuses = alloc_zeroed(options->view_count + 1, sizeof(*statuses));
+    for (size_t i = 0; i < options->view_count; i++)
+        projection_status(options->views[i].runner, &statuses[i]);
     for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
         head(ret, metrics[m].name, metrics[m].type, metrics[m].help);
         for (size_t i = 0; i < options->view_count; i++) {
-            struct projection_status s;
-            projection_status(options->views[i].runner, &s);
-            uint64_t position = s.checkpoint.position.value;
-            const double values[] = {s.state == PROJECTION_LIVE,
+            const struct projection_status *s = &statuses[i];
+            uint64_t position = s->checkpoint.position.value;
+            const double values[] = {s->state == PROJECTION_LIVE,
                                      (double)position,
-                                     (double)(s.tail.value > position ? s.tail.value - position : 0),
-                                     (double)s.events_applied,
-                                     (double)s.rows_written,
-                                     (double)s.poisoned,
-                                     (double)s.lag_us_p99 / 1e6};
+                                     (double)(s->tail.value > position ? s->tail.value - position : 0),
+                                     (double)s->events_applied,
+                                     (double)s->rows_written,
+                                     (double)s->poisoned,
+                                     (double)s->lag_us_p99 / 1e6};
             banyan_buf_printf(ret, "%s{view=\"%s\"} %.15g\n", metrics[m].name, options->views[i].name, values[m]);
         }
     }
+    free(statuses);
 }
 
 void http_metrics(struct http_call *call)

@@ -98,20 +98,39 @@ void http_problem(struct http_call *call, int code, const char *hint, const char
 void http_failure(struct http_call *call, const struct banyan_error *err)
 {
     enum banyan_class class = banyan_status_class(err->status);
-    int code = err->status == BANYAN_NOT_FOUND ? 404 : class == BANYAN_CLASS_RETRY ? 503 : 500;
+    bool bad_input = err->status == BANYAN_INVALID || err->status == BANYAN_LIMIT;
+    int code = bad_input ? 400 : err->status == BANYAN_NOT_FOUND ? 404 : class == BANYAN_CLASS_RETRY ? 503 : 500;
     http_problem(call, code, err->hint[0] == '\0' ? NULL : err->hint, "%s", err->message);
+}
+
+bool http_parse_number(const char *text, uint64_t *ret)
+{
+    uint64_t value = 0;
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++)
+        if (*text < '0' || *text > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+            return false;
+    *ret = value;
+    return true;
+}
+
+bool http_parse_key(const char *text, int64_t *ret)
+{
+    bool negative = *text == '-';
+    uint64_t value;
+    if (!http_parse_number(text + negative, &value) || value > (uint64_t)INT64_MAX + negative)
+        return false;
+    *ret = negative ? (int64_t)(0 - value) : (int64_t)value;
+    return true;
 }
 
 bool http_number(struct http_call *call, const char *name, uint64_t fallback, uint64_t min, uint64_t max, uint64_t *ret)
 {
     const char *text = evhttp_find_header(call->query, name);
-    char *end = NULL;
-    *ret = fallback;
-    if (text == NULL)
-        return true;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min || value > max) {
+    uint64_t value = fallback;
+    if (text != NULL && (!http_parse_number(text, &value) || value < min || value > max)) {
         http_problem(call, 400, NULL, "%s has to be a number from %" PRIu64 " to %" PRIu64, name, min, max);
         return false;
     }
@@ -121,15 +140,22 @@ bool http_number(struct http_call *call, const char *name, uint64_t fallback, ui
 
 bool http_only(struct http_call *call, const char *const *names)
 {
-    struct evkeyval *parameter;
+    struct evkeyval *parameter, *other;
     TAILQ_FOREACH (parameter, call->query, next) {
         bool known = false;
         for (size_t i = 0; names[i] != NULL && !known; i++)
             known = strcmp(parameter->key, names[i]) == 0;
-        if (known)
-            continue;
-        http_problem(call, 400, "docs/HTTP.md lists the parameters", "unknown parameter \"%.100s\"", parameter->key);
-        return false;
+        if (!known) {
+            http_problem(call, 400, "docs/HTTP.md lists the parameters", "unknown parameter \"%.100s\"",
+                         parameter->key);
+            return false;
+        }
+        for (other = TAILQ_NEXT(parameter, next); other != NULL; other = TAILQ_NEXT(other, next)) {
+            if (strcmp(parameter->key, other->key) != 0)
+                continue;
+            http_problem(call, 400, NULL, "parameter \"%.100s\" is there more than once", parameter->key);
+            return false;
+        }
     }
     return true;
 }
@@ -165,6 +191,19 @@ static const char *framing_fault(struct evhttp_request *request)
         lengths++;
     }
     return lengths > 1 ? "more than one Content-Length" : NULL;
+}
+
+/* Every % is followed by two hexadecimal digits, and none stands for a NUL: texts end there. */
+static bool escapes_are_sound(const char *raw)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    if (raw == NULL)
+        return true;
+    for (const char *at = strchr(raw, '%'); at != NULL; at = strchr(at + 1, '%'))
+        if (at[1] == '\0' || strchr(digits, at[1]) == NULL || at[2] == '\0' || strchr(digits, at[2]) == NULL ||
+            (at[1] == '0' && at[2] == '0'))
+            return false;
+    return true;
 }
 
 static void route(struct http_call *call)
@@ -209,7 +248,7 @@ static void on_request(struct evhttp_request *request, void *context)
     if (fault != NULL) {
         http_header(&call, "Connection", "close");
         http_problem(&call, 400, NULL, "%s", fault);
-    } else if (path == NULL || strlen(path) != size ||
+    } else if (path == NULL || strlen(path) != size || !escapes_are_sound(raw) || !escapes_are_sound(raw_query) ||
                (raw_query != NULL && evhttp_parse_query_str(raw_query, &query) != 0)) {
         http_problem(&call, 400, NULL, "the path or its parameters cannot be decoded");
     } else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {

@@ -163,11 +163,10 @@ static bool is_ready(struct http_server *server, struct banyan_buf *missing)
         ready = false;
     }
     for (size_t i = 0; i < server->options.view_count; i++) {
-        struct projection_status status;
-        projection_status(server->options.views[i].runner, &status);
-        if (status.state == PROJECTION_LIVE)
+        enum projection_state state = projection_state(server->options.views[i].runner, NULL);
+        if (state == PROJECTION_LIVE)
             continue;
-        banyan_buf_printf(missing, "view %s is %s; ", server->options.views[i].name, view_state_name(status.state));
+        banyan_buf_printf(missing, "view %s is %s; ", server->options.views[i].name, view_state_name(state));
         ready = false;
     }
     return ready;

@@ -5,15 +5,12 @@
  * A request with Banyan-Min-Position that came too early is kept (struct waiting) and looked at again by a timer until
  * its time is over: the loop never blocks.
  */
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "http/http_int.h"
@@ -46,7 +43,8 @@ struct rows {
     const struct banyan_record *record;
     const struct banyan_field *range; /* of the list's index */
     struct banyan_buf *body;
-    size_t count;
+    size_t count, limit; /* a row more than limit only says that there is a next page */
+    bool more;
     struct banyan_time last_range;
     int64_t last_key;
 };
@@ -55,6 +53,10 @@ static enum banyan_status add_row(void *context, int64_t key, const void *row, s
 {
     struct rows *rows = context;
     (void)err;
+    if (rows->count == rows->limit) {
+        rows->more = true;
+        return BANYAN_OK;
+    }
     banyan_buf_add_text(rows->body, rows->count++ > 0 ? "," : "");
     banyan_record_json(rows->record, row, rows->body);
     rows->last_key = key;
@@ -77,13 +79,11 @@ static void one(struct http_call *call, size_t view, const char *text)
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct sink_checkpoint checkpoint;
-    struct rows rows = {.record = options->projection->row, .body = &body};
-    char *end = NULL;
-    errno = 0;
-    long long key = strtoll(text, &end, 10);
+    struct rows rows = {.record = options->projection->row, .body = &body, .limit = 1};
+    int64_t key;
     if (!http_only(call, none))
         return;
-    if (end == text || *end != '\0' || errno != 0 || key == INT64_MAX) {
+    if (!http_parse_key(text, &key) || key == INT64_MAX) { /* the last one cannot be asked for as a range */
         http_problem(call, 400, "keys are integers", "\"%.100s\" is no key", text);
         return;
     }
@@ -91,7 +91,7 @@ static void one(struct http_call *call, size_t view, const char *text)
     if (st != BANYAN_OK)
         http_failure(call, &err);
     else if (rows.count == 0)
-        http_problem(call, 404, NULL, "view %s has no row %lld", options->name, key);
+        http_problem(call, 404, NULL, "view %s has no row %" PRId64, options->name, key);
     else
         reply_rows(call, &checkpoint, &body);
     banyan_buf_release(&body);
@@ -99,39 +99,13 @@ static void one(struct http_call *call, size_t view, const char *text)
 
 /* ---- lists ---- */
 
-/* "2015-05-01T00:00:04.518Z" or with +hh:mm. */
-static bool parse_time(const char *text, struct banyan_time *ret)
-{
-    struct tm parts = {.tm_isdst = 0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
-    int64_t us = 0, unit = 100000, offset = 0;
-    if (rest == NULL)
-        return false;
-    if (*rest == '.')
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
-            us += (*rest - '0') * unit;
-    if (*rest == '+' || *rest == '-' || *rest == ' ') { /* a plus may have been decoded to a space */
-        int hours, minutes, used = 0;
-        if (sscanf(rest + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2)
-            return false;
-        offset = (*rest == '-' ? -1 : 1) * (hours * 3600LL + minutes * 60LL);
-        rest += 1 + used;
-    } else if (*rest == 'Z' || *rest == 'z') {
-        rest++;
-    }
-    if (*rest != '\0')
-        return false;
-    ret->us = ((int64_t)timegm(&parts) - offset) * 1000000 + us;
-    return true;
-}
-
 static bool time_parameter(struct http_call *call, const char *name, struct banyan_time *ret)
 {
     const char *text = evhttp_find_header(call->query, name);
     ret->us = BANYAN_TIME_NULL;
-    if (text == NULL || parse_time(text, ret))
+    if (text == NULL || http_parse_time(text, ret))
         return true;
-    http_problem(call, 400, "for example 2015-05-01T00:00:00Z", "%s is no time", name);
+    http_problem(call, 400, "for example 2015-05-01T00:00:00Z; write a plus as %2B", "%s is no time", name);
     return false;
 }
 
@@ -160,13 +134,17 @@ static const struct banyan_view_index *choose_index(struct http_call *call, cons
 static bool after_parameter(struct http_call *call, struct sink_list *query)
 {
     const char *text = evhttp_find_header(call->query, "after");
-    int used = 0;
+    const char *point = text == NULL ? NULL : strchr(text, '.');
+    char range[AFTER_TEXT_SIZE];
     if (text == NULL)
         return true;
     query->after = true;
-    if (sscanf(text, "%" SCNd64 ".%" SCNd64 "%n", &query->after_range.us, &query->after_key, &used) == 2 &&
-        text[used] == '\0')
-        return true;
+    if (point != NULL && (size_t)(point - text) < sizeof(range)) {
+        memcpy(range, text, (size_t)(point - text));
+        range[point - text] = '\0';
+        if (http_parse_key(range, &query->after_range.us) && http_parse_key(point + 1, &query->after_key))
+            return true;
+    }
     http_problem(call, 400, "give back `next` of the page before, unchanged", "after is no continuation");
     return false;
 }
@@ -189,16 +167,15 @@ static void list(struct http_call *call, size_t view)
     if (!time_parameter(call, "from", &query.from) || !time_parameter(call, "to", &query.to) ||
         !after_parameter(call, &query) || !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
         return;
-    query.limit = limit;
+    query.limit = limit + 1;
+    rows.limit = limit;
     banyan_buf_add_text(&body, "{\"items\":[");
     enum banyan_status st = sink->ops->list(sink, &query, &checkpoint, add_row, &rows, &err);
     banyan_buf_add_text(&body, "]");
-    if (rows.count == limit)
+    if (rows.more)
         banyan_buf_printf(&body, ",\"next\":\"%" PRId64 ".%" PRId64 "\"", rows.last_range.us, rows.last_key);
     banyan_buf_add_text(&body, "}\n");
-    if (st == BANYAN_INVALID)
-        http_problem(call, 400, NULL, "%s", err.message);
-    else if (st != BANYAN_OK)
+    if (st != BANYAN_OK)
         http_failure(call, &err);
     else
         reply_rows(call, &checkpoint, &body);
@@ -212,6 +189,7 @@ static void waiting_unlink(struct waiting *waiting)
     for (struct waiting **link = &waiting->server->waiting; *link != NULL; link = &(*link)->next) {
         if (*link == waiting) {
             *link = waiting->next;
+            waiting->server->waiting_count--;
             break;
         }
     }
@@ -281,6 +259,7 @@ static void keep(struct http_call *call, size_t view, const char *rest, uint64_t
         (void)evhttp_add_header(&waiting->query, parameter->key, parameter->value); /* was decoded from a request */
     waiting->timer = evtimer_new(server->base, look_again, waiting);
     server->waiting = waiting;
+    server->waiting_count++;
     evhttp_connection_set_closecb(evhttp_request_get_connection(call->request), on_gone, server);
     (void)event_add(waiting->timer, &pause); /* fails without memory only: the time-out ends the request */
 }
@@ -295,10 +274,8 @@ void http_view_stop(struct http_server *server)
 
 static void answer(struct http_call *call, size_t view, const char *rest)
 {
-    struct sink_checkpoint checkpoint;
     const struct http_view *options = &call->server->options.views[view];
-    enum projection_state state = projection_state(options->runner, &checkpoint);
-    if (state == PROJECTION_CATCHING_UP || state == PROJECTION_NONE)
+    if (!projection_serves(options->runner))
         http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built",
                      options->name);
     else if (rest != NULL)
@@ -307,12 +284,21 @@ static void answer(struct http_call *call, size_t view, const char *rest)
         list(call, view);
 }
 
-/* "wait=250" of the Prefer header; 0 when there is none. */
+/* "wait=250" of the Prefer header; 0 when there is none that can be understood: preferences are no demands. */
 static uint64_t preferred_wait_ms(const struct evkeyvalq *headers)
 {
     const char *prefer = evhttp_find_header(headers, "Prefer");
     const char *wait = prefer == NULL ? NULL : strstr(prefer, "wait=");
-    uint64_t ms = wait == NULL ? 0 : strtoull(wait + 5, NULL, 10);
+    char digits[8] = "";
+    uint64_t ms = 0;
+    if (wait == NULL)
+        return 0;
+    size_t size = strspn(wait + 5, "0123456789");
+    if (size >= sizeof(digits))
+        return HTTP_WAIT_MS_MAX;
+    memcpy(digits, wait + 5, size);
+    if (!http_parse_number(digits, &ms))
+        return 0;
     return ms > HTTP_WAIT_MS_MAX ? HTTP_WAIT_MS_MAX : ms;
 }
 
@@ -323,18 +309,16 @@ void http_view(struct http_call *call, const char *rest)
     const char *wanted = evhttp_find_header(headers, "Banyan-Min-Position");
     const char *slash = strchr(rest, '/');
     size_t size = slash == NULL ? strlen(rest) : (size_t)(slash - rest);
-    char *end = NULL;
     for (size_t i = 0; i < server->options.view_count; i++) {
         if (strlen(server->options.views[i].name) != size || memcmp(server->options.views[i].name, rest, size) != 0)
             continue;
         const char *key = slash == NULL ? NULL : slash + 1;
-        uint64_t position = wanted == NULL ? 0 : strtoull(wanted, &end, 10);
-        uint64_t wait_ms = preferred_wait_ms(headers);
-        if (wanted != NULL && (end == wanted || *end != '\0'))
+        uint64_t position = 0, wait_ms = preferred_wait_ms(headers);
+        if (wanted != NULL && !http_parse_number(wanted, &position))
             http_problem(call, 400, NULL, "Banyan-Min-Position is no number");
         else if (wanted == NULL || reached(server, i, position))
             answer(call, i, key);
-        else if (wait_ms == 0)
+        else if (wait_ms == 0 || server->waiting_count >= WAITING_MAX)
             too_early(call, i, position);
         else
             keep(call, i, key, position, wait_ms);

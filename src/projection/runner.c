@@ -70,6 +70,7 @@ struct projection_runner {
         struct progress progress;
         uint64_t passed; /* events that the checkpoint moved over since the start */
         bool held;
+        bool serves;
         struct banyan_position target;
     } shared;
 };
@@ -90,6 +91,7 @@ static void set_state(struct projection_runner *runner, enum projection_state st
 {
     pthread_mutex_lock(&runner->shared.lock);
     runner->shared.status.state = state;
+    runner->shared.serves |= state == PROJECTION_LIVE;
     if (err != NULL)
         runner->shared.status.error = *err;
     pthread_cond_broadcast(&runner->shared.moved);
@@ -401,6 +403,14 @@ void projection_stop(struct projection_runner *runner)
 }
 
 /* ---- for other threads ---- */
+
+bool projection_serves(struct projection_runner *runner)
+{
+    pthread_mutex_lock(&runner->shared.lock);
+    bool serves = runner->shared.serves;
+    pthread_mutex_unlock(&runner->shared.lock);
+    return serves;
+}
 
 enum projection_state projection_state(struct projection_runner *runner, struct sink_checkpoint *ret)
 {

@@ -63,6 +63,8 @@ void projection_stop(struct projection_runner *runner);
 /* The history is complete in the log: go live when there.  Thread-safe, and no harm when it was not held. */
 void projection_release(struct projection_runner *runner);
 void projection_status(struct projection_runner *runner, struct projection_status *ret);
+/* May readers be answered?  From the first time that it was live on: its rows are whole then, if perhaps late. */
+bool projection_serves(struct projection_runner *runner);
 /* The cheap part of the status. */
 enum projection_state projection_state(struct projection_runner *runner, struct sink_checkpoint *ret);
 const char *projection_state_name(enum projection_state state); /* "live" */

@@ -31,6 +31,7 @@ enum {
     PARAMETERS_MAX = SINK_SQL_FLUSH_COLUMNS_AT + BANYAN_FIELDS_MAX,
     ARRAY_BYTES_MAX = 1000 * 1000 * 1000, /* PostgreSQL takes no value above 1 GB */
     INT_TEXT_MAX = 24,
+    READER_CONNECT_TIMEOUT_US = 2 * 1000 * 1000, /* somebody waits for the answer */
 };
 
 struct sink_postgres {
@@ -60,7 +61,11 @@ static enum banyan_status connect_sink(struct sink_postgres *sink, struct banyan
         return BANYAN_OK;
     banyan_buf_printf(&name, "banyan view %s", sink->base.projection->name);
     enum banyan_status st =
-        pg_connect(&(struct pg_options){.conninfo = sink->conninfo, .application_name = name.data}, &sink->conn, err);
+        pg_connect(
+        &(struct pg_options){.conninfo = sink->conninfo,
+                             .application_name = name.data,
+                             .connect_timeout_us = sink->reading ? READER_CONNECT_TIMEOUT_US : 0},
+        &sink->conn, err);
     banyan_buf_release(&name);
     if (st == BANYAN_OK && !sink->reading)
         st = pg_run(sink->conn, "SET synchronous_commit = off", err);

@@ -1,0 +1,671 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server over a real store and real read models, asked through plain sockets. */
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "os/clock.h"
+#include "sink/sinks.h"
+#include "support/test_domain.h"
+
+enum {
+    LIMIT_US = 30 * 1000 * 1000, /* for anything that must happen */
+    ACCOUNTS = 200,
+    EVENTS = 3000,
+    ANSWER_MAX = 8 * 1024 * 1024,
+};
+
+static struct {
+    char *folder;
+    struct store *store;
+    struct os_stop stop;
+    struct os_random random;
+    struct projection_runner *runners[2];
+    struct http_view views[2];
+    struct http_server *server;
+} world;
+
+static void must(enum banyan_status st, const struct banyan_error *err)
+{
+    if (st != BANYAN_OK) {
+        fprintf(stderr, "%s: %s\n", banyan_status_name(st), err->message);
+        abort();
+    }
+}
+
+static void start_view(size_t which, bool held)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    char path[256];
+    struct sink *sink = NULL;
+    snprintf(path, sizeof(path), "%s/%s.db", world.folder, test_projections[which].name);
+    must(sink_sqlite_open(&test_projections[which], path, &sink, &err), &err);
+    must(projection_start(&(struct projection_options){.domain = &test_domain,
+                                                       .projection = &test_projections[which],
+                                                       .store = world.store,
+                                                       .sink = sink,
+                                                       .stop = &world.stop,
+                                                       .held = held},
+                          &world.runners[which], &err),
+         &err);
+    world.views[which] =
+        (struct http_view){test_projections[which].name, &test_projections[which], world.runners[which]};
+}
+
+/* Accounts are live, branches held until a test releases them. */
+static int open_world(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    char path[256];
+    world.folder = test_folder_new();
+    snprintf(path, sizeof(path), "%s/store", world.folder);
+    os_random_seed(&world.random, test_seed());
+    must(os_stop_open(&world.stop, &err), &err);
+    must(store_open(&(struct store_options){.folder = path}, &world.store, &err), &err);
+    test_append_random(world.store, &world.random, EVENTS, ACCOUNTS);
+    start_view(0, false);
+    start_view(1, true);
+    for (size_t i = 0; i < 2; i++)
+        must(projection_wait(world.runners[i], store_tail(world.store), LIMIT_US, &err), &err);
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    while (projection_state(world.runners[0], NULL) != PROJECTION_LIVE) {
+        if (os_clock_monotonic_us(os_clock_real()) - began > LIMIT_US)
+            abort();
+        (void)os_stop_wait(&world.stop, 1000); /* it is not requested meanwhile */
+    }
+    must(http_start(&(struct http_options){.address = "127.0.0.1",
+                                           .port = 0,
+                                           .version = "1.2.3",
+                                           .domain = &test_domain,
+                                           .store = world.store,
+                                           .views = world.views,
+                                           .view_count = 2},
+                    &world.server, &err),
+         &err);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    http_stop(world.server);
+    os_stop_request(&world.stop);
+    for (size_t i = 0; i < 2; i++)
+        projection_stop(world.runners[i]);
+    store_close(world.store);
+    os_stop_close(&world.stop);
+    test_folder_remove(world.folder);
+    return 0;
+}
+
+/* ---- a small client ---- */
+
+static int dial(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)http_port(world.server)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {20, 0};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void say(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return; /* it hung up on us: the answer tells */
+        data += sent;
+        size -= (size_t)sent;
+    }
+}
+
+/* All that comes until the server hangs up; static memory. */
+static const char *hear(int fd)
+{
+    static char answer[ANSWER_MAX];
+    size_t size = 0;
+    for (;;) {
+        ssize_t got = recv(fd, answer + size, sizeof(answer) - 1 - size, 0);
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            fail_msg("no answer in time");
+        if (got <= 0)
+            break;
+        size += (size_t)got;
+    }
+    answer[size] = '\0';
+    close(fd);
+    return answer;
+}
+
+static const char *raw(const char *request)
+{
+    int fd = dial();
+    say(fd, request, strlen(request));
+    shutdown(fd, SHUT_WR);
+    return hear(fd);
+}
+
+static int code_of(const char *answer)
+{
+    int code = 0;
+    return sscanf(answer, "HTTP/1.%*d %d", &code) == 1 ? code : 0;
+}
+
+static const char *body_of(const char *answer)
+{
+    const char *gap = strstr(answer, "\r\n\r\n");
+    return gap == NULL ? "" : gap + 4;
+}
+
+/* The value of a header in static memory; empty when there is none. */
+static const char *header_of(const char *answer, const char *name)
+{
+    static char value[256];
+    const char *end = strstr(answer, "\r\n\r\n");
+    value[0] = '\0';
+    for (const char *line = answer; line != NULL && line < end; line = strstr(line, "\r\n")) {
+        line += line == answer ? 0 : 2;
+        if (strncasecmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
+            sscanf(line + strlen(name) + 1, " %255[^\r]", value);
+            break;
+        }
+    }
+    return value;
+}
+
+/* GET with more header lines (each with its end of line) and Connection: close. */
+static const char *get_with(const char *path, const char *headers)
+{
+    char request[8192];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", path,
+             headers);
+    int fd = dial();
+    say(fd, request, strlen(request));
+    return hear(fd);
+}
+
+static const char *get(const char *path)
+{
+    return get_with(path, "");
+}
+
+static json_t *json_at(const char *path, int code)
+{
+    json_error_t error;
+    const char *answer = get(path);
+    if (code_of(answer) != code)
+        fail_msg("%s: %.300s", path, answer);
+    assert_string_equal(header_of(answer, "Content-Type"),
+                        code == 200 ? "application/json" : "application/problem+json");
+    json_t *json = json_loads(body_of(answer), JSON_REJECT_DUPLICATES, &error);
+    if (json == NULL)
+        fail_msg("%s: %s in %.300s", path, error.text, body_of(answer));
+    return json;
+}
+
+static const char *text_at(const json_t *json, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json, key));
+    return text == NULL ? "" : text;
+}
+
+/* ---- probes ---- */
+
+static void ready_only_when_everything_is(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    assert_int_equal(code_of(get("/livez")), 200);
+    const char *answer = get("/readyz");
+    assert_int_equal(code_of(answer), 503);
+    assert_string_equal(header_of(answer, "Retry-After"), "1");
+    json_t *json = json_at("/readyz", 503);
+    assert_non_null(strstr(text_at(json, "detail"), "branches"));
+    assert_null(strstr(text_at(json, "detail"), "accounts"));
+    assert_int_equal(json_integer_value(json_object_get(json, "status")), 503);
+    json_decref(json);
+
+    answer = get("/views/branches/1"); /* its rows are there, but perhaps not all */
+    assert_int_equal(code_of(answer), 503);
+    assert_string_equal(header_of(answer, "Retry-After"), "1");
+    assert_null(strstr(answer, "total"));
+    assert_int_equal(code_of(get("/views/accounts?owner=owner%201")), 200);
+
+    projection_release(world.runners[1]);
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    while (code_of(get("/readyz")) != 200)
+        assert_true(os_clock_monotonic_us(os_clock_real()) - began < LIMIT_US);
+    json = json_at("/views/branches/1", 200);
+    assert_true(json_integer_value(json_object_get(json, "moves")) > 0);
+    json_decref(json);
+    must(err.status, &err);
+}
+
+static void status_and_metrics_agree_with_the_store(void **state)
+{
+    json_t *json = json_at("/status", 200);
+    assert_string_equal(text_at(json, "version"), "1.2.3");
+    assert_string_equal(text_at(json, "domain"), "accounts-test");
+    assert_true(json_is_null(json_object_get(json, "legacy")));
+    const json_t *log = json_object_get(json, "log");
+    assert_int_equal(json_integer_value(json_object_get(log, "tail")), store_tail(world.store).value);
+    const json_t *views = json_object_get(json, "views");
+    assert_int_equal(json_array_size(views), 2);
+    assert_string_equal(text_at(json_array_get(views, 0), "name"), "accounts");
+    assert_string_equal(text_at(json_array_get(views, 0), "state"), "live");
+    json_decref(json);
+
+    const char *metrics = body_of(get("/metrics"));
+    char wanted[128];
+    snprintf(wanted, sizeof(wanted), "\nbanyan_log_events_total %" PRIu64 "\n", store_tail(world.store).value);
+    assert_non_null(strstr(metrics, wanted));
+    assert_non_null(strstr(metrics, "\nbanyan_view_live{view=\"accounts\"} 1\n"));
+    /* Every sample's family was announced by TYPE. */
+    char *copy = strdup(metrics), *rest = copy;
+    size_t samples = 0;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        char name[128], type[160];
+        if (line[0] == '#' || line[0] == '\0')
+            continue;
+        assert_int_equal(sscanf(line, "%127[a-z0-9_]", name), 1);
+        snprintf(type, sizeof(type), "# TYPE %s ", name);
+        if (strncmp(name, "banyan_", 7) != 0 || strstr(metrics, type) == NULL)
+            fail_msg("no type of %s", name);
+        samples++;
+    }
+    assert_true(samples > 20);
+    free(copy);
+}
+
+/* ---- views ---- */
+
+static void rows_are_exact_and_say_their_position(void **state)
+{
+    struct test_model *model = calloc(1, sizeof(*model));
+    test_model_fold(model, world.store, store_tail(world.store));
+    size_t found = 0;
+    for (int64_t key = 0; key <= ACCOUNTS; key++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/views/accounts/%" PRId64, key);
+        const char *answer = get(path);
+        if (model->accounts[key] == NULL) {
+            assert_int_equal(code_of(answer), 404);
+            continue;
+        }
+        struct banyan_buf wanted = BANYAN_BUF_INIT(65536);
+        banyan_record_json(test_projections[0].row, model->accounts[key], &wanted);
+        assert_int_equal(code_of(answer), 200);
+        assert_string_equal(body_of(answer), wanted.data);
+        assert_int_equal(strtoull(header_of(answer, "Banyan-Position"), NULL, 10), store_tail(world.store).value);
+        banyan_buf_release(&wanted);
+        found++;
+    }
+    assert_true(found > 10);
+    test_model_release(model);
+    free(model);
+}
+
+static void lists_page_to_their_end(void **state)
+{
+    struct test_model *model = calloc(1, sizeof(*model));
+    test_model_fold(model, world.store, store_tail(world.store));
+    for (int limit = 1; limit <= 40; limit += 13) {
+        size_t wanted = 0, seen = 0, pages = 0;
+        bool was_seen[TEST_MODEL_KEYS] = {false};
+        char path[256], opened[64] = "9999", after[128] = "";
+        for (size_t key = 0; key < TEST_MODEL_KEYS; key++)
+            wanted +=
+                model->accounts[key] != NULL && banyan_str_equal(model->accounts[key]->owner, BANYAN_STR("owner 3"));
+        do {
+            snprintf(path, sizeof(path), "/views/accounts?owner=owner+3&limit=%d%s", limit, after);
+            json_t *json = json_at(path, 200), *item;
+            const json_t *items = json_object_get(json, "items");
+            size_t i;
+            assert_true(json_array_size(items) <= (size_t)limit && json_array_size(items) > 0);
+            json_array_foreach (items, i, item) {
+                size_t key = (size_t)json_integer_value(json_object_get(item, "id"));
+                assert_string_equal(text_at(item, "owner"), "owner 3");
+                assert_true(key < TEST_MODEL_KEYS && !was_seen[key]);
+                assert_true(strcmp(text_at(item, "opened_at"), opened) <= 0);
+                snprintf(opened, sizeof(opened), "%s", text_at(item, "opened_at"));
+                was_seen[key] = true;
+                seen++;
+            }
+            after[0] = '\0';
+            if (json_object_get(json, "next") != NULL)
+                snprintf(after, sizeof(after), "&after=%s", text_at(json, "next"));
+            json_decref(json);
+            pages++;
+        } while (after[0] != '\0');
+        assert_int_equal(seen, wanted);
+        assert_int_equal(pages, (wanted + (size_t)limit - 1) / (size_t)limit);
+    }
+    test_model_release(model);
+    free(model);
+    json_t *json = json_at("/views/accounts?owner=nobody", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 0);
+    json_decref(json);
+    json = json_at("/views/accounts?owner=owner+3&from=2021-01-01T00:00:00Z", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 0);
+    json_decref(json);
+    json = json_at("/views/accounts?owner=owner+3&from=2020-09-13T00:00:00%2B00:00&to=2021-01-01T00:00:00Z", 200);
+    assert_true(json_array_size(json_object_get(json, "items")) > 0);
+    json_decref(json);
+}
+
+static void a_reader_may_wait_for_its_write(void **state)
+{
+    char headers[128];
+    uint64_t tail = store_tail(world.store).value;
+    snprintf(headers, sizeof(headers), "Banyan-Min-Position: %" PRIu64 "\r\n", tail + 1);
+    const char *answer = get_with("/views/accounts/1", headers);
+    assert_int_equal(code_of(answer), 503);
+    assert_string_equal(header_of(answer, "Retry-After"), "1");
+    snprintf(headers, sizeof(headers), "Banyan-Min-Position: %" PRIu64 "\r\nPrefer: wait=30\r\n", tail + 1);
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    assert_int_equal(code_of(get_with("/views/accounts/1", headers)), 503);
+    assert_true(os_clock_monotonic_us(os_clock_real()) - began >= 30 * 1000);
+
+    /* Asked before it is written: answered as soon as it is there, and others are answered meanwhile. */
+    char request[512];
+    snprintf(request, sizeof(request),
+             "GET /views/accounts?owner=waited HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+             "Banyan-Min-Position: %" PRIu64 "\r\nPrefer: respond-async, wait=10000\r\n\r\n",
+             tail + 1);
+    int fds[20];
+    for (size_t i = 0; i < 20; i++) {
+        fds[i] = dial();
+        say(fds[i], request, strlen(request));
+    }
+    close(fds[19]); /* one goes away */
+    assert_int_equal(code_of(get("/livez")), 200);
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct test_opened opened = {BANYAN_STR("waited"), {NULL, 0}, 1, banyan_decimal_null()};
+    struct store_event event =
+        test_event_of(TEST_OPENED, &opened, ACCOUNTS + 1, (struct banyan_time){0}, &world.random, &arena);
+    struct store_appended appended;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    must(store_append(world.store, &(struct store_append){.events = &event, .event_count = 1}, &appended, &err), &err);
+    for (size_t i = 0; i < 19; i++) {
+        answer = hear(fds[i]);
+        assert_int_equal(code_of(answer), 200);
+        assert_non_null(strstr(answer, "\"waited\""));
+        assert_true(strtoull(header_of(answer, "Banyan-Position"), NULL, 10) > tail);
+    }
+    banyan_arena_release(&arena);
+}
+
+static void streams_are_shown(void **state)
+{
+    size_t events = 0, pages = 0;
+    for (uint64_t from = 1; from != 0; pages++) {
+        char path[128];
+        snprintf(path, sizeof(path), "/streams/account-1?from=%" PRIu64 "&limit=5", from);
+        json_t *json = json_at(path, 200), *event;
+        size_t i;
+        assert_string_equal(text_at(json, "stream"), "account-1");
+        json_array_foreach (json_object_get(json, "events"), i, event) {
+            assert_int_equal(json_integer_value(json_object_get(event, "version")), ++events);
+            assert_string_equal(text_at(event, "provenance"), "exact");
+            assert_true(json_is_object(json_object_get(event, "payload")));
+            assert_null(json_object_get(json_object_get(event, "payload"), "base64"));
+        }
+        from = (uint64_t)json_integer_value(json_object_get(json, "next"));
+        json_decref(json);
+    }
+    assert_int_equal(events, store_head(world.store, BANYAN_STR("account-1")).version.value);
+    assert_true(pages > 1);
+    assert_int_equal(code_of(get("/streams/account-999999")), 404);
+    assert_int_equal(code_of(get("/streams/account%2D1")), 200);
+    assert_int_equal(code_of(get("/streams/account-1?from=0")), 400);
+    assert_int_equal(code_of(get("/streams/account-1?limit=1001")), 400);
+}
+
+/* ---- bad requests ---- */
+
+static void bad_input_is_named(void **state)
+{
+    static const struct {
+        const char *path;
+        int code;
+        const char *said;
+    } cases[] = {
+        {"/", 404, "nothing"},
+        {"/views", 404, "nothing"},
+        {"/views/", 404, "no view"},
+        {"/views/nothing", 404, "no view"},
+        {"/views/accountsx/1", 404, "no view"},
+        {"/views/accounts/", 400, "no key"},
+        {"/views/accounts/1/2", 400, "no key"},
+        {"/views/accounts/x", 400, "no key"},
+        {"/views/accounts/+1", 400, "no key"},
+        {"/views/accounts/%201", 400, "no key"},
+        {"/views/accounts/1.0", 400, "no key"},
+        {"/views/accounts/99999999999999999999", 400, "no key"},
+        {"/views/accounts/-5", 404, "no row"},
+        {"/views/accounts/1?x=1", 400, "unknown parameter"},
+        {"/views/accounts", 400, "needs a column"},
+        {"/views/accounts?balance=1", 400, "needs a column"},
+        {"/views/branches?branch=1", 400, "needs a column"},
+        {"/views/accounts?owner=a&wrong=1", 400, "unknown parameter"},
+        {"/views/accounts?owner=a&owner=b", 400, "more than once"},
+        {"/views/accounts?owner=a&limit=0", 400, "limit"},
+        {"/views/accounts?owner=a&limit=1001", 400, "limit"},
+        {"/views/accounts?owner=a&limit=-1", 400, "limit"},
+        {"/views/accounts?owner=a&limit=1x", 400, "limit"},
+        {"/views/accounts?owner=a&limit=", 400, "limit"},
+        {"/views/accounts?owner=a&from=yesterday", 400, "from"},
+        {"/views/accounts?owner=a&to=2015-02-30T00:00:00Z", 400, "to"},
+        {"/views/accounts?owner=a&after=1", 400, "after"},
+        {"/views/accounts?owner=a&after=1.", 400, "after"},
+        {"/views/accounts?owner=a&after=.1", 400, "after"},
+        {"/views/accounts?owner=a&after=1.2.3", 400, "after"},
+        {"/views/accounts?owner=a&after=99999999999999999999.1", 400, "after"},
+        {"/views/accounts?owner=%zz", 400, "decoded"},
+        {"/views/accounts?owner=a%00b", 400, "decoded"},
+        {"/views/accounts?owner=%", 400, "decoded"},
+        {"/views/acc%00ounts/1", 400, "decoded"},
+        {"/views/accounts/%4", 400, "decoded"},
+        {"/status?x=1", 400, "unknown parameter"},
+        {"/../../etc/passwd", 404, "nothing"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *json = json_at(cases[i].path, cases[i].code);
+        if (strstr(text_at(json, "detail"), cases[i].said) == NULL)
+            fail_msg("%s: %s", cases[i].path, text_at(json, "detail"));
+        assert_int_equal(json_integer_value(json_object_get(json, "status")), cases[i].code);
+        json_decref(json);
+    }
+    static const char *const positions[] = {"-1", "x", "1x", " ", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
+        char header[64];
+        snprintf(header, sizeof(header), "Banyan-Min-Position: %s\r\n", positions[i]);
+        assert_int_equal(code_of(get_with("/views/accounts/1", header)), 400);
+    }
+}
+
+static void other_methods_are_refused(void **state)
+{
+    static const char *const methods[] = {"POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        char request[256];
+        snprintf(request, sizeof(request),
+                 "%s /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", methods[i]);
+        const char *answer = raw(request);
+        assert_int_equal(code_of(answer), 405);
+        assert_string_equal(header_of(answer, "Allow"), "GET, HEAD");
+    }
+    const char *answer = raw("HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_int_equal(code_of(answer), 200);
+    assert_string_equal(body_of(answer), "");
+    assert_true(code_of(raw("BREW /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) >= 400);
+}
+
+static size_t answers_in(const char *text)
+{
+    size_t count = 0;
+    for (; (text = strstr(text, "HTTP/1.1 ")) != NULL; text++)
+        count++;
+    return count;
+}
+
+/* What two programs could read in two ways is refused, and what follows on the connection is not looked at. */
+static void ambiguous_requests_are_refused(void **state)
+{
+    static const char *const frames[] = {
+        "Content-Length: 0\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length:\r\n",
+        "Content-Length : 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: identity\r\n",
+    };
+    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        char request[512];
+        snprintf(request, sizeof(request),
+                 "GET /livez HTTP/1.1\r\nHost: x\r\n%s\r\n0\r\n\r\nGET /status HTTP/1.1\r\nHost: x\r\n\r\n", frames[i]);
+        const char *answer = raw(request);
+        if (answers_in(answer) > 1 || strstr(answer, "\"version\"") != NULL || code_of(answer) == 200)
+            fail_msg("%s: %.600s", frames[i], answer);
+    }
+}
+
+static void hostile_bytes_do_no_harm(void **state)
+{
+    size_t size = 200 * 1024;
+    char *large = malloc(size + 1);
+    memset(large, 'a', size);
+    large[size] = '\0';
+    char *request = malloc(size + 256);
+    sprintf(request, "GET /views/accounts/%s HTTP/1.1\r\nHost: x\r\n\r\n", large);
+    assert_true(code_of(raw(request)) != 200);
+    sprintf(request, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n", large);
+    assert_true(code_of(raw(request)) != 200);
+    sprintf(request, "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", size, large);
+    assert_true(code_of(raw(request)) != 200);
+    free(request);
+    free(large);
+
+    static const char *const parts[] = {"GET ",
+                                        "/views/accounts",
+                                        "?owner=",
+                                        "%",
+                                        "\r\n",
+                                        "\n",
+                                        " HTTP/1.1",
+                                        ":",
+                                        "Content-Length: 1",
+                                        "\t",
+                                        "\xff",
+                                        "1",
+                                        "&",
+                                        "\r\n\r\n",
+                                        "Host: x",
+                                        "POST ",
+                                        "Transfer-Encoding: chunked"};
+    for (int round = 0; round < 400; round++) {
+        char noise[1024];
+        size_t used = 0;
+        while (used < 600 && os_random_below(&world.random, 30) > 0) {
+            const char *part = parts[os_random_below(&world.random, sizeof(parts) / sizeof(parts[0]))];
+            memcpy(noise + used, part, strlen(part));
+            used += strlen(part);
+        }
+        int fd = dial();
+        say(fd, noise, used);
+        shutdown(fd, SHUT_WR);
+        (void)hear(fd); /* whatever it says, it must end and live on */
+    }
+    assert_int_equal(code_of(get("/livez")), 200);
+}
+
+static void requests_may_be_pipelined(void **state)
+{
+    char requests[4096] = "";
+    for (int i = 0; i < 10; i++)
+        snprintf(requests + strlen(requests), sizeof(requests) - strlen(requests),
+                 "GET /views/accounts/%d HTTP/1.1\r\nHost: x\r\n%s\r\n", 100000 + i,
+                 i == 9 ? "Connection: close\r\n" : "");
+    int fd = dial();
+    say(fd, requests, strlen(requests));
+    const char *answer = hear(fd);
+    assert_int_equal(answers_in(answer), 10);
+    for (int i = 0; i < 10; i++) { /* in order */
+        char wanted[64];
+        snprintf(wanted, sizeof(wanted), "no row %d", 100000 + i);
+        answer = strstr(answer, wanted);
+        assert_non_null(answer);
+    }
+}
+
+static void a_taken_port_is_named(void **state)
+{
+    struct http_server *second = NULL;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct http_options options = {.address = "127.0.0.1",
+                                   .port = http_port(world.server),
+                                   .version = "1",
+                                   .domain = &test_domain,
+                                   .store = world.store};
+    assert_int_equal(http_start(&options, &second, &err), BANYAN_BUSY);
+    assert_non_null(strstr(err.message, "127.0.0.1"));
+    assert_true(err.hint[0] != '\0');
+}
+
+/* The last test: the server ends while somebody waits, and nothing is left behind. */
+static void stopping_ends_the_waiting(void **state)
+{
+    int fd = dial();
+    const char *request = "GET /views/accounts/1 HTTP/1.1\r\nHost: x\r\nBanyan-Min-Position: 999999999\r\n"
+                          "Prefer: wait=10000\r\n\r\n";
+    say(fd, request, strlen(request));
+    assert_int_equal(code_of(get("/livez")), 200); /* the loop has seen the one above by now, or ends with it unread */
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    http_stop(world.server);
+    world.server = NULL;
+    assert_true(os_clock_monotonic_us(os_clock_real()) - began < 5 * 1000 * 1000);
+    (void)hear(fd); /* it was hung up */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ready_only_when_everything_is),
+        cmocka_unit_test(status_and_metrics_agree_with_the_store),
+        cmocka_unit_test(rows_are_exact_and_say_their_position),
+        cmocka_unit_test(lists_page_to_their_end),
+        cmocka_unit_test(a_reader_may_wait_for_its_write),
+        cmocka_unit_test(streams_are_shown),
+        cmocka_unit_test(bad_input_is_named),
+        cmocka_unit_test(other_methods_are_refused),
+        cmocka_unit_test(ambiguous_requests_are_refused),
+        cmocka_unit_test(hostile_bytes_do_no_harm),
+        cmocka_unit_test(requests_may_be_pipelined),
+        cmocka_unit_test(a_taken_port_is_named),
+        cmocka_unit_test(stopping_ends_the_waiting),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
