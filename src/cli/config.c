@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <yaml.h>
 
 #include "banyan/buf.h"
 #include "base/alloc.h"
@@ -88,10 +89,34 @@ static cyaml_config_t cyaml_options(struct banyan_buf *log)
     };
 }
 
+/* libcyaml says where the mapping's last good entry began; the key itself is the first of its name from there on. */
+static void find_key(const struct banyan_buf *file, const char *key, size_t key_size, unsigned *line, unsigned *column)
+{
+    yaml_parser_t parser;
+    yaml_token_t token;
+    bool is_key = false, ended = false, found = false;
+    if (yaml_parser_initialize(&parser) == 0)
+        return;
+    yaml_parser_set_input_string(&parser, (const unsigned char *)file->data, file->size);
+    while (!ended && !found && yaml_parser_scan(&parser, &token) != 0) {
+        ended = token.type == YAML_STREAM_END_TOKEN;
+        found = is_key && token.type == YAML_SCALAR_TOKEN && token.start_mark.line + 1 >= *line &&
+                token.data.scalar.length == key_size && memcmp(token.data.scalar.value, key, key_size) == 0;
+        if (found) {
+            *line = (unsigned)token.start_mark.line + 1;
+            *column = (unsigned)token.start_mark.column + 1;
+        }
+        is_key = token.type == YAML_KEY_TOKEN;
+        yaml_token_delete(&token);
+    }
+    yaml_parser_delete(&parser);
+}
+
 /* libcyaml's lines: "Load: Unexpected key: colour", then a backtrace "  in mapping field 'x' (line: 2, column: 3)". */
 static enum banyan_status syntax_error(struct banyan_error *err, const char *path, cyaml_err_t code,
-                                       struct banyan_buf *log)
+                                       const struct banyan_buf *file, const struct banyan_buf *log)
 {
+    static const char unexpected[] = "Unexpected key: ";
     const char *text = log->data == NULL ? "" : log->data;
     const char *what = strstr(text, "Load: ");
     const char *place = strstr(text, "(line:");
@@ -102,6 +127,8 @@ static enum banyan_status syntax_error(struct banyan_error *err, const char *pat
         (void)sscanf(place, "(line: %u, column: %u)", &line, &column); /* stays 0 where it is not there */
     else if ((place = strstr(text, "line ")) != NULL)
         (void)sscanf(place, "line %u column %u", &line, &column);
+    if (what_size > strlen(unexpected) && strncmp(what, unexpected, strlen(unexpected)) == 0)
+        find_key(file, what + strlen(unexpected), what_size - strlen(unexpected), &line, &column);
     if (what_size == 0) {
         what = cyaml_strerror(code);
         what_size = strlen(what);
@@ -246,7 +273,7 @@ enum banyan_status config_load(const char *path, struct config **ret, struct ban
                                        &config_schema, (cyaml_data_t **)&config, NULL);
     if (code != CYAML_OK) {
         config = NULL;
-        st = syntax_error(err, path, code, &log);
+        st = syntax_error(err, path, code, &text, &log);
         goto out;
     }
     default_text(&config->listen, "127.0.0.1:7070");

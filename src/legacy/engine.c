@@ -306,6 +306,9 @@ static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *er
                                            : identify(legacy, replication, err);
     if (status == BANYAN_OK)
         status = legacy_tables_resolve(conn, legacy->options.domain->legacy, &legacy->tables, err);
+    /* Before anything is made at the server: a refusal leaves nothing there. */
+    if (status == BANYAN_OK && !recovery.handover_started)
+        status = source_slot_free(legacy, conn, recovery.slot_creating, err);
     if (status == BANYAN_OK)
         status = source_publication(legacy, conn, err);
     if (status != BANYAN_OK)

@@ -129,8 +129,37 @@ static enum banyan_status create_publication(struct legacy *legacy, struct pg_co
     enum banyan_status status =
         sql.overflow ? banyan_error_set(err, BANYAN_LIMIT, "too many table names") : pg_run(conn, sql.data, err);
     banyan_buf_release(&sql);
-    if (status != BANYAN_OK)
+    if (status == BANYAN_PRIVILEGE) {
+        banyan_error_clear(err);
+        banyan_error_set(err, status, "publication %s is missing, and this role may not make it",
+                         legacy->options.publication);
+        banyan_error_hint(err,
+                          "the owner of the tables makes it: CREATE PUBLICATION \"%s\" FOR TABLE …, with every "
+                          "table that `banyan legacy check` lists",
+                          legacy->options.publication);
+    } else if (status != BANYAN_OK) {
         banyan_error_context(err, "publication %s", legacy->options.publication);
+    }
+    return status;
+}
+
+/* Better now than in the middle of the backfill, when the slot is there. */
+static enum banyan_status check_readable(const struct legacy_table *table, struct pg_conn *conn,
+                                         struct banyan_error *err)
+{
+    char oid[16];
+    snprintf(oid, sizeof(oid), "%u", table->oid);
+    struct pg_param params[] = {{banyan_str_of(oid)}};
+    struct pg_result *result = NULL;
+    enum banyan_status status = pg_exec(conn, "SELECT pg_catalog.has_table_privilege($1::oid, 'SELECT'), current_user",
+                                        params, 1, &result, err);
+    if (status == BANYAN_OK && !pg_bool(result, 0, 0)) {
+        struct banyan_str user = pg_text(result, 0, 1);
+        status = banyan_error_set(err, BANYAN_PRIVILEGE, "role %.*s may not read table %s", (int)user.size, user.data,
+                                  table->spec->name);
+        banyan_error_hint(err, "GRANT SELECT ON %s TO \"%.*s\"", table->spec->name, (int)user.size, user.data);
+    }
+    pg_result_free(result);
     return status;
 }
 
@@ -177,6 +206,8 @@ enum banyan_status source_publication(struct legacy *legacy, struct pg_conn *con
     pg_result_free(result);
     for (size_t i = 0; status == BANYAN_OK && i < legacy->tables.count; i++)
         status = check_identity(&legacy->tables.tables[i], i == 0, conn, err);
+    for (size_t i = 0; status == BANYAN_OK && i < legacy->tables.count; i++)
+        status = check_readable(&legacy->tables.tables[i], conn, err);
     if (status != BANYAN_OK)
         return status;
     if (!exists)
@@ -218,13 +249,15 @@ static void name_blockers(struct pg_conn *conn, struct banyan_error *err)
                       "those, then start again");
 }
 
-static enum banyan_status drop_leftover(struct legacy *legacy, struct pg_conn *conn, bool is_ours,
-                                        struct banyan_arena *arena, struct banyan_error *err)
+enum banyan_status source_slot_free(struct legacy *legacy, struct pg_conn *conn, bool is_ours, struct banyan_error *err)
 {
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
     struct banyan_str name = banyan_str_of(legacy->options.slot);
-    struct pg_slot slot;
-    enum banyan_status status = pg_slot_read(conn, name, arena, &slot, err);
-    if (status != BANYAN_OK || !slot.exists)
+    struct pg_slot slot = {.exists = false};
+    enum banyan_status status = pg_slot_read(conn, name, &arena, &slot, err);
+    bool exists = slot.exists;
+    banyan_arena_release(&arena);
+    if (status != BANYAN_OK || !exists)
         return status;
     if (is_ours)
         return pg_slot_drop(conn, name, err);
@@ -291,7 +324,7 @@ enum banyan_status source_slot_create(struct legacy *legacy, struct pg_conn *con
 {
     struct banyan_str name = banyan_str_of(legacy->options.slot);
     struct pg_slot_created created;
-    enum banyan_status status = drop_leftover(legacy, conn, leftover_is_ours, arena, err);
+    enum banyan_status status = source_slot_free(legacy, conn, leftover_is_ours, err);
     if (status != BANYAN_OK)
         return status;
     status = pg_slot_create(replication, name, legacy->options.lock_timeout_us, arena, &created, err);

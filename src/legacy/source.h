@@ -28,6 +28,9 @@ BANYAN_MUST_CHECK enum banyan_status source_emit(struct pg_conn *conn, const cha
  * the publication where it is missing, or prove that the existing one has all tables and all operations. */
 BANYAN_MUST_CHECK enum banyan_status source_publication(struct legacy *legacy, struct pg_conn *conn,
                                                         struct banyan_error *err);
+/* The slot's name has to be free: a leftover of ours is dropped, somebody else's is SLOT. */
+BANYAN_MUST_CHECK enum banyan_status source_slot_free(struct legacy *legacy, struct pg_conn *conn, bool is_ours,
+                                                      struct banyan_error *err);
 /* First start: make the slot.  *ret_snapshot: every transaction that it does not see comes in the stream (the first
  * barrier has been waited for).  Fills in legacy->consistent_lsn. */
 BANYAN_MUST_CHECK enum banyan_status source_slot_create(struct legacy *legacy, struct pg_conn *conn,

@@ -162,9 +162,12 @@ static enum banyan_status field_check(struct legacy_table *table, size_t index, 
     }
     oid = (uint32_t)pg_int(columns, row, 1);
     type = pg_text(columns, row, 6);
-    if (!pg_type_fits(oid, pg_bool(columns, row, 3), field->kind))
-        return banyan_error_set(err, BANYAN_TABLE, "table %s: column %s is %.*s, but the mapping needs %s", name,
-                                field->name, (int)type.size, type.data, kind_needs(field->kind));
+    if (!pg_type_fits(oid, pg_bool(columns, row, 3), field->kind)) {
+        st = banyan_error_set(err, BANYAN_TABLE, "table %s: column %s is %.*s, but the mapping needs %s", name,
+                              field->name, (int)type.size, type.data, kind_needs(field->kind));
+        banyan_error_hint(err, "Change the column's type, or the kind of the field in the domain's record.");
+        return st;
+    }
     if (field->kind == BANYAN_FIELD_DECIMAL && !pg_scale_fits(oid, scale_of(pg_int(columns, row, 2)), field)) {
         st = banyan_error_set(err, BANYAN_TABLE, "table %s: column %s is %.*s, but the mapping holds %d decimal places",
                               name, field->name, (int)type.size, type.data, (int)field->scale);

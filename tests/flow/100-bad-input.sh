@@ -33,7 +33,7 @@ fresh password "host=127.0.0.1 port=$PGPORT user=postgres password=wrong dbname=
 fails "wrong password" 11 'password authentication failed' "$banyan" serve --config "$folder/banyan.yaml"
 
 fresh nodb "host=127.0.0.1 port=$PGPORT user=postgres password=secret dbname=nowhere"
-fails "no such database" 5 'nowhere' "$banyan" legacy check --config "$folder/banyan.yaml"
+fails "no such database" 3 'nowhere' "$banyan" legacy check --config "$folder/banyan.yaml"
 
 sql -c "CREATE ROLE plain LOGIN PASSWORD 'secret'" -c 'GRANT ALL ON DATABASE oms TO plain'
 sql -d oms -c 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO plain'
@@ -42,6 +42,8 @@ fails "no replication right" 12 'REPLICATION|replication' "$banyan" serve --conf
 sql -d oms -c 'REVOKE SELECT ON trades FROM plain'
 sql -c 'ALTER ROLE plain REPLICATION'
 fails "no right to read a table" 12 'trades' "$banyan" serve --config "$folder/banyan.yaml"
+sql -d oms -c 'GRANT SELECT ON trades TO plain'
+fails "no right to make the publication" 12 'publication banyan is missing' "$banyan" serve --config "$folder/banyan.yaml"
 
 sql -d oms -c "SELECT pg_create_logical_replication_slot('banyan', 'pgoutput')" >/dev/null
 fresh taken "$tcp"
@@ -54,6 +56,7 @@ fresh nokey "${tcp/dbname=oms/dbname=nokey}"
 fails "table without key" 15 'orders' "$banyan" serve --config "$folder/banyan.yaml"
 equal "table without key: nothing was made at the server" \
     "$(sql -d nokey -c 'SELECT count(*) FROM pg_publication')$(sql -c 'SELECT count(*) FROM pg_replication_slots')" 00
+equal "slot taken by another: nothing was made at the server" "$(sql -d oms -c 'SELECT count(*) FROM pg_publication')" 0
 
 sql -c 'CREATE DATABASE nocolumn TEMPLATE oms' && sql -d nocolumn -c 'ALTER TABLE orders DROP COLUMN symbol'
 fresh nocolumn "${tcp/dbname=oms/dbname=nocolumn}"
@@ -83,7 +86,7 @@ matches "unknown command: hint" "$output" 'hint: '
 fresh good "$tcp"
 serve "$folder" good || exit 1
 wait_until 60 "ready" ready || { cat "$work/good.log"; exit 1; }
-fails "second serve on the same folder" 16 "in use|locked|pid" "$banyan" serve --config "$folder/banyan.yaml"
+fails "second serve on the same folder" 16 "held by process [0-9]+" "$banyan" serve --config "$folder/banyan.yaml"
 check "the first one is not disturbed" ready
 events=$(curl -s "$url/status" | jq .log.events)
 stop_bg "$serve_pid"
