@@ -136,6 +136,8 @@ static bool still_full(struct log *log)
         (void)pthread_cond_wait(&log->room, &log->lock);
     if (log->shared.full && log->shared.queue != NULL && log->shared.health == BANYAN_OK)
         log_flush_group(log);
+    if (log->shared.queue == NULL) /* what did not fit was given up */
+        log->shared.full = false;
     return log->shared.full;
 }
 
@@ -479,6 +481,8 @@ enum banyan_status log_wait_durable(struct log *log, struct banyan_position posi
     if (timeout_us < INT64_MAX / 2)
         deadline_us = os_clock_monotonic_us(log->options.clock) + timeout_us;
     (void)pthread_mutex_lock(&log->lock);
+    if (log->shared.full)
+        (void)still_full(log); /* there may be room by now; the loop looks */
     while (log->shared.durable < position.value) {
         if (log->shared.health != BANYAN_OK)
             status = BANYAN_BROKEN;
