@@ -292,6 +292,29 @@ static void do_repeat(struct world *world)
     assert_int_equal(appended.last.value, before->first + before->count - 1);
 }
 
+/* Add events to the open batch; at its end, sometimes, an id that was used before. */
+static void add_events(struct world *world, const struct model_event *models, uint64_t count, bool spoil)
+{
+    struct store_cursor cursor = {.name = {NULL, 0}};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_appended appended;
+    struct store_event event;
+
+    for (uint64_t i = 0; i < count; i++) {
+        event = event_from(world, &models[i], world->payloads[0]);
+        if (store_batch_add(world->store, &event, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+    }
+    assert_int_equal(store_tail(world->store).value, world->count);
+    assert_int_equal(store_head(world->store, banyan_str_of(world->names[0])).version.value, world->versions[0]);
+    if (!spoil)
+        return;
+    if (world->count > 0 && below(world, 2) == 0) /* in the batch, or before it */
+        event = event_from(world, &world->events[below(world, world->count)], world->payloads[0]);
+    assert_int_equal(store_batch_add(world->store, &event, &err), BANYAN_DUPLICATE);
+    assert_int_equal(store_batch_commit(world->store, cursor, &appended, NULL), BANYAN_DUPLICATE);
+}
+
 static void do_batch(struct world *world)
 {
     uint64_t count = 1 + below(world, below(world, 10) == 0 ? 6000 : 200);
@@ -299,38 +322,29 @@ static void do_batch(struct world *world)
     struct store_cursor cursor = {.name = {NULL, 0}};
     struct banyan_error err = BANYAN_ERROR_INIT;
     int32_t cursor_number = below(world, 2) == 0 ? (int32_t)below(world, CURSORS) : -1;
-    bool gives_up = below(world, 4) == 0;
     struct store_appended appended;
 
-    assert_int_equal(store_batch_begin(world->store, &err), BANYAN_OK);
-    for (uint64_t i = 0; i < count; i++) {
-        struct store_event event;
-
+    for (uint64_t i = 0; i < count; i++)
         models[i] = new_event(world, any_stream(world));
-        event = event_from(world, &models[i], world->payloads[0]);
-        if (store_batch_add(world->store, &event, &err) != BANYAN_OK)
-            fail_msg("%s", err.message);
-        if (gives_up && i + 1 == count && below(world, 2) == 0) { /* in the batch, or before it */
-            if (world->count > 0 && below(world, 2) == 0)
-                event = event_from(world, &world->events[below(world, world->count)], world->payloads[0]);
-            assert_int_equal(store_batch_add(world->store, &event, &err), BANYAN_DUPLICATE);
-            assert_int_equal(store_batch_commit(world->store, cursor, &appended, NULL), BANYAN_DUPLICATE);
-        }
-    }
-    assert_int_equal(store_tail(world->store).value, world->count);
-    assert_int_equal(store_head(world->store, banyan_str_of(world->names[0])).version.value, world->versions[0]);
-    if (gives_up) {
+    if (below(world, 3) == 0) { /* given up, and perhaps tried again with the same ids */
+        assert_int_equal(store_batch_begin(world->store, &err), BANYAN_OK);
+        add_events(world, models, count, below(world, 2) == 0);
         store_batch_abort(world->store);
-    } else {
-        if (cursor_number >= 0)
-            cursor = (struct store_cursor){cursor_name(cursor_number), cursor_value(world->next_content, world->value)};
-        if (store_batch_commit(world->store, cursor, &appended, &err) != BANYAN_OK)
-            fail_msg("%s", err.message);
-        assert_int_equal(appended.first.value, world->count + 1);
-        assert_int_equal(appended.last.value, world->count + count);
-        accept(world, models, (uint32_t)count, cursor_number, world->next_content);
+        assert_int_equal(store_tail(world->store).value, world->count);
+        if (below(world, 2) == 0)
+            goto out;
     }
+    assert_int_equal(store_batch_begin(world->store, &err), BANYAN_OK);
+    add_events(world, models, count, false);
+    if (cursor_number >= 0)
+        cursor = (struct store_cursor){cursor_name(cursor_number), cursor_value(world->next_content, world->value)};
+    if (store_batch_commit(world->store, cursor, &appended, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(appended.first.value, world->count + 1);
+    assert_int_equal(appended.last.value, world->count + count);
+    accept(world, models, (uint32_t)count, cursor_number, world->next_content);
     assert_int_equal(store_tail(world->store).value, world->count);
+out:
     free(models);
 }
 
