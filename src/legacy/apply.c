@@ -434,6 +434,38 @@ enum banyan_status legacy_transaction_apply(struct legacy *legacy, struct transa
     return status;
 }
 
+enum banyan_status legacy_move_cursor(struct legacy *legacy, uint64_t lsn, struct banyan_arena *arena,
+                                      struct legacy_applied *ret, struct banyan_error *err)
+{
+    struct mapper_events events = {.items = NULL};
+    struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
+    struct store_appended appended;
+    char cursor[RECORDS_CURSOR_BYTES_MAX];
+    enum banyan_status status = BANYAN_OK;
+    *ret = (struct legacy_applied){.appended = false};
+    records_lsn(lsn, &json);
+    push_own(&events, arena, legacy->fence_stream, BANYAN_STR("Idle"), kept_json(&json, arena));
+    pthread_mutex_lock(&legacy->order);
+    if (lsn > legacy->cursor_lsn) {
+        struct store_append append = {
+            .events = events.items,
+            .event_count = events.count,
+            .cursor = {legacy->cursor_name,
+                       {cursor, records_cursor_format(legacy, lsn, legacy->xid_reference, cursor)}},
+        };
+        status = submit(legacy, &append, &appended, err);
+        if (status == BANYAN_OK) {
+            legacy->cursor_lsn = lsn;
+            if (lsn > legacy->processed_lsn)
+                legacy->processed_lsn = lsn;
+            *ret = (struct legacy_applied){.appended = true, .last = appended.last};
+        }
+    }
+    pthread_mutex_unlock(&legacy->order);
+    banyan_arena_reset(arena);
+    return status;
+}
+
 /* ---- a chunk ---- */
 
 static const struct mapper_span *find_span(const struct mapper_events *events, int64_t key)

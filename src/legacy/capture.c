@@ -9,7 +9,7 @@
  * Invariants
  *   1. A transaction is applied at its COMMIT or STREAM COMMIT and nowhere else, in the order of the stream.
  *   2. The server is told a position only when an event with a cursor at or behind it is durable.  What gave no event
- *      is not told: heartbeats move the position over it.
+ *      is not told: heartbeats, and an event of our own when the server asks, move the position over it.
  *   3. A connection that broke takes all open transactions with it: the server sends them again from their beginning.
  *   4. Each connection proves system, timeline, slot and position before it reads.
  *
@@ -86,7 +86,8 @@ static void settle(struct capture *c)
     int64_t now_us = c->pending_count > 0 ? os_clock_now(os_clock_real()).us : 0;
     while (c->pending_count > 0 && c->pending[c->pending_first].last.value <= durable.value) {
         const struct pending *pending = &c->pending[c->pending_first];
-        note_lag(legacy, now_us, pending->commit_time);
+        if (pending->commit_time.us != BANYAN_TIME_NULL)
+            note_lag(legacy, now_us, pending->commit_time);
         confirmed = pending->end_lsn;
         c->pending_first = (c->pending_first + 1) % PENDING_MAX;
         c->pending_count--;
@@ -125,16 +126,14 @@ static enum banyan_status wait_durable(struct capture *c, int64_t timeout_us, st
     return BANYAN_OK;
 }
 
-static enum banyan_status push_pending(struct capture *c, const struct transaction *tx, struct banyan_position last,
-                                       struct banyan_error *err)
+static enum banyan_status push_pending(struct capture *c, struct pending pending, struct banyan_error *err)
 {
     while (c->pending_count == PENDING_MAX) {
         enum banyan_status status = wait_durable(c, DURABLE_WAIT_US, err);
         if (status != BANYAN_OK)
             return status;
     }
-    c->pending[(c->pending_first + c->pending_count++) % PENDING_MAX] =
-        (struct pending){last, tx->end_lsn, tx->commit_time};
+    c->pending[(c->pending_first + c->pending_count++) % PENDING_MAX] = pending;
     if (++c->since_settled >= SETTLE_EVERY)
         settle(c);
     return BANYAN_OK;
@@ -153,7 +152,7 @@ static enum banyan_status finish(struct capture *c, struct transaction *tx, cons
         return BANYAN_OK;
     enum banyan_status status = legacy_transaction_apply(c->legacy, tx, &c->arena, &applied, err);
     if (status == BANYAN_OK && applied.appended)
-        status = push_pending(c, tx, applied.last, err);
+        status = push_pending(c, (struct pending){applied.last, tx->end_lsn, tx->commit_time}, err);
     return status;
 }
 
@@ -312,6 +311,23 @@ static enum banyan_status take_message(struct capture *c, const struct pgoutput_
     return out_of_place(message, err);
 }
 
+/* The server wants to hear how far we are.  When it is shutting down it waits until we have all that it sent, also what
+ * gave no event; and only a position that a durable cursor has may be told.  So, when nothing is under way, the cursor
+ * moves to here, is flushed, and told at once.  (Every commit up to the position was sent before.) */
+static enum banyan_status answer(struct capture *c, uint64_t sent_lsn, struct banyan_error *err)
+{
+    struct legacy_applied applied;
+    if (c->pending_count > 0 || c->in_plain || c->streamed != NULL)
+        return BANYAN_OK;
+    enum banyan_status status = legacy_move_cursor(c->legacy, sent_lsn, &c->arena, &applied, err);
+    if (status != BANYAN_OK || !applied.appended)
+        return status;
+    status = push_pending(c, (struct pending){applied.last, sent_lsn, {BANYAN_TIME_NULL}}, err);
+    if (status == BANYAN_OK)
+        status = wait_durable(c, DURABLE_WAIT_US, err);
+    return status == BANYAN_OK ? pg_stream_feedback(c->stream, err) : status;
+}
+
 /* One turn of the loop: a message, or a while without one. */
 static enum banyan_status turn(struct capture *c, struct banyan_error *err)
 {
@@ -335,7 +351,7 @@ static enum banyan_status turn(struct capture *c, struct banyan_error *err)
         return status;
     case PG_STREAM_KEEPALIVE:
         c->server_lsn = received.end_lsn > c->server_lsn ? received.end_lsn : c->server_lsn;
-        return BANYAN_OK;
+        return received.reply_requested ? answer(c, received.end_lsn, err) : BANYAN_OK;
     case PG_STREAM_NONE:
         break;
     }

@@ -230,37 +230,43 @@ static enum banyan_status note_json(struct legacy *legacy, const char *type, str
     return status;
 }
 
-static enum banyan_status first_start(struct legacy *legacy, struct pg_conn *conn, struct pg_conn *replication,
-                                      bool leftover_is_ours, struct banyan_error *err)
+/* capture_only: all keys count as read, and nothing was there: history begins behind the slot's snapshot. */
+static enum banyan_status skip_backfill(struct legacy *legacy, const struct pg_snapshot *snapshot,
+                                        struct banyan_error *err)
 {
-    struct banyan_arena arena = BANYAN_ARENA_INIT;
     struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
-    struct pg_snapshot snapshot;
+    if (legacy->shared.status.chunks_done > 0)
+        return banyan_error_set(err, BANYAN_CONFIG, "source %s has begun its backfill: it cannot go on without",
+                                legacy->options.name);
+    handover_chunk_restore(legacy->handover, INT64_MIN, INT64_MAX, snapshot);
+    records_chunk_read(INT64_MIN, INT64_MAX, snapshot, &json);
+    return note_json(legacy, "ChunkRead", &json, 0, err);
+}
+
+static enum banyan_status first_start(struct legacy *legacy, struct pg_conn *conn, struct pg_conn *replication,
+                                      struct recovery *recovery, struct banyan_error *err)
+{
+    struct banyan_arena *arena = &legacy->arena;
+    struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
     struct pg_slot slot;
-    enum banyan_status status = pg_slot_read(conn, banyan_str_of(legacy->options.slot), &arena, &slot, err);
+    bool leftover_is_ours = recovery->slot_creating;
+    enum banyan_status status = pg_slot_read(conn, banyan_str_of(legacy->options.slot), arena, &slot, err);
     /* A slot of somebody else's must not become ours by our saying so. */
     if (status == BANYAN_OK && !leftover_is_ours && !slot.exists) {
         records_slot_creating(legacy, &json);
         status = note_json(legacy, "SlotCreating", &json, 0, err);
     }
     if (status == BANYAN_OK)
-        status = source_slot_create(legacy, conn, replication, leftover_is_ours, &arena, &snapshot, err);
+        status = source_slot_create(legacy, conn, replication, leftover_is_ours, arena, &recovery->snapshot, err);
     if (status != BANYAN_OK)
         goto out;
     legacy->cursor_front = records_cursor_front(legacy, &legacy->arena);
     legacy->cursor_lsn = legacy->processed_lsn = legacy->consistent_lsn;
-    legacy->xid_reference = snapshot.xmax;
-    records_handover_started(legacy, &snapshot, &json);
+    legacy->xid_reference = recovery->snapshot.xmax;
+    records_handover_started(legacy, &recovery->snapshot, &json);
     status = note_json(legacy, "HandoverStarted", &json, legacy->cursor_lsn, err);
-    if (status == BANYAN_OK && legacy->options.capture_only) {
-        /* All keys count as read, and nothing was there: history begins behind the slot's snapshot. */
-        handover_chunk_restore(legacy->handover, INT64_MIN, INT64_MAX, &snapshot);
-        records_chunk_read(INT64_MIN, INT64_MAX, &snapshot, &json);
-        status = note_json(legacy, "ChunkRead", &json, 0, err);
-    }
 out:
     banyan_buf_release(&json);
-    banyan_arena_release(&arena);
     return status;
 }
 
@@ -317,7 +323,9 @@ static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *er
         legacy->cursor_front = records_cursor_front(legacy, &legacy->arena);
         status = source_prove_slot(legacy, conn, legacy->cursor_lsn, err);
     } else
-        status = first_start(legacy, conn, replication, recovery.slot_creating, err);
+        status = first_start(legacy, conn, replication, &recovery, err);
+    if (status == BANYAN_OK && legacy->options.capture_only && !handover_complete(legacy->handover))
+        status = skip_backfill(legacy, &recovery.snapshot, err);
 out:
     pg_close(replication);
     pg_close(conn);

@@ -93,6 +93,9 @@ struct legacy_applied {
 BANYAN_MUST_CHECK enum banyan_status legacy_transaction_apply(struct legacy *legacy, struct transaction *tx,
                                                               struct banyan_arena *arena, struct legacy_applied *ret,
                                                               struct banyan_error *err);
+/* The stream has nothing up to *lsn* that is not in the log or of no interest: move the cursor there. */
+BANYAN_MUST_CHECK enum banyan_status legacy_move_cursor(struct legacy *legacy, uint64_t lsn, struct banyan_arena *arena,
+                                                        struct legacy_applied *ret, struct banyan_error *err);
 /* A chunk was read: decide its held changes, append everything as one batch, mark it done.  *events* are the mapped
  * rows, keys ascending (spans).  Memory of the call from *arena*. */
 BANYAN_MUST_CHECK enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,

@@ -8,6 +8,7 @@
  *   ChunkRead           {"lo":…|null,"hi":…|null,"snapshot":…}   null: open
  *   BackfillCompleted   {"lsn":…}                       the log is consistent at each commit from here on
  *   Fence               {"token":…,"lsn":…}
+ *   Idle                {"lsn":…}                       nothing of interest up to there; in the stream of fences
  *   ChangeHeld          bytes: version u8 = 1 · xid u64 · commit LSN u64 · commit time i64 · a row change
  */
 #ifndef LEGACY_RECORDS_H

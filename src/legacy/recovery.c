@@ -37,17 +37,20 @@ static enum banyan_status read_system_event(struct legacy *legacy, const struct 
                                             struct recovery *recovery, struct banyan_error *err)
 {
     struct banyan_arena arena = BANYAN_ARENA_INIT;
+    bool lasting = banyan_str_equal(event->type, BANYAN_STR("HandoverStarted"));
     struct records_event record;
-    enum banyan_status status = records_parse(event->type, event->payload, &arena, &record, err);
+    enum banyan_status status =
+        records_parse(event->type, event->payload, lasting ? &legacy->arena : &arena, &record, err);
     if (status != BANYAN_OK)
         goto out;
     if (banyan_str_equal(event->type, BANYAN_STR("SlotCreating"))) {
         recovery->slot_creating = true;
         recovery->slot = banyan_arena_str(&legacy->arena, record.slot);
-    } else if (banyan_str_equal(event->type, BANYAN_STR("HandoverStarted"))) {
+    } else if (lasting) {
         recovery->handover_started = true;
-        recovery->slot = banyan_arena_str(&legacy->arena, record.slot);
-        legacy->system_id = banyan_arena_str(&legacy->arena, record.system);
+        recovery->slot = record.slot;
+        recovery->snapshot = record.snapshot;
+        legacy->system_id = record.system;
         legacy->timeline = record.timeline;
         legacy->consistent_lsn = record.lsn;
     } else if (banyan_str_equal(event->type, BANYAN_STR("ChunkRead"))) {

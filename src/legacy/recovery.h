@@ -9,9 +9,10 @@
 #include "legacy/legacy_int.h"
 
 struct recovery {
-    bool slot_creating;     /* a slot of our name may have been made and is ours */
-    bool handover_started;  /* the slot is ours, and is what the cursor counts on */
-    struct banyan_str slot; /* of the hand-over; in the source's arena */
+    bool slot_creating;          /* a slot of our name may have been made and is ours */
+    bool handover_started;       /* the slot is ours, and is what the cursor counts on */
+    struct banyan_str slot;      /* of the hand-over; in the source's arena */
+    struct pg_snapshot snapshot; /* with which the slot was made; in the source's arena */
 };
 
 /* Fills the hand-over, the cursor and the known identity of the server from the streams of this source.

@@ -27,6 +27,15 @@ static void control(const char *verb)
     assert_int_equal(code, 0);
 }
 
+/* After a stop of the server. */
+static void reconnect(struct rig *rig)
+{
+    struct pg_options options = {.conninfo = rig->conninfo, .application_name = "application"};
+    RIG_OK(rig, pg_connect(&options, &rig->db, &rig->err));
+    options.conninfo = getenv("BANYAN_TEST_CONNINFO");
+    RIG_OK(rig, pg_connect(&options, &rig->server, &rig->err));
+}
+
 static void test_backfill_then_capture(void **state)
 {
     struct rig *rig = *state;
@@ -148,10 +157,7 @@ static void test_pitfall_2_server_crash_while_backfilling(void **state)
     pg_close(rig->db);
     pg_close(rig->server);
     control("restart");
-    struct pg_options options = {.conninfo = rig->conninfo, .application_name = "application"};
-    RIG_OK(rig, pg_connect(&options, &rig->db, &rig->err));
-    options.conninfo = getenv("BANYAN_TEST_CONNINFO");
-    RIG_OK(rig, pg_connect(&options, &rig->server, &rig->err));
+    reconnect(rig);
     rig_sql(rig->db, "UPDATE docs SET note = 'after' WHERE id %% 9 = 0");
     rig_backfilled(rig);
     rig_fence(rig);
@@ -217,10 +223,7 @@ static void test_case_9_server_crash_takes_the_slot_back(void **state)
     pg_close(rig->db);
     pg_close(rig->server);
     control("restart");
-    struct pg_options options = {.conninfo = rig->conninfo, .application_name = "application"};
-    RIG_OK(rig, pg_connect(&options, &rig->db, &rig->err));
-    options.conninfo = getenv("BANYAN_TEST_CONNINFO");
-    RIG_OK(rig, pg_connect(&options, &rig->server, &rig->err));
+    reconnect(rig);
     rig_sql(rig->db, "INSERT INTO docs (id, title) VALUES (100, 'after')");
     rig_fence(rig); /* the same engine found its way back */
     assert_int_equal(rig_count(rig, "DocPut"), 51);
@@ -257,6 +260,29 @@ static void test_case_11_and_28_idle_source_moves(void **state)
     legacy_status(rig->legacy, &status);
     assert_string_equal(status.wal_status, "reserved");
     assert_false(status.alarm);
+}
+
+/* A server that shuts down waits for its readers to have everything, also what is of no interest to us. */
+static void test_case_11_server_can_shut_down(void **state)
+{
+    struct rig *rig = *state;
+    rig->options.capture_only = true;
+    rig_start(rig);
+    rig_fence(rig);
+    rig_sql(rig->db, "INSERT INTO other SELECT i, repeat('x', 500) FROM generate_series(1, 1000) i");
+    pg_close(rig->db);
+    pg_close(rig->server);
+    int64_t start_us = os_clock_monotonic_us(os_clock_real());
+    control("stop");
+    assert_true(os_clock_monotonic_us(os_clock_real()) - start_us < 20 * 1000 * 1000);
+    control("start");
+    reconnect(rig);
+    rig_sql(rig->db, "INSERT INTO docs (id, title) VALUES (1, 'after')");
+    rig_fence(rig);
+    rig_stop(rig);
+    rig_start(rig); /* the slot is not ahead of the cursor */
+    rig_fence(rig);
+    assert_string_equal(rig_story(rig, 1), "put(after,0,0.0000,-)");
 }
 
 static void test_case_12_stop_under_load(void **state)
@@ -433,6 +459,7 @@ int main(void)
         TEST(test_case_9_server_crash_takes_the_slot_back),
         TEST(test_case_10_advanced_slot_is_refused),
         TEST(test_case_11_and_28_idle_source_moves),
+        TEST(test_case_11_server_can_shut_down),
         TEST(test_case_12_stop_under_load),
         TEST(test_case_13_slot_of_another),
         TEST(test_case_13_slot_made_anew),
