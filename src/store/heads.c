@@ -46,6 +46,14 @@ void heads_prefetch(const struct heads *heads, uint64_t hash)
     __builtin_prefetch(&heads->slots[hash & (heads->slot_count - 1)]);
 }
 
+void heads_prefetch_head(const struct heads *heads, uint64_t hash)
+{
+    uint64_t slot = heads->slots[hash & (heads->slot_count - 1)];
+
+    if (slot != 0)
+        __builtin_prefetch(head_number(heads, (slot & UINT32_MAX) - 1));
+}
+
 static bool has_name(const struct head *head, struct banyan_str name)
 {
     uint16_t size;

@@ -44,6 +44,8 @@ void heads_release(struct heads *heads);
 uint64_t heads_hash(const struct heads *heads, struct banyan_str name);
 /* Bring what the lookup of *hash* touches first into the cache. */
 void heads_prefetch(const struct heads *heads, uint64_t hash);
+/* The same for what it touches next, some time later. */
+void heads_prefetch_head(const struct heads *heads, uint64_t hash);
 /* NULL when it was never there.  Stays at its place for ever. */
 struct head *heads_find(const struct heads *heads, struct banyan_str name, uint64_t hash);
 /* Find or add one with version 0. */

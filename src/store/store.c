@@ -23,11 +23,24 @@ static char *join(const char *folder, const char *name)
     return path;
 }
 
-static enum banyan_status index_event(struct store *store, const struct log_record *record, struct banyan_error *err)
+/* An event on its way into the index.  The index is larger than the processor's caches: what an event touches is asked
+ * for some events ahead. */
+struct waiting {
+    uint64_t position, version, prev, jump;
+    uint64_t id_hash, stream_hash;
+    size_t name_size;
+    char name[STORE_STREAM_NAME_BYTES_MAX];
+};
+
+enum {
+    WAITING_MAX = 16, /* a power of two */
+};
+
+static enum banyan_status take_in(struct store *store, const struct log_record *record, struct waiting *ret,
+                                  struct banyan_error *err)
 {
     uint64_t position = record->position.value;
     struct envelope envelope;
-    struct head *head;
 
     if (!envelope_decode(record->data, position, &envelope) || envelope.event.stream.size == 0 ||
         envelope.event.stream.size > STORE_STREAM_NAME_BYTES_MAX) {
@@ -35,35 +48,61 @@ static enum banyan_status index_event(struct store *store, const struct log_reco
         banyan_error_hint(err, "the folder's log was written by another program, or by a newer one");
         return BANYAN_CORRUPT;
     }
-    head = heads_make(&store->heads, envelope.event.stream, heads_hash(&store->heads, envelope.event.stream));
-    if (envelope.version != head->version + 1 || envelope.prev != head->position ||
-        envelope.jump != head_jump(head, envelope.version)) {
-        (void)banyan_error_set(err, BANYAN_CORRUPT,
-                               "position %" PRIu64 " is version %" PRIu64 " of its stream; %" PRIu64 " was expected",
-                               position, envelope.version, head->version + 1);
-        banyan_error_hint(err, "nothing was changed; restore the log from a copy");
-        return BANYAN_CORRUPT;
-    }
-    head_advance(&store->heads, head, position, NULL);
-    ids_add(&store->ids, ids_hash(&store->ids, envelope.event.id), position);
+    ret->position = position;
+    ret->version = envelope.version;
+    ret->prev = envelope.prev;
+    ret->jump = envelope.jump;
+    ret->id_hash = ids_hash(&store->ids, envelope.event.id);
+    ret->stream_hash = heads_hash(&store->heads, envelope.event.stream);
+    ret->name_size = envelope.event.stream.size;
+    memcpy(ret->name, envelope.event.stream.data, ret->name_size);
+    ids_prefetch(&store->ids, ret->id_hash);
+    heads_prefetch(&store->heads, ret->stream_hash);
     if (envelope.cursor.name.size > 0)
         cursors_put(&store->cursors, &envelope.cursor);
     return BANYAN_OK;
 }
 
+static enum banyan_status index_event(struct store *store, const struct waiting *event, struct banyan_error *err)
+{
+    struct banyan_str name = {event->name, event->name_size};
+    struct head *head = heads_make(&store->heads, name, event->stream_hash);
+
+    if (event->version != head->version + 1 || event->prev != head->position ||
+        event->jump != head_jump(head, event->version)) {
+        (void)banyan_error_set(err, BANYAN_CORRUPT,
+                               "position %" PRIu64 " is version %" PRIu64 " of its stream; %" PRIu64 " was expected",
+                               event->position, event->version, head->version + 1);
+        banyan_error_hint(err, "nothing was changed; restore the log from a copy");
+        return BANYAN_CORRUPT;
+    }
+    head_advance(&store->heads, head, event->position, NULL);
+    ids_add(&store->ids, event->id_hash, event->position);
+    return BANYAN_OK;
+}
+
 static enum banyan_status rebuild_index(struct store *store, struct banyan_error *err)
 {
+    struct waiting *waiting = alloc_zeroed(WAITING_MAX, sizeof(*waiting));
     struct log_reader *reader = log_reader_open(store->log);
-    enum banyan_status status = log_reader_seek(reader, (struct banyan_position){1}, err);
+    enum banyan_status status = log_reader_seek(reader, (struct banyan_position){1}, err), indexed = BANYAN_OK;
+    uint64_t taken = 0, done = 0;
     struct log_record record;
 
     while (status == BANYAN_OK) {
         status = log_reader_next(reader, &record, err);
         if (status == BANYAN_OK)
-            status = index_event(store, &record, err);
+            status = take_in(store, &record, &waiting[taken % WAITING_MAX], err);
+        if (status == BANYAN_OK && ++taken - done > WAITING_MAX / 2)
+            heads_prefetch_head(&store->heads, waiting[(taken - WAITING_MAX / 2) % WAITING_MAX].stream_hash);
+        if (status == BANYAN_OK && taken - done == WAITING_MAX)
+            status = index_event(store, &waiting[done++ % WAITING_MAX], err);
     }
+    while (status == BANYAN_NOT_FOUND && indexed == BANYAN_OK && done < taken)
+        indexed = index_event(store, &waiting[done++ % WAITING_MAX], err);
     log_reader_close(reader);
-    return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
+    free(waiting);
+    return status == BANYAN_NOT_FOUND ? indexed : status;
 }
 
 static void release(struct store *store)
