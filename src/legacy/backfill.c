@@ -218,9 +218,14 @@ static enum banyan_status map_rows(struct worker *worker, struct banyan_error *e
     struct mapper_origin origin = {.time = worker->read_at};
     struct banyan_history history;
     enum banyan_status status = BANYAN_OK;
-    worker->events = (struct mapper_events){.items = NULL};
+    /* Room for one and a half events a row: mostly enough, and what is not used is never touched. */
+    struct mapper_events *events = &worker->events;
+    *events = (struct mapper_events){.capacity = worker->rows.row_count * 3 / 2 + 1,
+                                     .span_capacity = worker->rows.tables[0].count + 1};
+    events->items = banyan_arena_alloc(&worker->arena, events->capacity * sizeof(*events->items));
+    events->spans = banyan_arena_alloc(&worker->arena, events->span_capacity * sizeof(*events->spans));
     while (status == BANYAN_OK && backfill_rows_next(&worker->rows, &history))
-        status = mapper_history(worker->mapper, &history, &origin, &worker->arena, &worker->events, err);
+        status = mapper_history(worker->mapper, &history, &origin, &worker->arena, events, err);
     return status;
 }
 
@@ -267,8 +272,7 @@ static void count_chunk(struct worker *worker)
     struct legacy_status *status = &legacy->shared.status;
     struct backfill_rate *rate = &legacy->shared.rate;
     status->roots_read += worker->rows.tables[0].count;
-    for (size_t i = 0; i < legacy->tables.count; i++)
-        status->rows_read += worker->rows.tables[i].count;
+    status->rows_read += worker->rows.row_count;
     if (rate->newer_us == 0)
         rate->older_us = rate->newer_us = legacy->shared.started_us;
     if (now - rate->newer_us >= RATE_WINDOW_US) {

@@ -44,6 +44,7 @@ static void row_keep(struct backfill_rows *rows, struct backfill_table *table, s
         table->capacity = capacity;
     }
     table->rows[table->count++] = table->block;
+    rows->row_count++;
     table->block += size;
     table->block_left--;
 }

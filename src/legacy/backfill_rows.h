@@ -30,6 +30,7 @@ struct backfill_rows {
     const struct legacy_tables *source; /* borrowed */
     struct banyan_arena *arena;         /* borrowed; all rows and their strings */
     struct backfill_table tables[BANYAN_LEGACY_TABLES_MAX];
+    size_t row_count; /* of all tables */
 };
 
 void backfill_rows_init(struct backfill_rows *rows, const struct legacy_tables *source, struct banyan_arena *arena);

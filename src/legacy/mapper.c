@@ -42,15 +42,18 @@ struct banyan_emitter {
 static void prepare_types(struct mapper *mapper)
 {
     const struct banyan_domain *domain = mapper->domain;
+    size_t size_max = 0;
     mapper->types = banyan_arena_zalloc(&mapper->arena, domain->event_count * sizeof(struct mapper_type));
     for (size_t i = 0; i < domain->event_count; i++) {
         const struct banyan_event_type *type = &domain->events[i];
         mapper->types[i].name = banyan_str_of(type->name);
         mapper->types[i].record = type->record;
         mapper->types[i].version = type->version;
+        size_max = type->record->size > size_max ? type->record->size : size_max;
         for (size_t f = 0; f < type->record->field_count; f++)
             mapper->types[i].has_strings |= type->record->fields[f].kind == BANYAN_FIELD_STRING;
     }
+    mapper->kept = banyan_arena_zalloc(&mapper->arena, size_max);
 }
 
 static void *zeroed_record(struct mapper *mapper, const struct banyan_record *record)
@@ -211,14 +214,14 @@ static enum banyan_status check_emitted(const struct banyan_emitter *out, const 
     return BANYAN_OK;
 }
 
-/* The payload as the state may keep it: the caller's strings may be gone when banyan_emit() returns. */
+/* The payload as the state may keep it: the caller's strings may be gone when banyan_emit() returns.  The struct itself
+ * is needed for the folding only. */
 static const void *payload_kept(struct banyan_emitter *out, const struct mapper_type *type, const void *payload)
 {
     if (!type->has_strings)
         return payload;
-    void *copy = banyan_arena_alloc(out->arena, type->record->size);
-    banyan_record_copy(type->record, copy, payload, out->arena);
-    return copy;
+    banyan_record_copy(type->record, out->mapper->kept, payload, out->arena);
+    return out->mapper->kept;
 }
 
 void banyan_emit(struct banyan_emitter *out, const struct banyan_emit *event)

@@ -61,6 +61,7 @@ struct mapper {
     void *state;               /* running state of the key that is being mapped */
     void *before;              /* what the domain is shown */
     void *row, *row_before;    /* rows of states */
+    void *kept;                /* scratch: the payload that is being folded */
     struct banyan_buf payload; /* scratch */
     struct mapper_reason reasons[MAPPER_REASONS_MAX];
     size_t reason_count;

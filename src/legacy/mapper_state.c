@@ -37,15 +37,11 @@ enum banyan_status mapper_state_fold(struct mapper *mapper, const struct store_e
         banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
         return BANYAN_INVALID;
     }
-    _Alignas(16) char small[1024];
-    void *payload = type->record->size <= sizeof(small) ? small : alloc_zeroed(1, type->record->size);
-    enum banyan_status status = banyan_record_decode(type->record, event->payload, payload, err);
+    enum banyan_status status = banyan_record_decode(type->record, event->payload, mapper->kept, err);
     if (status == BANYAN_OK)
-        mapper->aggregate->evolve(mapper->state, (unsigned)(type - mapper->types), payload, event->at);
+        mapper->aggregate->evolve(mapper->state, (unsigned)(type - mapper->types), mapper->kept, event->at);
     else
         banyan_error_context(err, "stream %.*s", (int)event->stream.size, event->stream.data);
-    if (payload != small)
-        free(payload);
     return status;
 }
 
