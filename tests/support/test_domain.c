@@ -230,7 +230,7 @@ struct store_event test_event_random(struct os_random *random, int64_t key, stru
         if (os_random_below(random, 2) == 0)
             opened.note = random_text(random, arena);
         if (os_random_below(random, 2) == 0)
-            opened.credit = banyan_decimal_of(((__int128)units << 60) + 7, 4); /* more than 64 bits hold */
+            opened.credit = banyan_decimal_of(units * ((__int128)1 << 60) + 7, 4); /* more than 64 bits hold */
         return test_event_of(TEST_OPENED, &opened, key, at, random, arena);
     }
     if (dice < 35) {
