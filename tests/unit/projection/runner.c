@@ -442,10 +442,10 @@ static void a_failed_flush_is_tried_again(void **state)
                 "today'); END; CREATE TRIGGER no_150_new BEFORE INSERT ON accounts WHEN new.id = 150 BEGIN SELECT "
                 "raise(ABORT, 'not today'); END");
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    struct test_opened opened = {BANYAN_STR("x"), {NULL, 0}, 1, banyan_decimal_null()};
+    struct test_moved moved = {1, banyan_decimal_of(100, 2)}; /* applied twice it would show */
     struct store_event events[3];
     for (int64_t i = 0; i < 3; i++)
-        events[i] = test_event_of(TEST_OPENED, &opened, 149 + i, (struct banyan_time){5}, &f.random, &arena);
+        events[i] = test_event_of(TEST_MOVED, &moved, 149 + i, (struct banyan_time){5}, &f.random, &arena);
     append(&f, events, 3);
     wait_state(&f, PROJECTION_FAILED);
     struct projection_status status;
