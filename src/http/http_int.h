@@ -29,6 +29,7 @@ struct http_server {
     int port;
     struct event_base *base;
     struct evhttp *http;
+    struct event *ender; /* ends the loop when it is made active */
     struct os_thread thread;
     struct sink **readers;   /* one a view; used by the loop's thread only */
     struct waiting *waiting; /* requests that wait for a position */

@@ -266,7 +266,15 @@ static void on_request(struct evhttp_request *request, void *context)
 static void loop_main(void *argument)
 {
     struct http_server *server = argument;
-    (void)event_base_loop(server->base, EVLOOP_NO_EXIT_ON_EMPTY); /* ends by loopbreak only */
+    (void)event_base_loop(server->base, EVLOOP_NO_EXIT_ON_EMPTY); /* ends by the ender only */
+}
+
+/* Runs inside the loop: a break from outside is forgotten when the loop has not begun yet. */
+static void on_end(evutil_socket_t fd, short what, void *context)
+{
+    struct http_server *server = context;
+    (void)fd, (void)what;
+    (void)event_base_loopbreak(server->base); /* fails for no base only */
 }
 
 static enum banyan_status listen_on(struct http_server *server, struct banyan_error *err)
@@ -304,7 +312,8 @@ enum banyan_status http_start(const struct http_options *options, struct http_se
     server->readers = alloc_zeroed(options->view_count + 1, sizeof(*server->readers));
     pthread_mutex_init(&server->shared.lock, NULL);
     if (evthread_use_pthreads() != 0 || (server->base = event_base_new()) == NULL ||
-        (server->http = evhttp_new(server->base)) == NULL) {
+        (server->http = evhttp_new(server->base)) == NULL ||
+        (server->ender = event_new(server->base, -1, 0, on_end, server)) == NULL) {
         st = banyan_error_set(err, BANYAN_LIMIT, "cannot make an event loop");
         goto out;
     }
@@ -344,11 +353,13 @@ void http_stop(struct http_server *server)
     if (server == NULL)
         return;
     if (server->thread.started)
-        (void)event_base_loopbreak(server->base); /* wakes the loop */
+        event_active(server->ender, EV_TIMEOUT, 0); /* wakes the loop, also one that only begins */
     os_thread_join(&server->thread);
     http_view_stop(server);
     if (server->http != NULL)
         evhttp_free(server->http);
+    if (server->ender != NULL)
+        event_free(server->ender);
     if (server->base != NULL)
         event_base_free(server->base);
     for (size_t i = 0; i < server->options.view_count; i++)
