@@ -201,11 +201,8 @@ static enum banyan_status read_tables(struct worker *worker, struct banyan_error
     enum banyan_status status = begin_snapshot(worker, err);
     worker->read_at = os_clock_now(os_clock_real());
     backfill_rows_init(&worker->rows, tables, &worker->arena);
-    for (size_t i = 0; status == BANYAN_OK && i < tables->count; i++) {
-        banyan_buf_reset(&worker->sql);
-        legacy_tables_select(&tables->tables[i], worker->chunk.lo, worker->chunk.hi, &worker->sql);
-        status = backfill_rows_read(&worker->rows, i, worker->conn, worker->sql.data, err);
-    }
+    for (size_t i = 0; status == BANYAN_OK && i < tables->count; i++)
+        status = backfill_rows_read(&worker->rows, i, worker->conn, worker->chunk.lo, worker->chunk.hi, err);
     if (status == BANYAN_OK)
         status = pg_run(worker->conn, "COMMIT", err);
     return status;

@@ -3,8 +3,8 @@
  * The rows of one chunk in memory.
  *
  * Invariants
- *   1. Rows of a table are in the order of its query: key first, so that the rows of one key are neighbours in each
- *      table and one walk over all tables merges them.
+ *   1. Once read, the rows of a table are in order: key first, so that the rows of one key are neighbours in each table
+ *      and one walk over all tables merges them.
  *   2. Rows do not move once they are read: histories point to them.
  */
 #include <assert.h>
@@ -17,6 +17,7 @@
 enum {
     BLOCK_ROWS = 512,
     ROWS_FIRST = 4096,
+    SQL_BYTES_MAX = 256 * 1024,
 };
 
 void backfill_rows_init(struct backfill_rows *rows, const struct legacy_tables *source, struct banyan_arena *arena)
@@ -66,37 +67,61 @@ static enum banyan_status too_large(const struct legacy_table *table, struct ban
     return BANYAN_LIMIT;
 }
 
-enum banyan_status backfill_rows_read(struct backfill_rows *rows, size_t at, struct pg_conn *conn, const char *select,
-                                      struct banyan_error *err)
+/* The limit of rows a key, over rows in order. */
+static enum banyan_status check_keys(const struct backfill_table *table, const struct legacy_table *source,
+                                     struct banyan_error *err)
+{
+    if (table->count <= BACKFILL_KEY_ROWS_MAX)
+        return BANYAN_OK;
+    for (size_t i = BACKFILL_KEY_ROWS_MAX; i < table->count; i++) {
+        int64_t key = legacy_table_key(source, table->rows[i]);
+        if (key == legacy_table_key(source, table->rows[i - BACKFILL_KEY_ROWS_MAX]))
+            return too_many(source, key, err);
+    }
+    return BANYAN_OK;
+}
+
+static enum banyan_status read_copy(struct backfill_rows *rows, size_t at, struct pg_copy_out *copy,
+                                    struct banyan_error *err)
 {
     const struct legacy_table *source = &rows->source->tables[at];
     struct backfill_table *table = &rows->tables[at];
     size_t size = (source->spec->row->size + 15) & ~(size_t)15;
-    struct pg_copy_out copy;
-    enum banyan_status status = pg_copy_out_begin(&copy, conn, select, source->spec->row, source->column_oids, err);
-    if (status != BANYAN_OK)
-        return status;
-    int64_t key = 0;
-    size_t of_key = 0;
     for (;;) {
         void *row = row_new(rows, table, size);
-        status = pg_copy_out_row(&copy, rows->arena, row, err);
+        enum banyan_status status = pg_copy_out_row(copy, rows->arena, row, err);
         if (status != BANYAN_OK)
-            break;
-        int64_t row_key = legacy_table_key(source, row);
-        assert(table->count == 0 || row_key >= key);
-        of_key = row_key == key ? of_key + 1 : 1;
-        key = row_key;
+            return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
         row_keep(rows, table, size);
-        if (of_key > BACKFILL_KEY_ROWS_MAX)
-            status = too_many(source, key, err);
-        else if (rows->arena->bytes > BACKFILL_CHUNK_BYTES_MAX)
-            status = too_large(source, err);
-        if (status != BANYAN_OK)
-            break;
+        if (rows->arena->bytes > BACKFILL_CHUNK_BYTES_MAX)
+            return too_large(source, err);
     }
+}
+
+/* Sorting the children here takes a quarter of the server's work away: it would sort wide rows, we sort pointers, and
+ * by a radix.  The root comes in the order of its unique index anyway. */
+enum banyan_status backfill_rows_read(struct backfill_rows *rows, size_t at, struct pg_conn *conn, int64_t lo,
+                                      int64_t hi, struct banyan_error *err)
+{
+    const struct legacy_table *source = &rows->source->tables[at];
+    struct backfill_table *table = &rows->tables[at];
+    struct banyan_buf sql = BANYAN_BUF_INIT(SQL_BYTES_MAX);
+    bool sorted_here = at > 0 && backfill_rows_sortable(source->spec);
+    struct pg_copy_out copy;
+    if (sorted_here)
+        legacy_tables_select_unordered(source, lo, hi, &sql);
+    else
+        legacy_tables_select(source, lo, hi, &sql);
+    assert(!sql.overflow);
+    enum banyan_status status = pg_copy_out_begin(&copy, conn, sql.data, source->spec->row, source->column_oids, err);
+    banyan_buf_release(&sql);
+    if (status != BANYAN_OK)
+        return status;
+    status = read_copy(rows, at, &copy, err);
     pg_copy_out_end(&copy);
-    return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
+    if (status == BANYAN_OK && sorted_here)
+        backfill_rows_sort(source, table->rows, table->count, rows->arena);
+    return status == BANYAN_OK ? check_keys(table, source, err) : status;
 }
 
 /* Behind the rows of *key*, which begin at table->next. */

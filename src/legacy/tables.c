@@ -318,13 +318,18 @@ static void add_bound(const struct legacy_table *table, const char *joint, const
     add_key(bound, ret);
 }
 
-void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret)
+void legacy_tables_select_unordered(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret)
 {
     add_columns(table, ret);
     if (lo != INT64_MIN)
         add_bound(table, " WHERE ", " >= ", lo, ret);
     if (hi != INT64_MAX)
         add_bound(table, lo != INT64_MIN ? " AND " : " WHERE ", " < ", hi, ret);
+}
+
+void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret)
+{
+    legacy_tables_select_unordered(table, lo, hi, ret);
     add_order(table, ret);
 }
 

@@ -42,6 +42,8 @@ BANYAN_MUST_CHECK enum banyan_status legacy_table_resolve(struct pg_conn *conn, 
 /* "SELECT … FROM t WHERE key >= lo AND key < hi ORDER BY key, <order columns>" with literal bounds;
  * INT64_MIN and INT64_MAX (as hi: inclusive, open) mean no bound. */
 void legacy_tables_select(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret);
+/* The same without ORDER BY: the reader sorts. */
+void legacy_tables_select_unordered(const struct legacy_table *table, int64_t lo, int64_t hi, struct banyan_buf *ret);
 /* The same for some keys. */
 void legacy_tables_select_keys(const struct legacy_table *table, const int64_t *keys, size_t count,
                                struct banyan_buf *ret);
