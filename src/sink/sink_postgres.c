@@ -61,11 +61,10 @@ static enum banyan_status connect_sink(struct sink_postgres *sink, struct banyan
         return BANYAN_OK;
     banyan_buf_printf(&name, "banyan view %s", sink->base.projection->name);
     enum banyan_status st =
-        pg_connect(
-        &(struct pg_options){.conninfo = sink->conninfo,
-                             .application_name = name.data,
-                             .connect_timeout_us = sink->reading ? READER_CONNECT_TIMEOUT_US : 0},
-        &sink->conn, err);
+        pg_connect(&(struct pg_options){.conninfo = sink->conninfo,
+                                        .application_name = name.data,
+                                        .connect_timeout_us = sink->reading ? READER_CONNECT_TIMEOUT_US : 0},
+                   &sink->conn, err);
     banyan_buf_release(&name);
     if (st == BANYAN_OK && !sink->reading)
         st = pg_run(sink->conn, "SET synchronous_commit = off", err);

@@ -369,14 +369,14 @@ static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdi
         seen_release(&run.tries[i].seen);
     }
     bool good = verdict.lost + verdict.doubled + verdict.disordered + run.reconciled == 0;
-    printf("%s seed %" PRIu64 ": %" PRIu64 " tx (%" PRIu64 " hung, %" PRIu64 " two-phase, %" PRIu64
-           " savepoints, %" PRIu64 " moves, %" PRIu64 " failed), %" PRIu64 " versions, %" PRIu64
-           " chunks, %u restarts, "
-           "held %" PRIu64 ", streamed %" PRIu64 ": lost %" PRIu64 ", doubled %" PRIu64 ", disordered %" PRIu64
-           ", reconciled %" PRIu64 "\n",
-           good ? "#" : "# BAD", seed, counts.transactions, counts.hung, counts.prepared, counts.savepoints,
-           counts.moves, counts.failed, verdict.versions, run.status.chunks_done, run.restarts, run.status.changes_held,
-           run.status.transactions_streamed, verdict.lost, verdict.doubled, verdict.disordered, run.reconciled);
+    printf(
+        "%s seed %" PRIu64 ": %" PRIu64 " tx (%" PRIu64 " hung, %" PRIu64 " two-phase, %" PRIu64 " savepoints, %" PRIu64
+        " COPY, %" PRIu64 " moves, %" PRIu64 " failed), %" PRIu64 " versions, %" PRIu64 " chunks, %u restarts, "
+        "held %" PRIu64 ", streamed %" PRIu64 ": lost %" PRIu64 ", doubled %" PRIu64 ", disordered %" PRIu64
+        ", reconciled %" PRIu64 "\n",
+        good ? "#" : "# BAD", seed, counts.transactions, counts.hung, counts.prepared, counts.savepoints, counts.copies,
+        counts.moves, counts.failed, verdict.versions, run.status.chunks_done, run.restarts, run.status.changes_held,
+        run.status.transactions_streamed, verdict.lost, verdict.doubled, verdict.disordered, run.reconciled);
     fflush(stdout);
     verdict.disordered += run.reconciled;
     engine_stop(&run);

@@ -18,6 +18,7 @@
 #include "os/random.h"
 #include "os/thread.h"
 #include "pg/conn.h"
+#include "pg/copy.h"
 #include "stress.h"
 
 enum {
@@ -32,6 +33,11 @@ struct writer {
     unsigned number;
     uint64_t turn;
     struct load_counts counts;
+};
+
+/* A row of COPY items (id, v). */
+struct copied {
+    int64_t id, v;
 };
 
 struct load {
@@ -164,7 +170,30 @@ static void add_large(struct writer *writer, struct banyan_buf *sql)
     writer->counts.large++;
 }
 
-/* Many rows under one LSN. */
+/* Ids that nobody else takes, above all others, and their rows by COPY: many rows under one LSN. */
+static enum banyan_status copy_items(struct writer *writer, struct pg_conn *conn, struct banyan_error *err)
+{
+    static const struct banyan_field fields[] = {
+        {"id", BANYAN_FIELD_INT, 0, offsetof(struct copied, id), 0},
+        {"v", BANYAN_FIELD_INT, 0, offsetof(struct copied, v), 0},
+    };
+    static const struct banyan_record record = {"copied", sizeof(struct copied), fields, 2};
+    static const uint32_t oids[] = {20, 20}; /* int8 */
+    struct pg_copy_in copy;
+    struct copied row = {.id = (int64_t)(1 + writer->number) * 1000000000 + (int64_t)writer->turn * 1000};
+    enum banyan_status st = pg_copy_in_begin(&copy, conn, "items (id, v)", &record, oids, err);
+    if (st != BANYAN_OK)
+        return st;
+    for (uint64_t i = 20 + os_random_below(&writer->random, 200); i > 0 && st == BANYAN_OK; i--, row.id++)
+        st = pg_copy_in_row(&copy, &row, err);
+    writer->counts.copies++;
+    if (st == BANYAN_OK)
+        return pg_copy_in_end(&copy, err);
+    pg_copy_in_abort(&copy);
+    return st;
+}
+
+/* Many rows of one statement, between the others. */
 static void add_many(struct writer *writer, struct banyan_buf *sql)
 {
     int64_t from = new_item(writer);
@@ -172,7 +201,6 @@ static void add_many(struct writer *writer, struct banyan_buf *sql)
                       "INSERT INTO items (id, v, body) SELECT i, 0, 'many' FROM generate_series(%" PRId64 ", %" PRId64
                       ") i ON CONFLICT DO NOTHING;",
                       from, from + 20 + (int64_t)os_random_below(&writer->random, 200));
-    writer->counts.copies++;
 }
 
 static void add_body(struct writer *writer, struct banyan_buf *sql)
@@ -222,6 +250,8 @@ static void transact(struct writer *writer, struct pg_conn *conn, struct banyan_
                                                                  : "local");
     add_body(writer, sql);
     enum banyan_status st = pg_run(conn, sql->data, &err);
+    if (st == BANYAN_OK && os_random_below(&writer->random, 100) < 5)
+        st = copy_items(writer, conn, &err);
     banyan_buf_reset(sql);
     if (st != BANYAN_OK) {
         writer->counts.failed++;

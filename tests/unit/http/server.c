@@ -560,11 +560,11 @@ static void hostile_bytes_do_no_harm(void **state)
     memset(large, 'a', size);
     large[size] = '\0';
     char *request = malloc(size + 256);
-    sprintf(request, "GET /views/accounts/%s HTTP/1.1\r\nHost: x\r\n\r\n", large);
+    snprintf(request, size + 256, "GET /views/accounts/%s HTTP/1.1\r\nHost: x\r\n\r\n", large);
     assert_true(code_of(raw(request)) != 200);
-    sprintf(request, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n", large);
+    snprintf(request, size + 256, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n", large);
     assert_true(code_of(raw(request)) != 200);
-    sprintf(request, "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", size, large);
+    snprintf(request, size + 256, "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", size, large);
     assert_true(code_of(raw(request)) != 200);
     free(request);
     free(large);
