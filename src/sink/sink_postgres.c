@@ -3,12 +3,14 @@
  * Read model in PostgreSQL: a table in a schema of ours, beside those of other views.
  *
  * Invariants
- *   1. A flush is one statement: checkpoint, rows and streams put aside change together or not at all, in one round
- *      trip.  It does nothing where the checkpoint row does not carry our epoch: a second writer cannot interleave,
- *      because the row is locked by whoever moves it.
+ *   1. Checkpoint, rows and streams put aside change together or not at all.  The checkpoint row is moved first and
+ * only where it carries our epoch: whoever moved it has it locked, so that a second writer cannot interleave.
  *   2. A list or a range reads rows and checkpoint in one REPEATABLE READ transaction.
  *   3. After any failure the connection is given up and the next call makes a new one: nothing of a transaction that
  *      failed can be left.
+ *
+ * A flush is one statement over arrays: one round trip.  A large one has COPY bring its rows instead, which is up to
+ * twice as fast from some thousand rows on.
  *
  * Commits are asynchronous (synchronous_commit = off): after a crash of the server the newest flushes may be missing
  * whole, and the projection goes on from the checkpoint that is left.
@@ -31,6 +33,7 @@ enum {
     PARAMETERS_MAX = SINK_SQL_FLUSH_COLUMNS_AT + BANYAN_FIELDS_MAX,
     ARRAY_BYTES_MAX = 1000 * 1000 * 1000, /* PostgreSQL takes no value above 1 GB */
     INT_TEXT_MAX = 24,
+    COPY_ROWS = 2000,                            /* a flush of so many brings its rows by COPY */
     READER_CONNECT_TIMEOUT_US = 2 * 1000 * 1000, /* somebody waits for the answer */
 };
 
@@ -351,7 +354,8 @@ static void add_field(struct banyan_buf *array, const struct banyan_field *field
         banyan_buf_add_char(array, '"');
 }
 
-static void fill_arrays(struct sink_postgres *sink, const struct sink_flush *flush)
+/* *with_rows*: those to write, too, not only the keys to delete. */
+static void fill_arrays(struct sink_postgres *sink, const struct sink_flush *flush, bool with_rows)
 {
     const struct banyan_record *record = sink->base.projection->row;
     char memory[INT_TEXT_MAX];
@@ -366,12 +370,12 @@ static void fill_arrays(struct sink_postgres *sink, const struct sink_flush *flu
             add_element(&sink->arrays[8], int_param(row->key, memory).text, false);
             continue;
         }
-        for (size_t f = 0; f < record->field_count; f++)
+        for (size_t f = 0; f < record->field_count && with_rows; f++)
             add_field(&sink->arrays[SINK_SQL_FLUSH_COLUMNS_AT + f], &record->fields[f], row->row);
     }
 }
 
-static enum banyan_status run_flush(struct sink_postgres *sink, const struct sink_flush *flush,
+static enum banyan_status run_flush(struct sink_postgres *sink, const struct sink_flush *flush, bool with_rows,
                                     struct banyan_error *err)
 {
     char memory[4][INT_TEXT_MAX];
@@ -380,7 +384,7 @@ static enum banyan_status run_flush(struct sink_postgres *sink, const struct sin
                                               int_param((int64_t)flush->checkpoint.position.value, memory[1]),
                                               int_param(flush->checkpoint.at.us, memory[2]),
                                               int_param((int64_t)flush->checkpoint.source_lsn, memory[3])};
-    fill_arrays(sink, flush);
+    fill_arrays(sink, flush, with_rows);
     for (size_t i = 5; i < count; i++) {
         struct banyan_buf *array = &sink->arrays[i];
         banyan_buf_add_text(array, array->size == 0 ? "{}" : "}");
@@ -399,6 +403,44 @@ static enum banyan_status run_flush(struct sink_postgres *sink, const struct sin
     return st;
 }
 
+static enum banyan_status copy_incoming(struct sink_postgres *sink, const struct sink_flush *flush,
+                                        struct banyan_error *err)
+{
+    struct pg_copy_in copy;
+    struct banyan_buf *sql = fresh_text(sink);
+    sink_sql_add_incoming(&sink->sql, sql);
+    enum banyan_status st = pg_copy_in_begin(&copy, sink->conn, sql->data, sink->base.projection->row, sink->oids, err);
+    if (st != BANYAN_OK)
+        return st;
+    for (size_t i = 0; i < flush->row_count && st == BANYAN_OK; i++)
+        if (flush->rows[i].row != NULL)
+            st = pg_copy_in_row(&copy, flush->rows[i].row, err);
+    if (st == BANYAN_OK)
+        return pg_copy_in_end(&copy, err);
+    pg_copy_in_abort(&copy);
+    return st;
+}
+
+/* The same in one transaction of several statements: the first moves the checkpoint, and locks it. */
+static enum banyan_status copy_flush(struct sink_postgres *sink, const struct sink_flush *flush,
+                                     struct banyan_error *err)
+{
+    struct banyan_buf *sql = fresh_text(sink);
+    banyan_buf_add_text(sql, "BEGIN; ");
+    sink_sql_make_incoming(&sink->sql, sql);
+    enum banyan_status st = pg_run(sink->conn, sql->data, err);
+    if (st == BANYAN_OK)
+        st = run_flush(sink, flush, false, err);
+    if (st == BANYAN_OK)
+        st = copy_incoming(sink, flush, err);
+    if (st != BANYAN_OK)
+        return st;
+    sql = fresh_text(sink);
+    sink_sql_merge_incoming(&sink->sql, sql);
+    banyan_buf_add_text(sql, "; COMMIT");
+    return pg_run(sink->conn, sql->data, err);
+}
+
 static enum banyan_status postgres_flush(struct sink *base, const struct sink_flush *flush, struct banyan_error *err)
 {
     struct sink_postgres *sink = (struct sink_postgres *)base;
@@ -406,7 +448,7 @@ static enum banyan_status postgres_flush(struct sink *base, const struct sink_fl
         return banyan_error_set(err, BANYAN_INVALID, "view %s: this handle is for reading", base->projection->name);
     enum banyan_status st = connect_sink(sink, err);
     if (st == BANYAN_OK)
-        st = run_flush(sink, flush, err);
+        st = flush->row_count < COPY_ROWS ? run_flush(sink, flush, true, err) : copy_flush(sink, flush, err);
     for (size_t i = 0; i < PARAMETERS_MAX; i++)
         banyan_buf_reset(&sink->arrays[i]);
     return done(sink, st);

@@ -399,6 +399,34 @@ void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, ") SELECT count(*) FROM moved");
 }
 
+#define INCOMING "pg_temp.banyan_incoming"
+
+void sink_sql_make_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "CREATE TEMPORARY TABLE IF NOT EXISTS " INCOMING " (LIKE ");
+    add_view(sql, ret);
+    banyan_buf_add_text(ret, ") ON COMMIT DELETE ROWS");
+}
+
+void sink_sql_add_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, INCOMING " (");
+    sink_sql_add_columns(sql, ret);
+    banyan_buf_add_text(ret, ")");
+}
+
+void sink_sql_merge_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "INSERT INTO ");
+    add_view(sql, ret);
+    banyan_buf_add_text(ret, " (");
+    sink_sql_add_columns(sql, ret);
+    banyan_buf_add_text(ret, ") SELECT ");
+    sink_sql_add_columns(sql, ret);
+    banyan_buf_add_text(ret, " FROM " INCOMING);
+    add_conflict(sql, UINT64_MAX, ret);
+}
+
 void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     banyan_buf_add_text(

@@ -90,6 +90,11 @@ void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret);
 enum {
     SINK_SQL_FLUSH_COLUMNS_AT = 9, /* parameters in front of the columns' */
 };
+/* PostgreSQL only: for large flushes, a temporary table of the view's columns that is empty in each transaction, what
+ * to copy into, and its rows into the view.  Without parameters. */
+void sink_sql_make_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
+void sink_sql_add_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
+void sink_sql_merge_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
 /* PostgreSQL only: (keys[]) → place in the array from 1, columns. */
 void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret);
 

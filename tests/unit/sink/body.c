@@ -265,6 +265,69 @@ static void random_flushes_agree_with_the_model(void **state)
     sink_close(sink);
 }
 
+static size_t aside_count(struct sink *sink)
+{
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct sink_aside *asides = NULL;
+    size_t count = 99;
+    assert_int_equal(sink->ops->asides(sink, &arena, &asides, &count, NULL), BANYAN_OK);
+    if (count == 2) {
+        assert_true(banyan_str_equal(asides[0].stream, BANYAN_STR("account-7")));
+        assert_true(banyan_str_equal(asides[0].reason, BANYAN_STR("it's broken")));
+        assert_int_equal(asides[0].position.value, 3);
+        assert_true(banyan_str_equal(asides[1].stream, BANYAN_STR("account-x")));
+    }
+    banyan_arena_release(&arena);
+    return count;
+}
+
+/* More rows than a sink writes one by one: inserted, updated, deleted, with asides, and with every kind's limits. */
+static void large_flushes_are_as_small_ones(void **state)
+{
+    enum { LARGE = 3000 };
+    struct os_random random;
+    static struct test_account rows[LARGE];
+    static struct sink_row changes[LARGE];
+    static struct collected all;
+    struct sink_aside aside = {BANYAN_STR("account-7"), {3}, BANYAN_STR("why")};
+    os_random_seed(&random, test_seed());
+    struct sink *sink = body_open(accounts, NULL);
+    assert_int_equal(sink->ops->finish(sink, NULL), BANYAN_OK);
+    for (uint64_t position = 1; position <= 3; position++) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        size_t wanted = 0;
+        for (int64_t i = 0; i < LARGE; i++) {
+            struct test_account extreme[8];
+            size_t count = extreme_accounts(extreme);
+            rows[i] = extreme[os_random_below(&random, count)];
+            rows[i].id = i;
+            bool gone = position > 1 && os_random_below(&random, 10) == 0;
+            wanted += !gone;
+            changes[i] = (struct sink_row){i, gone ? NULL : &rows[i], UINT64_MAX};
+        }
+        struct sink_flush flush = {.rows = changes,
+                                   .row_count = LARGE,
+                                   .asides = &aside,
+                                   .aside_count = 1,
+                                   .checkpoint = {.position = {position}, .source_lsn = position}};
+        if (sink->ops->flush(sink, &flush, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        struct sink_checkpoint checkpoint;
+        all.count = 0;
+        assert_int_equal(sink->ops->range(sink, INT64_MIN, INT64_MAX, &checkpoint, collect, &all, NULL), BANYAN_OK);
+        assert_int_equal(checkpoint.position.value, position);
+        assert_int_equal(all.count, wanted);
+        for (size_t i = 0; i < all.count; i++)
+            assert_int_equal(banyan_record_diff(accounts->row, all.rows[i], &rows[all.keys[i]]), 0);
+    }
+    assert_int_equal(aside_count(sink), 1);
+    struct sink *second = body_open(accounts, NULL); /* the fence holds for large ones, too */
+    assert_int_equal(body_flush(sink, changes, LARGE, 9, NULL), BANYAN_BROKEN);
+    sink_close(second);
+    sink_close(sink);
+    banyan_arena_release(&all.arena);
+}
+
 /* ---- life ---- */
 
 static void a_reopened_sink_goes_on(void **state)
@@ -290,22 +353,6 @@ static void put_aside(struct sink *sink, uint64_t position)
     struct banyan_error err = BANYAN_ERROR_INIT;
     if (sink->ops->flush(sink, &flush, &err) != BANYAN_OK)
         fail_msg("%s", err.message);
-}
-
-static size_t aside_count(struct sink *sink)
-{
-    struct banyan_arena arena = BANYAN_ARENA_INIT;
-    struct sink_aside *asides = NULL;
-    size_t count = 99;
-    assert_int_equal(sink->ops->asides(sink, &arena, &asides, &count, NULL), BANYAN_OK);
-    if (count == 2) {
-        assert_true(banyan_str_equal(asides[0].stream, BANYAN_STR("account-7")));
-        assert_true(banyan_str_equal(asides[0].reason, BANYAN_STR("it's broken")));
-        assert_int_equal(asides[0].position.value, 3);
-        assert_true(banyan_str_equal(asides[1].stream, BANYAN_STR("account-x")));
-    }
-    banyan_arena_release(&arena);
-    return count;
 }
 
 static void another_version_empties_the_view(void **state)
@@ -508,6 +555,7 @@ int body_run(const struct body_place *under_test, const struct CMUnitTest *own, 
         cmocka_unit_test_setup(rows_come_back_as_they_went, clear),
         cmocka_unit_test_setup(ranges_have_their_bounds, clear),
         cmocka_unit_test_setup(random_flushes_agree_with_the_model, clear),
+        cmocka_unit_test_setup(large_flushes_are_as_small_ones, clear),
         cmocka_unit_test_setup(a_reopened_sink_goes_on, clear),
         cmocka_unit_test_setup(another_version_empties_the_view, clear),
         cmocka_unit_test_setup(the_later_owner_fences_the_earlier, clear),
