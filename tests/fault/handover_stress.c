@@ -90,7 +90,7 @@ static void engine_start(struct run *run)
         .slot = "stress",
         .publication = "stress",
         .spool_folder = run->folder,
-        .chunk_rows = 40 + run->seed % 5 * 50,
+        .chunk_rows = 15 + run->seed % 5 * 15,
         .workers = 1 + (unsigned)(run->seed % 2),
         .heartbeat_us = SECOND_US / 2,
         .lock_timeout_us = 20 * (int64_t)SECOND_US,
@@ -348,8 +348,9 @@ static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdi
                                                           .writers = 8 + (unsigned)(seed % 3) * 4,
                                                           .seed = seed,
                                                           .items = count,
-                                                          .hung_every = 8 + (unsigned)(seed % 4) * 10,
-                                                          .hung_ms_max = seed % 5 == 0 ? 600 : 120});
+                                                          .hung_every = 4 + (unsigned)(seed % 4) * 4,
+                                                          .pause_us = seed % 4 == 0 ? 0 : 30000,
+                                                          .hung_ms_max = seed % 3 == 0 ? 600 : 150});
     (void)os_stop_wait(&(struct os_stop){.event_fd = -1}, 200000); /* let the load get going */
     engine_start(&run);
     for (size_t i = 0; i < NAIVE_TRIES; i++)

@@ -20,6 +20,7 @@ struct load_options {
     int64_t items;       /* at the start; their ids are multiples of 10 */
     unsigned hung_every; /* one transaction in so many hangs after its flush; 0: none */
     int64_t hung_ms_max;
+    uint64_t pause_us; /* of a writer between transactions, at most */
 };
 
 struct load_counts {

@@ -279,7 +279,10 @@ static void writer_main(void *argument)
     struct banyan_buf sql = BANYAN_BUF_INIT(SQL_BYTES_MAX);
     struct pg_conn *conn = connect_or_die(writer->load->options.conninfo, "writer");
     run_or_die(conn, "SET deadlock_timeout = '50ms'");
-    while (!os_stop_requested(&writer->load->stop))
+    /* Where writers leave no time to the reader it lags behind, and a lagging reader hides what a hand-over gets wrong.
+     */
+    while (!os_stop_wait(&writer->load->stop,
+                         (int64_t)os_random_below(&writer->random, writer->load->options.pause_us + 1)))
         transact(writer, conn, &sql);
     banyan_buf_release(&sql);
     pg_close(conn);
