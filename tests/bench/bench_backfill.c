@@ -12,10 +12,13 @@
  * the workers until the last chunk and the completion are durable.
  */
 #include <endian.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
@@ -54,11 +57,19 @@ static void must(enum banyan_status st, const char *what, const struct banyan_er
     exit(1);
 }
 
-static void must_shell(const char *command)
+/* Run a program to its end, its output thrown away. */
+static void must_run(const char *const *arguments)
 {
-    if (system(command) == 0)
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int state = -1;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    int failed = posix_spawnp(&pid, arguments[0], &actions, NULL, (char *const *)arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failed == 0 && waitpid(pid, &state, 0) == pid && state == 0)
         return;
-    fprintf(stderr, "failed: %s\n", command);
+    fprintf(stderr, "%s failed\n", arguments[0]);
     exit(1);
 }
 
@@ -217,7 +228,6 @@ static double run_backfill(struct bench *bench)
     struct legacy_status status;
     struct legacy *legacy;
     struct os_stop stop;
-    char command[1024];
     struct store_options store_options = {.folder = bench->folder};
     struct legacy_options options = {
         .domain = &banyan_domain_trading,
@@ -246,8 +256,7 @@ static double run_backfill(struct bench *bench)
     store_close(options.store);
     os_stop_close(&stop);
     must(pg_slot_drop(bench->conn, BANYAN_STR("bench"), &err), "drop slot", &err);
-    snprintf(command, sizeof(command), "rm -rf '%s'", bench->folder);
-    must_shell(command);
+    must_run((const char *const[]){"rm", "-rf", bench->folder, NULL});
     if (!status.backfill_done || status.roots_read != bench->orders) {
         fprintf(stderr, "the backfill read %" PRIu64 " of %" PRIu64 " orders\n", status.roots_read, bench->orders);
         exit(1);
@@ -281,17 +290,18 @@ static void prepare(struct bench *bench)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct pg_options options = {.conninfo = bench->conninfo, .application_name = "bench"};
-    char command[2048];
-    must_shell("psql -qX -v ON_ERROR_STOP=1 -f examples/legacy-oms/schema.sql");
-    snprintf(command, sizeof(command), "'%s/examples/legacy-oms/legacy-seed' --orders %" PRIu64 " >/dev/null",
-             bench->build, bench->orders);
-    must_shell(command);
-    must_shell("psql -qX -v ON_ERROR_STOP=1 -c 'VACUUM ANALYZE'");
+    char seed[1024], orders[32];
+    snprintf(seed, sizeof(seed), "%s/examples/legacy-oms/legacy-seed", bench->build);
+    snprintf(orders, sizeof(orders), "%" PRIu64, bench->orders);
+    must_run(
+        (const char *const[]){"psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", "examples/legacy-oms/schema.sql", NULL});
+    must_run((const char *const[]){seed, "--orders", orders, NULL});
+    must_run((const char *const[]){"psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", "VACUUM ANALYZE", NULL});
     must(pg_connect(&options, &bench->conn, &err), "connect", &err);
     must(legacy_tables_resolve(bench->conn, banyan_domain_trading.legacy, &bench->tables, &err), "tables", &err);
     snprintf(bench->folder, sizeof(bench->folder), "%s/bench/backfill-store", bench->build);
-    snprintf(command, sizeof(command), "rm -rf '%s' && mkdir -p '%s'", bench->folder, bench->folder);
-    must_shell(command);
+    must_run((const char *const[]){"rm", "-rf", bench->folder, NULL});
+    must_run((const char *const[]){"mkdir", "-p", bench->folder, NULL});
 }
 
 int main(int argc, char **argv)
