@@ -2,10 +2,10 @@
 /*
  * dump_log FOLDER   every event of the domain's streams as one line, for comparing histories:
  *
- *     stream  version  type  at  provenance  payload as JSON  meta
+ *     stream  version  type  at  provenance  payload as JSON  meta  batch
  *
- * separated by tabs, in the order of the log.  `sort -t TAB -k1,1 -k2,2n` gives it by stream.  Fails where positions
- * have a gap.
+ * separated by tabs, in the order of the log; batch counts what was appended atomically.  `sort -t TAB -k1,1 -k2,2n`
+ * gives it by stream.  Fails where positions have a gap.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static const struct banyan_event_type *type_of(struct banyan_str name)
     return NULL;
 }
 
-static enum banyan_status print_event(const struct store_read_event *event, struct banyan_buf *line,
+static enum banyan_status print_event(const struct store_read_event *event, uint64_t batch, struct banyan_buf *line,
                                       struct banyan_error *err)
 {
     _Alignas(16) char payload[4096];
@@ -39,9 +39,10 @@ static enum banyan_status print_event(const struct store_read_event *event, stru
         return st;
     banyan_buf_reset(line);
     banyan_record_json(type->record, payload, line);
-    printf("%.*s\t%" PRIu64 "\t%s\t%" PRId64 "\t%s\t%s\t%.*s\n", (int)event->event.stream.size,
+    printf("%.*s\t%" PRIu64 "\t%s\t%" PRId64 "\t%s\t%s\t%.*s\t%" PRIu64 "\n", (int)event->event.stream.size,
            event->event.stream.data, event->version.value, type->name, event->event.at.us,
-           provenances[event->event.provenance], line->data, (int)event->event.meta.size, event->event.meta.data);
+           provenances[event->event.provenance], line->data, (int)event->event.meta.size, event->event.meta.data,
+           batch);
     return BANYAN_OK;
 }
 
@@ -52,7 +53,7 @@ int main(int argc, char **argv)
     struct store_reader *reader = NULL;
     struct store_read_event event;
     struct store *store = NULL;
-    uint64_t position = 0;
+    uint64_t position = 0, batch = 1;
     if (argc != 2) {
         fputs("usage: dump_log FOLDER\n", stderr);
         return 2;
@@ -67,7 +68,8 @@ int main(int argc, char **argv)
             st = banyan_error_set(&err, BANYAN_CORRUPT, "position %" PRIu64 " follows %" PRIu64, event.position.value,
                                   position - 1);
         else if (event.event.stream.data[0] != '$')
-            st = print_event(&event, &line, &err);
+            st = print_event(&event, batch, &line, &err);
+        batch += event.ends_batch;
     }
     if (st == BANYAN_NOT_FOUND)
         st = BANYAN_OK;
