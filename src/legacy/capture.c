@@ -355,9 +355,10 @@ static enum banyan_status turn(struct capture *c, struct banyan_error *err)
     case PG_STREAM_NONE:
         break;
     }
-    /* A short wait for the log and not for the socket: small messages gather there, and are read in one call. */
+    /* Not a wait for the socket: small messages gather there, and are read in one call.  Nor for the log: who waits for
+     * it may have to flush it himself, and a slow disk must not keep us from the stream. */
     if (c->pending_count > 0)
-        return wait_durable(c, PENDING_US, err);
+        (void)os_stop_wait(c->legacy->options.stop, PENDING_US); /* stopped or not: the loop looks */
     settle(c);
     return store_health(c->legacy->options.store, err);
 }

@@ -147,7 +147,7 @@ void rig_open_store(struct rig *rig)
 {
     if (rig->store != NULL)
         return;
-    struct store_options options = {.folder = rig->store_folder};
+    struct store_options options = {.folder = rig->store_folder, .files = rig->files};
     RIG_OK(rig, store_open(&options, &rig->store, &rig->err));
 }
 

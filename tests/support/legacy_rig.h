@@ -20,6 +20,7 @@
 
 #include "banyan/attributes.h"
 #include "legacy/legacy.h"
+#include "os/file.h"
 #include "os/stop.h"
 #include "pg/conn.h"
 #include "store/store.h"
@@ -29,6 +30,7 @@ struct rig {
     char database[32], slot[32];
     struct pg_conn *server; /* to another database */
     struct pg_conn *db;     /* the application */
+    struct os_files *files; /* of the store; NULL: the system's */
     struct store *store;
     struct os_stop stop;
     struct legacy_options options; /* may be changed before rig_start() */

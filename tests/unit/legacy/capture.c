@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/retry.h"
 #include "support/test_domain.h"
 
 static struct rig *capturing(void **state)
@@ -106,6 +107,71 @@ static void test_case_15_streamed_transactions_interleave(void **state)
     assert_string_equal(rig_story(rig, 200), "put(two,0,0.0000,-)");
     rig_equal(rig);
     pg_close(other);
+}
+
+/* A connection that breaks takes what is open with it; the server sends it again from its beginning. */
+static void test_case_15_connection_breaks_in_mid_stream(void **state)
+{
+    struct rig *rig = *state;
+    rig_sql(rig->server, "ALTER DATABASE %s SET logical_decoding_work_mem = '64kB'", rig->database);
+    rig = capturing(state);
+    rig_sql(rig->db, "BEGIN; INSERT INTO docs (id, title) SELECT i, 'a' FROM generate_series(1, 3000) i");
+    rig_wait_value(rig, "t", "SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = '%s'", rig->slot);
+    const char *pid =
+        rig_value(rig, rig->db, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '%s'", rig->slot);
+    rig_sql(rig->server, "SELECT pg_terminate_backend(%s)", pid);
+    rig_wait_value(rig, "t", "SELECT active_pid <> %s FROM pg_replication_slots WHERE slot_name = '%s'", pid,
+                   rig->slot);
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'b' FROM generate_series(3001, 6000) i; COMMIT");
+    rig_fence(rig);
+    assert_int_equal(rig_count(rig, "DocPut"), 6000);
+    rig_equal(rig);
+}
+
+/* Case 11: while the disk stands still nothing is confirmed, however much has arrived. */
+static struct os_files stalling;
+static bool stalled; /* atomic */
+
+static enum banyan_status stalling_sync(struct os_file *file, struct banyan_error *err)
+{
+    struct os_retry retry = {.first_us = 2000, .pause_us_max = 2000};
+    while (__atomic_load_n(&stalled, __ATOMIC_ACQUIRE) && os_retry_pause(&retry, NULL))
+        continue;
+    return os_files_real()->sync(file, err);
+}
+
+static void test_case_11_only_what_is_durable_is_confirmed(void **state)
+{
+    struct rig *rig = *state;
+    stalling = *os_files_real();
+    stalling.sync = stalling_sync;
+    rig->files = &stalling;
+    rig = capturing(state);
+    rig_fence(rig);
+    __atomic_store_n(&stalled, true, __ATOMIC_RELEASE);
+    const char *lsn = rig_value(rig, rig->db, "SELECT pg_current_wal_insert_lsn()");
+    rig_sql(rig->db, "INSERT INTO docs (id, title) SELECT i, 'a' FROM generate_series(1, 100) i");
+    const char *end = rig_value(rig, rig->db, "SELECT pg_current_wal_insert_lsn()");
+    /* The server hears of us: everything was received, and several answers passed. */
+    rig_wait_value(rig, "t", "SELECT write_lsn >= '%s' FROM pg_stat_replication WHERE application_name = 'banyan/test'",
+                   lsn);
+    const char *heard = rig_value(rig, rig->db, "SELECT clock_timestamp()");
+    rig_wait_value(rig, "t",
+                   "SELECT reply_time > '%s'::timestamptz + interval '1.5 s' FROM pg_stat_replication WHERE "
+                   "application_name = 'banyan/test'",
+                   heard);
+    assert_string_equal(rig_value(rig, rig->db,
+                                  "SELECT confirmed_flush_lsn < '%s' FROM pg_replication_slots WHERE slot_name = '%s'",
+                                  end, rig->slot),
+                        "t");
+    struct legacy_status status;
+    legacy_status(rig->legacy, &status);
+    assert_true(status.confirmed_lsn < status.applied_lsn);
+    __atomic_store_n(&stalled, false, __ATOMIC_RELEASE);
+    rig_fence(rig);
+    rig_wait_value(rig, "t", "SELECT confirmed_flush_lsn >= '%s' FROM pg_replication_slots WHERE slot_name = '%s'", end,
+                   rig->slot);
+    assert_int_equal(rig_count(rig, "DocPut"), 100);
 }
 
 static void test_case_16_savepoint_rollback(void **state)
@@ -351,6 +417,8 @@ int main(void)
         TEST(test_case_7_many_rows_under_one_position),
         TEST(test_case_8_first_writer_commits_last),
         TEST(test_case_15_streamed_transactions_interleave),
+        TEST(test_case_11_only_what_is_durable_is_confirmed),
+        TEST(test_case_15_connection_breaks_in_mid_stream),
         TEST(test_case_16_savepoint_rollback),
         TEST(test_case_18_prepared_transaction),
         TEST(test_case_19_ddl_in_mid_transaction),
