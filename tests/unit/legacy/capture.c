@@ -140,6 +140,13 @@ static enum banyan_status stalling_sync(struct os_file *file, struct banyan_erro
     return os_files_real()->sync(file, err);
 }
 
+/* Also after a failure: nothing could be closed else. */
+static int stalling_down(void **state)
+{
+    __atomic_store_n(&stalled, false, __ATOMIC_RELEASE);
+    return rig_down(state);
+}
+
 static void test_case_11_only_what_is_durable_is_confirmed(void **state)
 {
     struct rig *rig = *state;
@@ -417,7 +424,7 @@ int main(void)
         TEST(test_case_7_many_rows_under_one_position),
         TEST(test_case_8_first_writer_commits_last),
         TEST(test_case_15_streamed_transactions_interleave),
-        TEST(test_case_11_only_what_is_durable_is_confirmed),
+        cmocka_unit_test_setup_teardown(test_case_11_only_what_is_durable_is_confirmed, rig_up, stalling_down),
         TEST(test_case_15_connection_breaks_in_mid_stream),
         TEST(test_case_16_savepoint_rollback),
         TEST(test_case_18_prepared_transaction),
