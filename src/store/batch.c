@@ -74,11 +74,11 @@ enum banyan_status store_batch_add(struct store *store, const struct store_event
     return status;
 }
 
-/* With the lock. */
+/* With the lock.  Everybody who waits is woken: an appender that came first would not wake the next one. */
 static void end_batch(struct store *store)
 {
     store->batch_open = false;
-    (void)pthread_cond_signal(&store->batch_ended);
+    (void)pthread_cond_broadcast(&store->batch_ended);
 }
 
 enum banyan_status store_batch_commit(struct store *store, struct store_cursor cursor, struct store_appended *ret,

@@ -166,7 +166,10 @@ static void starts_that_fail(void **state)
     options.slot = BANYAN_STR("no_such_slot");
     FAILS(SLOT, pg_stream_open(second, &options, &stream, &err));
     options.slot = BANYAN_STR("x\"; DROP_REPLICATION_SLOT stream_slot; --");
-    FAILS(SLOT, pg_stream_open(second, &options, &stream, &err));
+    /* Servers before 15.19 refuse the quoted quote itself, later ones the name: the one thing that matters is below. */
+    enum banyan_status hostile = pg_stream_open(second, &options, &stream, &err);
+    assert_true(hostile == BANYAN_SLOT || hostile == BANYAN_QUERY);
+    banyan_error_clear(&err);
     FAILS(INVALID, pg_stream_open(feed.admin, &options, &stream, &err));
     options.protocol = 1;
     FAILS(INVALID, pg_stream_open(second, &options, &stream, &err)); /* streaming needs protocol 2 */
