@@ -34,7 +34,7 @@ deps:
 $(BUILD)/build.ninja: meson.build
 	@$(MAKE) --no-print-directory deps
 	@if [ -f $(BUILD)/build.ninja ]; then meson setup --reconfigure $(BUILD) $(SETUP) >/dev/null; \
-	else meson setup $(BUILD) $(SETUP) --prefix $(PREFIX) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; exit 1; }; fi
+	else meson setup $(BUILD) $(SETUP) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; exit 1; }; fi
 	@rm -f $(BUILD).setup.log; touch $@
 
 setup: $(BUILD)/build.ninja
@@ -92,8 +92,9 @@ style:
 docs: build
 	@tools/check-docs $(BUILD)
 
+# The build folder is only a staging place: the prefix is given when installing.
 install: build
-	@$(NINJA) install
+	@meson configure $(BUILD) --prefix $(abspath $(PREFIX)) && $(NINJA) install
 
 clean:
 	@rm -rf build build-*
