@@ -170,11 +170,12 @@ static enum banyan_status check_published(struct legacy *legacy, struct pg_conn 
     snprintf(oid, sizeof(oid), "%u", table->oid);
     struct pg_param params[] = {{banyan_str_of(legacy->options.publication)}, {banyan_str_of(oid)}};
     struct pg_result *result = NULL;
+    /* Row filters came with version 15; the row as JSON has no such member before. */
     enum banyan_status status =
         pg_exec(conn,
                 "SELECT FROM pg_catalog.pg_publication_tables t JOIN pg_catalog.pg_class c ON c.relname = t.tablename"
                 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schemaname"
-                " WHERE t.pubname = $1 AND c.oid = $2::oid AND t.rowfilter IS NULL",
+                " WHERE t.pubname = $1 AND c.oid = $2::oid AND pg_catalog.to_jsonb(t) ->> 'rowfilter' IS NULL",
                 params, 2, &result, err);
     if (status != BANYAN_OK)
         return status;
