@@ -20,7 +20,7 @@ BUILD ?= build-$(subst $(comma),-,$(SANITIZE))
 SETUP := -Db_sanitize=$(SANITIZE) -Db_lundef=false
 export ASAN_OPTIONS ?= detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
-export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tools/tsan.supp
+export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 endif
 NINJA = ninja -C $(BUILD)
 

@@ -39,7 +39,7 @@ pause_random() {
 }
 # attack ROUND COUNT
 attack() {
-    local i=0 code
+    local i=0 code offset=$((RANDOM % 5))
     while [ "$i" -lt "$2" ]; do
         killed_start "$1"
         # Short lives and long ones: a start, a few chunks, the hand-over, capture.
@@ -55,7 +55,7 @@ attack() {
         fi
         killed_kill
         i=$((i + 1))
-        if [ $((RANDOM % 5)) = 0 ]; then
+        if [ $(((i + offset) % 5)) = 0 ]; then
             crashes=$((crashes + 1))
             if [ $((RANDOM % 2)) = 0 ]; then
                 "$BANYAN_TEST_PG/ctl" restart >>"$work/ctl.log" 2>&1
