@@ -20,7 +20,8 @@ struct banyan_arena {
     struct banyan_arena_block *blocks; /* newest first */
     char *next;                        /* free part of the newest block */
     char *end;
-    size_t bytes; /* held in blocks */
+    size_t bytes;                     /* held in blocks, spare ones included */
+    struct banyan_arena_block *spare; /* empty ones, kept by a reset */
 };
 
 #define BANYAN_ARENA_INIT                                                                                              \
@@ -32,6 +33,8 @@ struct banyan_arena {
 BANYAN_API void banyan_arena_release(struct banyan_arena *arena);
 /* Forget everything but keep one block, so that a loop does not allocate each turn. */
 BANYAN_API void banyan_arena_reset(struct banyan_arena *arena);
+/* Forget everything but keep the memory, up to *bytes_max*: for a loop whose turns each need about as much. */
+BANYAN_API void banyan_arena_reset_keeping(struct banyan_arena *arena, size_t bytes_max);
 /* *size* bytes aligned for any type; valid until reset or release.  Not zeroed. */
 BANYAN_API void *banyan_arena_alloc(struct banyan_arena *arena, size_t size) __attribute__((malloc, alloc_size(2)));
 /* The same, zeroed. */

@@ -3,9 +3,10 @@
  * Arenas: a chain of blocks, filled from the front.
  *
  *     arena->blocks ──▶ [newest: used … next ▸ free … end] ──▶ [older, full] ──▶ NULL
+ *     arena->spare  ──▶ [empty] ──▶ [empty] ──▶ NULL          taken before a new one is made
  *
  * Invariants:
- * 1. arena->bytes is the sum of the blocks' capacities.
+ * 1. arena->bytes is the sum of the blocks' capacities, spare ones included.
  * 2. A new block is half as large again as all before it together (up to BLOCK_BYTES_MAX), so that a loop that resets
  *    its arena settles on one block and stops allocating.  As large as all before would not do: reset would keep one of
  *    two equal blocks for ever.
@@ -39,16 +40,21 @@ static void free_block(struct banyan_arena_block *block)
     free(block);
 }
 
-void banyan_arena_release(struct banyan_arena *arena)
+static void free_blocks(struct banyan_arena_block *block)
 {
-    if (arena == NULL)
-        return;
-    struct banyan_arena_block *block = arena->blocks;
     while (block != NULL) {
         struct banyan_arena_block *older = block->older;
         free_block(block);
         block = older;
     }
+}
+
+void banyan_arena_release(struct banyan_arena *arena)
+{
+    if (arena == NULL)
+        return;
+    free_blocks(arena->blocks);
+    free_blocks(arena->spare);
     *arena = (struct banyan_arena)BANYAN_ARENA_INIT;
 }
 
@@ -56,6 +62,8 @@ void banyan_arena_reset(struct banyan_arena *arena)
 {
     struct banyan_arena_block *kept = NULL;
     struct banyan_arena_block *block = arena->blocks;
+    free_blocks(arena->spare);
+    arena->spare = NULL;
     while (block != NULL) {
         struct banyan_arena_block *older = block->older;
         bool better = block->capacity <= BLOCK_BYTES_MAX && (kept == NULL || block->capacity > kept->capacity);
@@ -78,8 +86,40 @@ void banyan_arena_reset(struct banyan_arena *arena)
     ASAN_POISON_MEMORY_REGION(kept->data, kept->capacity);
 }
 
-/* Start a block with room for *size* bytes. */
-static void add_block(struct banyan_arena *arena, size_t size)
+/* The blocks in use become spare ones in the order in which they were filled, so that the next turn, which asks for
+ * about the same, finds them fitting. */
+void banyan_arena_reset_keeping(struct banyan_arena *arena, size_t bytes_max)
+{
+    struct banyan_arena_block *lists[] = {arena->spare, arena->blocks}, *kept = NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        for (struct banyan_arena_block *block = lists[i], *older; block != NULL; block = older) {
+            older = block->older;
+            if (block->capacity > bytes_max - bytes) {
+                free_block(block);
+                continue;
+            }
+            bytes += block->capacity;
+            block->older = kept;
+            kept = block;
+            ASAN_POISON_MEMORY_REGION(block->data, block->capacity);
+        }
+    *arena = (struct banyan_arena){.spare = kept, .bytes = bytes};
+}
+
+/* Take the first spare block with room for *size* bytes; NULL: there is none. */
+static struct banyan_arena_block *take_spare(struct banyan_arena *arena, size_t size)
+{
+    struct banyan_arena_block **link = &arena->spare;
+    while (*link != NULL && (*link)->capacity < size)
+        link = &(*link)->older;
+    struct banyan_arena_block *block = *link;
+    if (block != NULL)
+        *link = block->older;
+    return block;
+}
+
+static struct banyan_arena_block *make_block(struct banyan_arena *arena, size_t size)
 {
     size_t capacity = arena->bytes < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : arena->bytes + arena->bytes / 2;
     if (capacity > BLOCK_BYTES_MAX)
@@ -87,13 +127,22 @@ static void add_block(struct banyan_arena *arena, size_t size)
     if (capacity < size)
         capacity = size;
     struct banyan_arena_block *block = alloc_resized(NULL, 1, sizeof(*block) + capacity);
-    block->older = arena->blocks;
     block->capacity = capacity;
-    arena->blocks = block;
-    arena->next = block->data;
-    arena->end = block->data + capacity;
     arena->bytes += capacity;
     ASAN_POISON_MEMORY_REGION(block->data, capacity);
+    return block;
+}
+
+/* Start a block with room for *size* bytes. */
+static void add_block(struct banyan_arena *arena, size_t size)
+{
+    struct banyan_arena_block *block = arena->spare == NULL ? NULL : take_spare(arena, size);
+    if (block == NULL)
+        block = make_block(arena, size);
+    block->older = arena->blocks;
+    arena->blocks = block;
+    arena->next = block->data;
+    arena->end = block->data + block->capacity;
 }
 
 void *banyan_arena_alloc(struct banyan_arena *arena, size_t size)

@@ -520,25 +520,21 @@ static enum banyan_status map_held(struct legacy *legacy, const struct handover_
     return status;
 }
 
-static enum banyan_status append_chunk(struct legacy *legacy, const struct mapper_events *events,
+/* The whole chunk, in the place of the events of its rows: they are many, what is added is little. */
+static enum banyan_status append_chunk(struct legacy *legacy, struct mapper_events *events,
                                        const struct mapper_events *late, struct banyan_str record,
                                        struct banyan_arena *arena, struct banyan_error *err)
 {
-    struct mapper_events all = {.capacity = events->count + late->count + 1};
     struct store_appended appended;
-    all.items = banyan_arena_alloc(arena, all.capacity * sizeof(*all.items));
-    if (events->count > 0)
-        memcpy(all.items, events->items, events->count * sizeof(*all.items));
-    if (late->count > 0)
-        memcpy(all.items + events->count, late->items, late->count * sizeof(*all.items));
-    all.count = events->count + late->count;
-    push_own(&all, arena, legacy->system_stream, BANYAN_STR("ChunkRead"), record);
-    struct store_append append = {.events = all.items, .event_count = all.count};
+    for (size_t i = 0; i < late->count; i++)
+        *push_event(events, arena) = late->items[i];
+    push_own(events, arena, legacy->system_stream, BANYAN_STR("ChunkRead"), record);
+    struct store_append append = {.events = events->items, .event_count = events->count};
     return submit(legacy, &append, &appended, err);
 }
 
 enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
-                                       const struct pg_snapshot *snapshot, const struct mapper_events *events,
+                                       const struct pg_snapshot *snapshot, struct mapper_events *events,
                                        struct banyan_arena *arena, struct banyan_error *err)
 {
     struct mapper_events late = {.items = NULL};

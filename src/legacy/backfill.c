@@ -33,6 +33,7 @@ enum {
     LOCK_TIMEOUT_MS = 3000,
     RETRY_FIRST_US = 100 * 1000,
     RETRY_US_MAX = 10 * 1000 * 1000,
+    ARENA_BYTES_KEPT = 64 << 20, /* from chunk to chunk */
     RATE_WINDOW_US = 2 * 1000 * 1000,
 };
 
@@ -215,7 +216,8 @@ static enum banyan_status map_rows(struct worker *worker, struct banyan_error *e
     struct mapper_origin origin = {.time = worker->read_at};
     struct banyan_history history;
     enum banyan_status status = BANYAN_OK;
-    /* Room for one and a half events a row: mostly enough, and what is not used is never touched. */
+    /* Room for one and a half events a row: mostly enough, also for what legacy_chunk_commit() adds; what is not used
+     * is never touched. */
     struct mapper_events *events = &worker->events;
     *events = (struct mapper_events){.capacity = worker->rows.row_count * 3 / 2 + 1,
                                      .span_capacity = worker->rows.tables[0].count + 1};
@@ -289,7 +291,7 @@ static enum banyan_status work_chunk(struct worker *worker, bool *ret_any, struc
 {
     enum banyan_status status = BANYAN_OK;
     *ret_any = true;
-    banyan_arena_reset(&worker->arena);
+    banyan_arena_reset_keeping(&worker->arena, ARENA_BYTES_KEPT);
     if (worker->conn == NULL)
         status = connect_worker(worker, err);
     if (status == BANYAN_OK)

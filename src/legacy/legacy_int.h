@@ -97,10 +97,11 @@ BANYAN_MUST_CHECK enum banyan_status legacy_transaction_apply(struct legacy *leg
 BANYAN_MUST_CHECK enum banyan_status legacy_move_cursor(struct legacy *legacy, uint64_t lsn, struct banyan_arena *arena,
                                                         struct legacy_applied *ret, struct banyan_error *err);
 /* A chunk was read: decide its held changes, append everything as one batch, mark it done.  *events* are the mapped
- * rows, keys ascending (spans).  Memory of the call from *arena*. */
+ * rows, keys ascending (spans); what is appended with them is added to their items.  Memory of the call from *arena*.
+ */
 BANYAN_MUST_CHECK enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
                                                          const struct pg_snapshot *snapshot,
-                                                         const struct mapper_events *events, struct banyan_arena *arena,
+                                                         struct mapper_events *events, struct banyan_arena *arena,
                                                          struct banyan_error *err);
 
 /* ---- engine.c ---- */

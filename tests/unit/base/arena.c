@@ -73,6 +73,36 @@ static void a_huge_piece_is_given_back_at_reset(void **state)
     banyan_arena_release(NULL);
 }
 
+/* Turns that need the same find all their memory, large pieces too, in what the first one had. */
+static void a_keeping_loop_allocates_once(void **state)
+{
+    (void)state;
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    size_t bytes = 0;
+    for (int round = 0; round < 10; round++) {
+        unsigned char *large = banyan_arena_alloc(&arena, 9 << 20), *last = NULL;
+        memset(large, round, 9 << 20);
+        for (int i = 0; i < 30000; i++)
+            last = memset(banyan_arena_alloc(&arena, 300), 0xFF, 300);
+        assert_int_equal(large[0], round);
+        assert_int_equal(large[(9 << 20) - 1], round);
+        assert_int_equal(last[299], 0xFF);
+        if (round == 0)
+            bytes = arena.bytes;
+        assert_int_equal(arena.bytes, bytes);
+        banyan_arena_reset_keeping(&arena, 64 << 20);
+        assert_int_equal(arena.bytes, bytes);
+    }
+    banyan_arena_reset_keeping(&arena, 10 << 20);
+    assert_true(arena.bytes <= 10 << 20);
+    (void)banyan_arena_alloc(&arena, 100); /* its address does not matter */
+    banyan_arena_reset(&arena);
+    assert_true(arena.bytes <= 4 << 20);
+    banyan_arena_reset_keeping(&arena, 0);
+    assert_int_equal(arena.bytes, 0);
+    banyan_arena_release(&arena);
+}
+
 static void zeroed_memory_is_zero_after_reset(void **state)
 {
     (void)state;
@@ -108,6 +138,7 @@ int main(void)
         cmocka_unit_test(pieces_keep_their_bytes),
         cmocka_unit_test(a_loop_settles_on_one_block),
         cmocka_unit_test(a_huge_piece_is_given_back_at_reset),
+        cmocka_unit_test(a_keeping_loop_allocates_once),
         cmocka_unit_test(zeroed_memory_is_zero_after_reset),
         cmocka_unit_test(texts_are_copied),
     };

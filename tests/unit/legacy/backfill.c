@@ -72,7 +72,7 @@ static void keep(const struct store_event *event, int64_t key)
 }
 
 enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
-                                       const struct pg_snapshot *snapshot, const struct mapper_events *events,
+                                       const struct pg_snapshot *snapshot, struct mapper_events *events,
                                        struct banyan_arena *arena, struct banyan_error *err)
 {
     size_t held;
