@@ -112,8 +112,13 @@ enum banyan_status store_batch_commit(struct store *store, struct store_cursor c
     (void)pthread_mutex_unlock(&store->lock);
     if (status == BANYAN_OK)
         status = log_wait_durable(store->log, appended.last, INT64_MAX, err);
-    if (status == BANYAN_OK)
-        *ret = appended;
+    if (status != BANYAN_OK)
+        return status;
+    /* What was remembered of so many events need not wait for the next append. */
+    (void)pthread_mutex_lock(&store->lock);
+    changes_settle(store);
+    (void)pthread_mutex_unlock(&store->lock);
+    *ret = appended;
     return status;
 }
 

@@ -247,7 +247,6 @@ void store_stats(struct store *store, struct store_stats *ret)
     ret->events = log_tail(store->log).value;
     ret->streams = store->heads.count;
     ret->cursors = store->cursors.count;
-    ret->index_bytes =
-        heads_bytes(&store->heads) + ids_bytes(&store->ids) + store->changes.capacity * sizeof(*store->changes.items);
+    ret->index_bytes = heads_bytes(&store->heads) + ids_bytes(&store->ids) + changes_bytes(&store->changes);
     (void)pthread_mutex_unlock(&store->lock);
 }

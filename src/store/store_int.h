@@ -27,16 +27,26 @@
 
 struct change {
     struct head *head;
-    uint64_t position;     /* of the event */
     uint64_t old_position; /* of the stream's event before; 0: none */
     uint64_t id_hash;
-    struct head_jumps *old_jumps; /* owned; NULL where they did not change */
 };
 
-/* A ring, oldest first. */
+/* What the jumps of a stream were before the event at *position* changed them. */
+struct change_jumps {
+    uint64_t position;
+    struct head_jumps *old; /* owned */
+};
+
+/* A queue, oldest first.  Positions are dense: item i is of the event at position base + i.  In blocks, because a batch
+ * of millions makes it long for a moment. */
 struct changes {
-    struct change *items;          /* owned */
-    size_t first, count, capacity; /* capacity: power of two, or 0 */
+    struct change **blocks; /* owned */
+    size_t block_count, block_capacity;
+    size_t first; /* in the first block */
+    size_t count;
+    uint64_t base;
+    struct change_jumps *jumps; /* owned; those from jumps_first to jumps_end count */
+    size_t jumps_first, jumps_end, jumps_capacity;
 };
 
 /* ---- cursors.c ---- */
@@ -82,6 +92,7 @@ struct store {
 /* ---- changes.c ---- */
 
 void changes_release(struct changes *changes);
+uint64_t changes_bytes(const struct changes *changes);
 /* Give the next version of *head* to *position*, and remember how it was. */
 void changes_apply(struct store *store, struct head *head, uint64_t position, uint64_t id_hash);
 /* Take back all events behind *position*. */
