@@ -31,6 +31,11 @@ struct unit_row {
     bool changed; /* is in the list of changed rows */
 };
 
+enum {
+    /* What a row takes beside its block: its entry, two slots of the hash on average, the allocator's own. */
+    ROW_BYTES = sizeof(struct unit_row) + 2 * sizeof(struct hash_entry) + 32,
+};
+
 struct banyan_unit {
     const struct banyan_projection *projection;
     const struct banyan_field *key_field;
@@ -113,7 +118,7 @@ static struct unit_row *add_row(struct banyan_unit *unit, int64_t key)
 {
     struct unit_row *row = alloc_zeroed(1, sizeof(*row));
     row->key = key;
-    unit->stats.bytes += sizeof(*row);
+    unit->stats.bytes += ROW_BYTES;
     (void)hash_put(&unit->rows, key, row); /* nothing is replaced: the caller looked */
     link_newest(unit, row);
     return row;
@@ -123,7 +128,7 @@ static void drop_row(struct banyan_unit *unit, struct unit_row *row)
 {
     unlink_row(unit, row);
     (void)hash_remove(&unit->rows, row->key); /* it is this row */
-    unit->stats.bytes -= sizeof(*row) + row->capacity;
+    unit->stats.bytes -= ROW_BYTES + row->capacity;
     free(row->block);
     free(row);
 }
