@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Legacy transactions of a million rows: captured as one atomic batch each, by a serve that stays small.
 #
-# ROWS (1000000) is their size, MEMORY_MIB (200) the limit of the process in resident memory.
+# ROWS (1000000) is their size, MEMORY_MIB (200) the limit of the process in resident memory, beside the index of streams
+# and events: that grows with what is stored, not with how it came.
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "$0")/../flow/lib.sh"
 # shellcheck source=tests/flow/history.sh
@@ -13,18 +14,24 @@ limit=${MEMORY_MIB:-200}
 folder=$work/serve
 
 mib() { awk -v name="$1:" '$1 == name { printf "%d", $2 / 1024 }' "/proc/$serve_pid/status"; }
+status() { curl -s --max-time 30 "$url/status" | jq -r "$1"; }
+captured() { [ "$(lsn_number "$(status .legacy.capture.confirmed_lsn)")" -ge "$(lsn_number "$1")" ]; }
 # large NAME SQL   one transaction, and what it takes until the read model has it
 large() {
-    local begun=$SECONDS committed peak
+    local begun=$SECONDS committed captured peak index
     echo 5 >"/proc/$serve_pid/clear_refs" # the peak begins anew
     sql -d oms -c "$2" || exit 1
     committed=$SECONDS
+    wait_until 1800 "capture" captured "$(sql -d oms -c "SELECT pg_logical_emit_message(true, 'banyan.fence', 'large')")" ||
+        exit 1
+    captured=$SECONDS
     drained 1800 oms "$url" || { cat "$work/serve.log"; exit 1; }
     peak=$(mib VmHWM)
-    echo "# $1: peak $peak MiB; afterwards $(mib VmRSS) MiB, of which $(mib RssAnon) anonymous; index" \
-        "$(curl -s "$url/status" | jq '.log.index_bytes / 1048576 | floor') MiB;" \
-        "the application took $((committed - begun)) s, capture and view $((SECONDS - committed)) s more"
-    check "$1: peak memory, $peak MiB, is below $limit MiB" test "$peak" -lt "$limit"
+    index=$(status '.log.index_bytes / 1048576 | floor')
+    echo "# $1: peak $peak MiB; afterwards $(mib VmRSS) MiB, of which $(mib RssAnon) anonymous, the index $index;" \
+        "the application took $((committed - begun)) s, capture $((captured - committed)) s more, the view" \
+        "$((SECONDS - captured)) s more"
+    check "$1: peak memory, $peak MiB, is below $limit MiB and the index" test "$peak" -lt $((limit + index))
 }
 change="UPDATE orders SET price = price + 1, updated_at = now()"
 
