@@ -93,6 +93,8 @@ void log_reader_close(struct log_reader *reader);
 /* The next record is *position* (1 … durable+1). */
 BANYAN_MUST_CHECK enum banyan_status log_reader_seek(struct log_reader *reader, struct banyan_position position,
                                                      struct banyan_error *err);
+/* Is *position* in the frame that is loaded, so that a seek there reads and checks nothing? */
+bool log_reader_holds(const struct log_reader *reader, struct banyan_position position);
 /* NOT_FOUND at the durable end (no error text): try again after log_wait_durable(). */
 BANYAN_MUST_CHECK enum banyan_status log_reader_next(struct log_reader *reader, struct log_record *ret,
                                                      struct banyan_error *err);

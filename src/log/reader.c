@@ -253,6 +253,11 @@ static enum banyan_status find_frame(struct log_reader *reader, uint64_t positio
     }
 }
 
+bool log_reader_holds(const struct log_reader *reader, struct banyan_position position)
+{
+    return reader->frame_begin != NULL && position.value >= reader->frame_first && position.value < reader->next_frame;
+}
+
 enum banyan_status log_reader_seek(struct log_reader *reader, struct banyan_position position, struct banyan_error *err)
 {
     uint64_t durable = log_durable(reader->log).value;
@@ -268,7 +273,7 @@ enum banyan_status log_reader_seek(struct log_reader *reader, struct banyan_posi
         reader->next_frame = 0;
         return BANYAN_OK;
     }
-    if (reader->frame_begin != NULL && position.value >= reader->frame_first && position.value < reader->next_frame) {
+    if (log_reader_holds(reader, position)) {
         if (position.value < reader->position) {
             reader->cursor = reader->frame_begin;
             reader->position = reader->frame_first;

@@ -5,6 +5,9 @@
  * The log finds a stream's events from the last one backwards.  To give them oldest first, a window of versions is
  * located at its newest end by jumps, walked down to its oldest, and given out upwards; small events are kept from the
  * walk, others are read again.
+ *
+ * Many streams written in rounds have their versions in as many places of the log, one place a round.  Who reads such
+ * streams one after the other comes to each place again and again, so the last few checked frames are kept.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@
 enum {
     WINDOW_EVENTS = 256,
     WINDOW_BYTES_MAX = 1024 * 1024,
+    FRAMES_MAX = 16, /* kept of streams, usually 64 KiB each */
 };
 
 /* One event of the window. */
@@ -38,6 +42,8 @@ struct store_reader {
     size_t window_count;
     struct place *places; /* owned */
     struct banyan_arena arena;
+    struct log_reader *frames[FRAMES_MAX]; /* owned; one place each, the last used first */
+    size_t frame_count;
 };
 
 struct store_reader *store_reader_open(struct store *store)
@@ -54,6 +60,8 @@ void store_reader_close(struct store_reader *reader)
     if (reader == NULL)
         return;
     log_reader_close(reader->log_reader);
+    for (size_t i = 0; i < reader->frame_count; i++)
+        log_reader_close(reader->frames[i]);
     free(reader->places);
     banyan_arena_release(&reader->arena);
     free(reader);
@@ -93,14 +101,33 @@ static enum banyan_status no_event(const struct log_record *record, struct banya
     return banyan_error_set(err, BANYAN_CORRUPT, "position %" PRIu64 " holds no event", record->position.value);
 }
 
+/* The reader that has the frame of *position*, else a new one or the one that was not used for longest. */
+static struct log_reader *reader_of(struct store_reader *reader, struct banyan_position position)
+{
+    struct log_reader *found;
+    size_t at = 0;
+
+    while (at < reader->frame_count && !log_reader_holds(reader->frames[at], position))
+        at++;
+    if (at == reader->frame_count && at < FRAMES_MAX)
+        reader->frames[reader->frame_count++] = log_reader_open(reader->store->log);
+    else if (at == FRAMES_MAX)
+        at--;
+    found = reader->frames[at];
+    memmove(&reader->frames[1], &reader->frames[0], at * sizeof(reader->frames[0]));
+    reader->frames[0] = found;
+    return found;
+}
+
 /* Read the event at *position* of a stream's *version*. */
 static enum banyan_status read_at(struct store_reader *reader, uint64_t position, uint64_t version,
                                   struct log_record *ret, struct envelope *ret_envelope, struct banyan_error *err)
 {
-    enum banyan_status status = log_reader_seek(reader->log_reader, (struct banyan_position){position}, err);
+    struct log_reader *log_reader = reader_of(reader, (struct banyan_position){position});
+    enum banyan_status status = log_reader_seek(log_reader, (struct banyan_position){position}, err);
 
     if (status == BANYAN_OK)
-        status = log_reader_next(reader->log_reader, ret, err);
+        status = log_reader_next(log_reader, ret, err);
     if (status == BANYAN_OK &&
         (!envelope_decode(ret->data, position, ret_envelope) || ret_envelope->version != version))
         status = no_event(ret, err);
