@@ -46,7 +46,22 @@ bool pg_lsn_parse(struct banyan_str text, uint64_t *ret)
     return true;
 }
 
+static char *put_hex(char *at, uint32_t value)
+{
+    char digits[8];
+    size_t count = 0;
+    do
+        digits[count++] = "0123456789ABCDEF"[value & 15];
+    while ((value >>= 4) > 0);
+    while (count > 0)
+        *at++ = digits[--count];
+    return at;
+}
+
+/* By hand: it is called for each key of each captured transaction. */
 void pg_lsn_format(uint64_t lsn, char text[PG_LSN_TEXT_SIZE])
 {
-    (void)snprintf(text, PG_LSN_TEXT_SIZE, "%X/%X", (uint32_t)(lsn >> 32), (uint32_t)lsn); /* cannot be longer */
+    char *at = put_hex(text, (uint32_t)(lsn >> 32));
+    *at++ = '/';
+    *put_hex(at, (uint32_t)lsn) = '\0';
 }
