@@ -377,10 +377,12 @@ static enum banyan_status apply_ordered(struct apply *apply, struct legacy_appli
         push_fences(apply);
         status = append_transaction(apply, ret, err);
     }
-    if (status == BANYAN_OK)
+    if (status == BANYAN_OK) {
         legacy->processed_lsn = apply->tx->end_lsn;
-    else
+        mapper_submitted(legacy->mapper);
+    } else {
         mapper_forget(legacy->mapper);
+    }
     spool_close(&spool);
     return status;
 }
@@ -550,7 +552,9 @@ enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct hando
         status = map_held(legacy, held, count, arena, &late, err);
     if (status == BANYAN_OK)
         status = append_chunk(legacy, events, &late, record, arena, err);
-    if (status != BANYAN_OK)
+    if (status == BANYAN_OK)
+        mapper_submitted(legacy->mapper);
+    else
         mapper_forget(legacy->mapper);
     pthread_mutex_unlock(&legacy->order);
     if (status != BANYAN_OK) {

@@ -72,6 +72,9 @@ BANYAN_MUST_CHECK enum banyan_status mapper_row(struct mapper *mapper, int64_t k
  * cache, so that changes of the same append see them. */
 BANYAN_MUST_CHECK enum banyan_status mapper_seed(struct mapper *mapper, int64_t key, const struct store_event *events,
                                                  size_t count, struct banyan_error *err);
+/* What was mapped until now was submitted to the store: the cache may let it go without asking there.  Optional: it
+ * only saves time. */
+void mapper_submitted(struct mapper *mapper);
 /* The append failed: what the cache holds beyond the log is forgotten. */
 void mapper_forget(struct mapper *mapper);
 

@@ -34,6 +34,7 @@ struct mapper_type {
 struct mapper_entry {
     int64_t key;
     uint64_t version; /* events folded into it: the stream's version once they are in the store */
+    uint64_t append;  /* mapper.append when it was kept: earlier ones are in the store */
     size_t slot;      /* in mapper.ring */
     bool used;        /* since the clock's hand last passed */
     _Alignas(16) char state[];
@@ -68,6 +69,7 @@ struct mapper {
     struct banyan_error error; /* the first failure of the emitter; empty between calls */
 
     struct hash cache; /* key → struct mapper_entry */
+    uint64_t append;   /* number of the append that is being mapped */
     struct mapper_entry **ring;
     size_t ring_count, ring_capacity, ring_max, hand;
 };

@@ -104,6 +104,7 @@ static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, 
     struct mapper_entry *entry = alloc_zeroed(1, sizeof(*entry) + record->size + strings);
     entry->key = key;
     entry->version = version;
+    entry->append = mapper->append;
     entry->used = true;
     memcpy(entry->state, mapper->state, record->size);
     char *next = entry->state + record->size;
@@ -120,6 +121,16 @@ static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, 
     return entry;
 }
 
+/* Are the events of *entry* in the store?  Asked there only when they may be of the append that is being mapped. */
+static bool is_submitted(const struct mapper *mapper, const struct mapper_entry *entry)
+{
+    char text[MAPPER_STREAM_BYTES_MAX];
+    if (mapper->store == NULL)
+        return false;
+    return entry->append != mapper->append ||
+           store_head(mapper->store, mapper_stream(mapper, entry->key, text)).version.value >= entry->version;
+}
+
 /* A slot of the ring for one more entry. */
 static size_t ring_slot(struct mapper *mapper)
 {
@@ -131,9 +142,7 @@ static size_t ring_slot(struct mapper *mapper)
             entry->used = false;
             continue;
         }
-        char text[MAPPER_STREAM_BYTES_MAX];
-        if (mapper->store == NULL ||
-            store_head(mapper->store, mapper_stream(mapper, entry->key, text)).version.value < entry->version)
+        if (!is_submitted(mapper, entry))
             continue; /* invariant 2 */
         hash_remove(&mapper->cache, entry->key);
         free(entry);
