@@ -33,7 +33,11 @@ enum {
     PENDING_MAX = 65536, /* submitted, not durable; power of two */
     SETTLE_EVERY = 64,   /* transactions between two looks at what is durable */
     IDLE_US = 50 * 1000,
-    PENDING_US = 1000, /* so long we look away from the socket at most, while something is not durable yet */
+    /* So long we look away from the socket while something is not durable yet.  A local server's socket holds only some
+     * sixty small transactions, and a server that found it full goes on only when most of it was read: while changes
+     * flow, the pause is a small part of the time that filling it takes. */
+    PENDING_US_MIN = 200,
+    PENDING_US_MAX = 1000,
     DURABLE_WAIT_US = 20 * 1000,
     CLOSE_WAIT_US = 10 * 1000 * 1000,
     RETRY_FIRST_US = 50 * 1000,
@@ -57,6 +61,7 @@ struct capture {
     struct pending *pending;      /* ring: [first, first + count) */
     size_t pending_first, pending_count;
     unsigned since_settled;
+    int64_t pause_us; /* the last look away from the socket; 0: something came since */
     uint64_t received_lsn, server_lsn;
     /* of the connection */
     struct pg_conn *replication;
@@ -338,6 +343,7 @@ static enum banyan_status turn(struct capture *c, struct banyan_error *err)
         return status;
     switch (received.kind) {
     case PG_STREAM_DATA:
+        c->pause_us = 0;
         c->received_lsn = received.start_lsn > c->received_lsn ? received.start_lsn : c->received_lsn;
         c->server_lsn = received.end_lsn > c->server_lsn ? received.end_lsn : c->server_lsn;
         status = pgoutput_decode(c->decoder, received.data, &message, err);
@@ -357,8 +363,12 @@ static enum banyan_status turn(struct capture *c, struct banyan_error *err)
     }
     /* Not a wait for the socket: small messages gather there, and are read in one call.  Nor for the log: who waits for
      * it may have to flush it himself, and a slow disk must not keep us from the stream. */
-    if (c->pending_count > 0)
-        (void)os_stop_wait(c->legacy->options.stop, PENDING_US); /* stopped or not: the loop looks */
+    if (c->pending_count > 0) {
+        c->pause_us = c->pause_us == 0 ? PENDING_US_MIN : 2 * c->pause_us;
+        if (c->pause_us > PENDING_US_MAX)
+            c->pause_us = PENDING_US_MAX;
+        (void)os_stop_wait(c->legacy->options.stop, c->pause_us); /* stopped or not: the loop looks */
+    }
     settle(c);
     return store_health(c->legacy->options.store, err);
 }
