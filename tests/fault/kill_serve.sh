@@ -3,7 +3,7 @@
 # serve is killed with -9 over and over, beside a serve on the same live database that is not: both logs are the same.
 #
 # One kill in five comes with a crash of PostgreSQL.  KILLS (50) in all, SEEDS (5) rounds, each with a fresh database and
-# a seed from SEED (1) on.  ORDERS (30000) is the past of each, RATE (150) the writes and reads a second beside it.
+# a seed from SEED (1) on.  ORDERS (30000) is the past of each, RATE (300) the writes and reads a second beside it.
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "$0")/../flow/lib.sh"
 # shellcheck source=tests/flow/history.sh
@@ -13,7 +13,7 @@ kills=${KILLS:-50}
 rounds=${SEEDS:-5}
 first=${SEED:-1}
 orders=${ORDERS:-30000}
-rate=${RATE:-150}
+rate=${RATE:-300}
 
 starting=0 backfilling=0 capturing=0 crashes=0 gave_up=0
 
@@ -43,7 +43,7 @@ attack() {
     while [ "$i" -lt "$2" ]; do
         killed_start "$1"
         # Short lives and long ones: a start, a few chunks, the hand-over, capture.
-        pause_random $((RANDOM % 3 == 0 ? 300 : 2500))
+        pause_random $((RANDOM % 2 ? 400 : 2500))
         if ! kill -0 "$killed_pid" 2>/dev/null; then
             wait "$killed_pid"
             code=$?
@@ -84,7 +84,7 @@ round() {
         exit 1
     source_config "$a" "$database" "a$1"
     source_config "$b" "$database" "b$1"
-    sed -i 's/^  heartbeat_seconds:/  backfill_chunk_rows: 100\n&/' "$a/banyan.yaml" "$b/banyan.yaml"
+    sed -i 's/^  heartbeat_seconds:/  backfill_chunk_rows: 30\n&/' "$a/banyan.yaml" "$b/banyan.yaml"
     start_bg "load$1" "$example/legacy-load" --url "$oms_url" --rate "$rate" --seed "$2" --stop-file "$work/stop$1"
     load=$started
     serve "$a" "never-$1" || exit 1
