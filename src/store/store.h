@@ -103,7 +103,7 @@ BANYAN_MUST_CHECK enum banyan_status store_append(struct store *store, const str
                                                   struct store_appended *ret, struct banyan_error *err);
 
 /* A batch larger than memory, as one atomic append without conditions.  Between begin and commit nobody else appends.
- * Event ids must be new (DUPLICATE else). After an abort of a batch of which frames were written the store is
+ * Event ids must be new (DUPLICATE else).  An abort takes back what was written of it; only when that fails the store is
  * broken until opened again. */
 BANYAN_MUST_CHECK enum banyan_status store_batch_begin(struct store *store, struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status store_batch_add(struct store *store, const struct store_event *event,
@@ -116,7 +116,8 @@ void store_batch_abort(struct store *store);
 
 struct banyan_position store_tail(struct store *store);    /* submitted */
 struct banyan_position store_durable(struct store *store); /* readable */
-/* Wait until *position* is durable.  TIMEOUT, BROKEN.  INT64_MAX: no limit. */
+/* Wait until *position* is durable.  TIMEOUT, BROKEN, NO_SPACE (it stays queued).  INT64_MAX: no limit.  The caller may
+ * lead the flush itself and then stays for its length, whatever the time-out. */
 BANYAN_MUST_CHECK enum banyan_status store_wait(struct store *store, struct banyan_position position,
                                                 int64_t timeout_us, struct banyan_error *err);
 enum banyan_status store_health(struct store *store, struct banyan_error *err);
