@@ -103,8 +103,8 @@ BANYAN_MUST_CHECK enum banyan_status store_append(struct store *store, const str
                                                   struct store_appended *ret, struct banyan_error *err);
 
 /* A batch larger than memory, as one atomic append without conditions.  Between begin and commit nobody else appends.
- * Event ids must be new (DUPLICATE else).  An abort takes back what was written of it; only when that fails the store is
- * broken until opened again. */
+ * Event ids must be new (DUPLICATE else).  An abort takes back what was written of it; only when that fails the store
+ * is broken until opened again. */
 BANYAN_MUST_CHECK enum banyan_status store_batch_begin(struct store *store, struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status store_batch_add(struct store *store, const struct store_event *event,
                                                      struct banyan_error *err);
