@@ -153,6 +153,28 @@ BANYAN_MUST_CHECK enum banyan_status store_reader_seek(struct store_reader *read
 /* The durable events of one stream from *version* on (0 is 1), oldest first.  NOT_FOUND when it does not exist. */
 BANYAN_MUST_CHECK enum banyan_status store_reader_stream(struct store_reader *reader, struct banyan_str stream,
                                                          struct banyan_version version, struct banyan_error *err);
+/* The same, newest first, from *version* down (0: from the last one). */
+BANYAN_MUST_CHECK enum banyan_status store_reader_stream_backward(struct store_reader *reader, struct banyan_str stream,
+                                                                  struct banyan_version version,
+                                                                  struct banyan_error *err);
+
+/* What a reader of all events wants; no types and no categories: everything.  An event passes when its type is one of
+ * *types* (or there are none) and its category, the part of the stream's name before its first '-', is one of
+ * *categories* (or there are none). */
+struct store_filter {
+    const struct banyan_str *types;
+    size_t type_count;
+    const struct banyan_str *categories;
+    size_t category_count;
+};
+/* Give out only what passes; copied; kept until the reader is closed.  NULL: everything again.  Parts of the log that
+ * cannot match are skipped without being read. */
+void store_reader_filter(struct store_reader *reader, const struct store_filter *filter);
+/* How far a reader of all events has looked: the last position that it gave out or passed over. */
+struct banyan_position store_reader_passed(const struct store_reader *reader);
+/* The first position recorded at or after *time*; durable+1 when there is none yet. */
+BANYAN_MUST_CHECK enum banyan_status store_position_at(struct store *store, struct banyan_time time,
+                                                       struct banyan_position *ret, struct banyan_error *err);
 /* NOT_FOUND at the end (no error text); a reader of all events may be asked again after store_wait(). */
 BANYAN_MUST_CHECK enum banyan_status store_reader_next(struct store_reader *reader, struct store_read_event *ret,
                                                        struct banyan_error *err);
