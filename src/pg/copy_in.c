@@ -20,39 +20,17 @@ static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0"; /* signature 
 enum banyan_status pg_copy_in_begin(struct pg_copy_in *copy, struct pg_conn *conn, const char *table_and_columns,
                                     const struct banyan_record *record, const uint32_t *oids, struct banyan_error *err)
 {
-    struct banyan_buf sql = BANYAN_BUF_INIT(PG_SQL_MAX);
-    PGresult *result = NULL;
+    const struct pg_copy_start start = {"COPY ", table_and_columns, " FROM STDIN (FORMAT binary)", PGRES_COPY_IN,
+                                        record};
     enum banyan_status st;
+    bool started;
 
     *copy = (struct pg_copy_in){.conn = conn, .record = record, .oids = oids, .buf = BANYAN_BUF_INIT(BUFFER_MAX)};
-    banyan_buf_add_text(&sql, "COPY ");
-    banyan_buf_add_text(&sql, table_and_columns);
-    banyan_buf_add_text(&sql, " FROM STDIN (FORMAT binary)");
-    if (sql.overflow) {
-        st = banyan_error_set(err, BANYAN_LIMIT, "the statement of a COPY is too long");
-        goto out;
-    }
-    st = pg_statement_begin(conn, err);
-    if (st != BANYAN_OK)
-        goto out;
-    if (PQsendQuery(conn->pq, sql.data) == 0) {
-        st = pg_link_error(conn, err);
-        goto out;
-    }
-    st = pg_finish(conn, PG_CONTEXT_STATEMENT, &result, err);
-    if (st == BANYAN_OK && PQresultStatus(result) != PGRES_COPY_IN)
-        st = banyan_error_set(err, BANYAN_PROTOCOL, "%s did not start a COPY", conn->description);
-    else if (st == BANYAN_OK && (size_t)PQnfields(result) != record->field_count) {
-        st = banyan_error_set(err, BANYAN_TABLE, "the table takes %d columns, %s has %zu fields", PQnfields(result),
-                              record->name, record->field_count);
+    st = pg_copy_start(conn, &start, &started, err);
+    if (st == BANYAN_OK)
+        banyan_buf_add(&copy->buf, header, sizeof(header) - 1); /* not the NUL of C */
+    else if (started)
         pg_copy_in_abort(copy);
-    }
-    banyan_buf_add(&copy->buf, header, sizeof(header) - 1); /* not the NUL of C */
-out:
-    if (st != BANYAN_OK)
-        banyan_buf_release(&copy->buf);
-    PQclear(result);
-    banyan_buf_release(&sql);
     return st;
 }
 

@@ -24,35 +24,13 @@ static enum banyan_status malformed(const struct pg_copy_out *copy, const char *
 enum banyan_status pg_copy_out_begin(struct pg_copy_out *copy, struct pg_conn *conn, const char *select,
                                      const struct banyan_record *record, const uint32_t *oids, struct banyan_error *err)
 {
-    struct banyan_buf sql = BANYAN_BUF_INIT(PG_SQL_MAX);
-    PGresult *result = NULL;
+    const struct pg_copy_start start = {"COPY (", select, ") TO STDOUT (FORMAT binary)", PGRES_COPY_OUT, record};
     enum banyan_status st;
+    bool started;
 
     *copy = (struct pg_copy_out){.conn = conn, .record = record, .oids = oids};
-    banyan_buf_add_text(&sql, "COPY (");
-    banyan_buf_add_text(&sql, select);
-    banyan_buf_add_text(&sql, ") TO STDOUT (FORMAT binary)");
-    if (sql.overflow) {
-        st = banyan_error_set(err, BANYAN_LIMIT, "the query of a COPY is too long");
-        goto out;
-    }
-    st = pg_statement_begin(conn, err);
-    if (st != BANYAN_OK)
-        goto out;
-    if (PQsendQuery(conn->pq, sql.data) == 0) {
-        st = pg_link_error(conn, err);
-        goto out;
-    }
-    st = pg_finish(conn, PG_CONTEXT_STATEMENT, &result, err);
-    if (st == BANYAN_OK && PQresultStatus(result) != PGRES_COPY_OUT)
-        st = banyan_error_set(err, BANYAN_PROTOCOL, "%s did not start a COPY", conn->description);
-    else if (st == BANYAN_OK && (size_t)PQnfields(result) != record->field_count)
-        st = banyan_error_set(err, BANYAN_TABLE, "the query gives %d columns, %s has %zu fields", PQnfields(result),
-                              record->name, record->field_count);
-out:
-    copy->done = st != BANYAN_OK && PQresultStatus(result) != PGRES_COPY_OUT;
-    PQclear(result);
-    banyan_buf_release(&sql);
+    st = pg_copy_start(conn, &start, &started, err);
+    copy->done = !started;
     if (st != BANYAN_OK)
         pg_copy_out_end(copy);
     return st;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "banyan/error.h"
+#include "banyan/record.h"
 #include "pg/conn.h"
 #include "pg/wire.h"
 
@@ -80,6 +81,17 @@ BANYAN_MUST_CHECK enum banyan_status pg_simple(struct pg_conn *conn, const char 
 /* Parameters as libpq wants them: NUL-terminated.  One free() each; INVALID when a text holds a NUL byte. */
 BANYAN_MUST_CHECK enum banyan_status pg_params(const struct pg_param *params, size_t count, const char ***ret,
                                                struct banyan_error *err);
+
+/* ---- copy_start.c ---- */
+
+struct pg_copy_start {
+    const char *before, *text, *after;  /* the statement */
+    ExecStatusType answer;              /* PGRES_COPY_IN or PGRES_COPY_OUT */
+    const struct banyan_record *record; /* a field a column */
+};
+/* *ret_started: the COPY began and has to be ended, also where its columns are wrong (TABLE). */
+BANYAN_MUST_CHECK enum banyan_status pg_copy_start(struct pg_conn *conn, const struct pg_copy_start *start,
+                                                   bool *ret_started, struct banyan_error *err);
 
 /* ---- sqlstate.c ---- */
 
