@@ -3,6 +3,8 @@
 _banyan() {
     local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case "$line" in
+    *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "stats" -- "$current")) ;;
     *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
     *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;
@@ -11,7 +13,7 @@ _banyan() {
     *" verify "*) COMPREPLY=($(compgen -W "--config --json --view --range-rows --timeout --help" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify stream --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify stream store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan

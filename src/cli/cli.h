@@ -33,6 +33,7 @@ enum banyan_status cmd_init(struct cli *cli, int argc, char **argv, struct banya
 enum banyan_status cmd_legacy_check(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_serve(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_status(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_stream_read(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 

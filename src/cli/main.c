@@ -17,6 +17,7 @@ static const struct cli_command commands[] = {
     {"status", "what a running `banyan serve` does  [--watch] [--json]", cmd_status},
     {"verify", "compare every row and column of legacy and read model, live", cmd_verify},
     {"stream read", "print the events of a stream", cmd_stream_read},
+    {"store", "work on the event store itself: `banyan store --help` lists the verbs", cmd_store},
 };
 
 enum {
