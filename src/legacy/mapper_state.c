@@ -81,16 +81,16 @@ enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct 
     memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
     char text[MAPPER_STREAM_BYTES_MAX];
     struct banyan_str stream = mapper_stream(mapper, key, text);
-    struct store_head head = mapper->store == NULL ? (struct store_head){0} : store_head(mapper->store, stream);
-    if (head.version.value > 0) {
-        enum banyan_status status = store_wait(mapper->store, head.position, INT64_MAX, err);
+    struct store_head head = {{0}, {0}};
+    enum banyan_status status = mapper->store == NULL ? BANYAN_OK : store_head(mapper->store, stream, &head, err);
+    if (status == BANYAN_OK && head.version.value > 0) {
+        status = store_wait(mapper->store, head.position, INT64_MAX, err);
         if (status == BANYAN_OK)
             status = read_stream(mapper, stream, head.version.value, arena, err);
-        if (status != BANYAN_OK)
-            return status;
     }
-    *ret_version = head.version.value;
-    return BANYAN_OK;
+    if (status == BANYAN_OK)
+        *ret_version = head.version.value;
+    return status;
 }
 
 /* One block: the struct, then its strings. */
@@ -125,10 +125,14 @@ static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, 
 static bool is_submitted(const struct mapper *mapper, const struct mapper_entry *entry)
 {
     char text[MAPPER_STREAM_BYTES_MAX];
+    struct store_head head;
     if (mapper->store == NULL)
         return false;
-    return entry->append != mapper->append ||
-           store_head(mapper->store, mapper_stream(mapper, entry->key, text)).version.value >= entry->version;
+    if (entry->append != mapper->append)
+        return true;
+    /* Without an answer the entry stays, which is always right. */
+    return store_head(mapper->store, mapper_stream(mapper, entry->key, text), &head, NULL) == BANYAN_OK &&
+           head.version.value >= entry->version;
 }
 
 /* A slot of the ring for one more entry. */

@@ -22,11 +22,13 @@ typedef enum banyan_status (*read_fn)(struct legacy *legacy, const struct store_
 static enum banyan_status each_event(struct legacy *legacy, struct banyan_str stream, read_fn call,
                                      struct recovery *recovery, struct banyan_error *err)
 {
-    if (store_head(legacy->options.store, stream).version.value == 0)
-        return BANYAN_OK;
+    struct store_head head;
+    enum banyan_status status = store_head(legacy->options.store, stream, &head, err);
+    if (status != BANYAN_OK || head.version.value == 0)
+        return status;
     struct store_reader *reader = store_reader_open(legacy->options.store);
     struct store_read_event read;
-    enum banyan_status status = store_reader_stream(reader, stream, (struct banyan_version){1}, err);
+    status = store_reader_stream(reader, stream, (struct banyan_version){1}, err);
     while (status == BANYAN_OK && (status = store_reader_next(reader, &read, err)) == BANYAN_OK)
         status = call(legacy, &read.event, recovery, err);
     store_reader_close(reader);

@@ -154,13 +154,10 @@ struct store_head changes_head_at(const struct store *store, const struct head *
     const struct changes *changes = &store->changes;
     struct store_head at = {{head->version}, {head->position}};
 
-    for (size_t i = changes->count; i > 0 && at.position.value > limit; i--) {
-        const struct change *change = item(changes, i - 1);
-
-        if (change->head == head) {
-            at.version.value--;
-            at.position.value = change->old_position;
-        }
+    while (at.position.value > limit) { /* each event behind the durable ones has its item */
+        assert(at.position.value - changes->base < changes->count);
+        at.position.value = item(changes, at.position.value - changes->base)->old_position;
+        at.version.value--;
     }
     return at;
 }

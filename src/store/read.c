@@ -77,15 +77,11 @@ enum banyan_status store_reader_seek(struct store_reader *reader, struct banyan_
 enum banyan_status store_reader_stream(struct store_reader *reader, struct banyan_str stream,
                                        struct banyan_version version, struct banyan_error *err)
 {
-    struct store *store = reader->store;
-    struct store_head at = {{0}, {0}};
-    const struct head *head;
+    struct store_head at;
+    enum banyan_status status = store_durable_head(reader->store, stream, &at, err);
 
-    (void)pthread_mutex_lock(&store->lock);
-    head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
-    if (head != NULL)
-        at = changes_head_at(store, head, log_durable(store->log).value);
-    (void)pthread_mutex_unlock(&store->lock);
+    if (status != BANYAN_OK)
+        return status;
     if (at.version.value == 0)
         return banyan_error_set(err, BANYAN_NOT_FOUND, "stream %.*s does not exist", (int)stream.size, stream.data);
     reader->of_stream = true;

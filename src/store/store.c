@@ -212,17 +212,34 @@ enum banyan_status store_health(struct store *store, struct banyan_error *err)
     return log_health(store->log, err);
 }
 
-struct store_head store_head(struct store *store, struct banyan_str stream)
+/* The last event of *stream* that the log shows in *position_of*. */
+static enum banyan_status head_at(struct store *store, struct banyan_str stream,
+                                  struct banyan_position (*position_of)(struct log *log), struct store_head *ret,
+                                  struct banyan_error *err)
 {
     struct store_head at = {{0}, {0}};
     const struct head *head;
 
+    (void)err; /* the index is in memory */
     (void)pthread_mutex_lock(&store->lock);
     head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
     if (head != NULL)
-        at = changes_head_at(store, head, log_tail(store->log).value);
+        at = changes_head_at(store, head, position_of(store->log).value);
     (void)pthread_mutex_unlock(&store->lock);
-    return at;
+    *ret = at;
+    return BANYAN_OK;
+}
+
+enum banyan_status store_head(struct store *store, struct banyan_str stream, struct store_head *ret,
+                              struct banyan_error *err)
+{
+    return head_at(store, stream, log_tail, ret, err);
+}
+
+enum banyan_status store_durable_head(struct store *store, struct banyan_str stream, struct store_head *ret,
+                                      struct banyan_error *err)
+{
+    return head_at(store, stream, log_durable, ret, err);
 }
 
 struct banyan_str store_cursor(struct store *store, struct banyan_str name, struct banyan_arena *arena)

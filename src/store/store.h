@@ -128,7 +128,9 @@ struct store_head {
     struct banyan_version version;   /* 0: the stream does not exist */
     struct banyan_position position; /* of its last event; may not be durable yet */
 };
-struct store_head store_head(struct store *store, struct banyan_str stream);
+/* Of the last event that was submitted.  CORRUPT or IO when the index cannot be read. */
+BANYAN_MUST_CHECK enum banyan_status store_head(struct store *store, struct banyan_str stream, struct store_head *ret,
+                                                struct banyan_error *err);
 /* The last committed value of a cursor, into *arena*; data NULL when there is none.  May not be durable yet. */
 struct banyan_str store_cursor(struct store *store, struct banyan_str name, struct banyan_arena *arena);
 

@@ -102,6 +102,12 @@ void changes_settle(struct store *store);
 /* The last event of *head* at or before position *limit*. */
 struct store_head changes_head_at(const struct store *store, const struct head *head, uint64_t limit);
 
+/* ---- store.c ---- */
+
+/* The last durable event of *stream*; version 0: there is none.  Takes the lock. */
+BANYAN_MUST_CHECK enum banyan_status store_durable_head(struct store *store, struct banyan_str stream,
+                                                        struct store_head *ret, struct banyan_error *err);
+
 /* ---- append.c ---- */
 
 /* INVALID or LIMIT when *event* cannot be stored. */

@@ -21,6 +21,7 @@
 
 #include "os/clock.h"
 #include "sink/sinks.h"
+#include "support/head_version.h"
 #include "support/test_domain.h"
 
 enum {
@@ -431,7 +432,7 @@ static void streams_are_shown(void **state)
         from = (uint64_t)json_integer_value(json_object_get(json, "next"));
         json_decref(json);
     }
-    assert_int_equal(events, store_head(world.store, BANYAN_STR("account-1")).version.value);
+    assert_int_equal(events, head_version(world.store, BANYAN_STR("account-1")));
     assert_true(pages > 1);
     assert_int_equal(code_of(get("/streams/account-999999")), 404);
     assert_int_equal(code_of(get("/streams/account%2D1")), 200);

@@ -11,6 +11,7 @@
 #include "../log/folder.h"
 #include "os/random.h"
 #include "store/store.h"
+#include "support/head_version.h"
 
 enum {
     APPEND_EVENTS = 5,
@@ -134,7 +135,7 @@ static void test_batch_on_full_disk(void **state)
         store_batch_abort(store);
         __atomic_store_n(&files.bytes_left, UINT64_MAX, __ATOMIC_SEQ_CST);
         assert_int_equal(store_tail(store).value, round * APPEND_EVENTS);
-        assert_int_equal(store_head(store, BANYAN_STR("s-1")).version.value, round * APPEND_EVENTS);
+        assert_int_equal(head_version(store, BANYAN_STR("s-1")), round * APPEND_EVENTS);
         make_events(events, BANYAN_STR("s-1"));
         assert_int_equal(store_append(store, &append, &appended, NULL), BANYAN_OK);
         if (round % 5 == 4) {

@@ -14,6 +14,7 @@
 #include "../log/folder.h"
 #include "os/random.h"
 #include "store/store.h"
+#include "support/head_version.h"
 
 enum {
     STREAMS = 40, /* number 0 gets half of the events: long enough for jumps over jumps */
@@ -306,7 +307,7 @@ static void add_events(struct world *world, const struct model_event *models, ui
             fail_msg("%s", err.message);
     }
     assert_int_equal(store_tail(world->store).value, world->count);
-    assert_int_equal(store_head(world->store, banyan_str_of(world->names[0])).version.value, world->versions[0]);
+    assert_int_equal(head_version(world->store, banyan_str_of(world->names[0])), world->versions[0]);
     if (!spoil)
         return;
     if (world->count > 0 && below(world, 2) == 0) /* in the batch, or before it */
@@ -411,7 +412,7 @@ static void check_index(struct world *world)
     char value[32];
 
     for (uint32_t i = 0; i < STREAMS; i++)
-        assert_int_equal(store_head(world->store, banyan_str_of(world->names[i])).version.value, world->versions[i]);
+        assert_int_equal(head_version(world->store, banyan_str_of(world->names[i])), world->versions[i]);
     for (int32_t i = 0; i < CURSORS; i++) {
         struct banyan_str got = store_cursor(world->store, cursor_name(i), &arena);
 

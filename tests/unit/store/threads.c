@@ -13,6 +13,7 @@
 #include "os/random.h"
 #include "os/thread.h"
 #include "store/store.h"
+#include "support/head_version.h"
 
 enum {
     WRITERS = 8,
@@ -57,7 +58,7 @@ static void write_race(void *argument)
     os_random_seed(&random, (uint64_t)worker->number);
     for (int stream = 0; stream < STREAMS; stream++) {
         for (;;) {
-            uint64_t version = store_head(shared->store, stream_name(stream)).version.value;
+            uint64_t version = head_version(shared->store, stream_name(stream));
             struct store_event event = {
                 .id = os_uuid_new(),
                 .stream = stream_name(stream),
@@ -178,7 +179,7 @@ static void test_one_winner_a_version(void **state)
     for (int stream = 0; stream < STREAMS; stream++) {
         for (int version = 1; version <= VERSIONS; version++)
             assert_int_equal(shared->wins[stream][version], 1);
-        assert_true(store_head(shared->store, stream_name(stream)).version.value >= VERSIONS);
+        assert_true(head_version(shared->store, stream_name(stream)) >= VERSIONS);
     }
     assert_true(shared->repeats > 0);
     store_close(shared->store);
@@ -251,8 +252,8 @@ static void test_batches_beside_appends(void **state)
         os_thread_join(&threads[i]);
     store_close(shared->store);
     assert_int_equal(store_open(&options, &shared->store, &err), BANYAN_OK);
-    assert_int_equal(store_head(shared->store, BANYAN_STR("beside-2")).version.value, 120);
-    assert_int_equal(store_head(shared->store, BANYAN_STR("batch-1")).version.value, 2 * (2 * 3000 + 3 * 50));
+    assert_int_equal(head_version(shared->store, BANYAN_STR("beside-2")), 120);
+    assert_int_equal(head_version(shared->store, BANYAN_STR("batch-1")), 2 * (2 * 3000 + 3 * 50));
     store_close(shared->store);
     folder_remove(folder);
     free(shared);
