@@ -35,6 +35,10 @@ struct os_files {
     /* Names in a folder, sorted; gives an array ended by NULL, one free() of each name and of the array. */
     enum banyan_status (*list)(struct os_files *files, const char *folder, char ***ret, struct banyan_error *err);
     enum banyan_status (*remove)(struct os_files *files, const char *path, struct banyan_error *err);
+    /* Give the file another name in the same file system, in place of what had that name; atomic. */
+    enum banyan_status (*rename)(struct os_files *files, const char *from, const char *to, struct banyan_error *err);
+    /* A second name for the same file; BUSY when the name is taken. */
+    enum banyan_status (*link)(struct os_files *files, const char *from, const char *to, struct banyan_error *err);
     /* Flush a folder, so that created and removed names survive a power cut. */
     enum banyan_status (*sync_folder)(struct os_files *files, const char *folder, struct banyan_error *err);
     enum banyan_status (*make_folder)(struct os_files *files, const char *folder,
@@ -47,13 +51,16 @@ struct os_files {
 /* The system's; a constant. */
 struct os_files *os_files_real(void);
 
-/* A wrapper with faults, for tests: after *writes_left* bytes every write says the disk is full; the sync number
- * *sync_fails_at* (from 1; 0: never) fails once. */
+/* A wrapper with faults, for tests: after *bytes_left* bytes every write says the disk is full; the sync number
+ * *sync_fails_at* (from 1; 0: never) fails once.  Every call that changes something is a step: from the step number
+ * *dies_at* (from 1; 0: never) on, all of them fail with IO and change nothing, as if the process had been killed. */
 struct os_files_test {
     struct os_files base;
     uint64_t bytes_left; /* UINT64_MAX: no limit; atomic */
     uint64_t sync_fails_at;
     uint64_t syncs; /* counted; atomic */
+    uint64_t dies_at;
+    uint64_t steps; /* counted; atomic */
 };
 void os_files_test_init(struct os_files_test *files);
 

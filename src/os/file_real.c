@@ -222,6 +222,25 @@ static enum banyan_status real_remove(struct os_files *files, const char *path, 
     return path_error(err, errno, "cannot remove", path);
 }
 
+static enum banyan_status real_rename(struct os_files *files, const char *from, const char *to,
+                                      struct banyan_error *err)
+{
+    (void)files; /* stateless */
+    if (rename(from, to) == 0)
+        return BANYAN_OK;
+    return path_error(err, errno, "cannot rename", from);
+}
+
+static enum banyan_status real_link(struct os_files *files, const char *from, const char *to, struct banyan_error *err)
+{
+    (void)files; /* stateless */
+    if (link(from, to) == 0)
+        return BANYAN_OK;
+    if (errno == EEXIST)
+        return banyan_error_set(err, BANYAN_BUSY, "%s exists", to);
+    return path_error(err, errno, "cannot link", from);
+}
+
 static enum banyan_status real_sync_folder(struct os_files *files, const char *folder, struct banyan_error *err)
 {
     (void)files; /* stateless */
@@ -315,6 +334,8 @@ struct os_files *os_files_real(void)
         .truncate = real_truncate,
         .list = real_list,
         .remove = real_remove,
+        .rename = real_rename,
+        .link = real_link,
         .sync_folder = real_sync_folder,
         .make_folder = real_make_folder,
         .lock = real_lock,

@@ -244,9 +244,53 @@ static void a_flush_fails_once(void **state)
     files->close(file);
 }
 
+static void files_are_renamed_and_linked(void **state)
+{
+    (void)state;
+    struct os_files *files = os_files_real();
+    struct os_file *file = open_new(files, "renamed");
+    char from[PATH_SIZE], to[PATH_SIZE], data[2];
+    size_t size;
+    (void)strcpy(from, path_of("renamed"));
+    (void)strcpy(to, path_of("linked"));
+    assert_int_equal(files->write(file, 0, "ab", 2, NULL), BANYAN_OK);
+    files->close(file);
+    assert_int_equal(files->link(files, from, to, NULL), BANYAN_OK);
+    assert_int_equal(files->link(files, from, to, NULL), BANYAN_BUSY);
+    assert_int_equal(files->rename(files, to, from, NULL), BANYAN_OK); /* two names of one file: nothing to do */
+    assert_int_equal(files->remove(files, to, NULL), BANYAN_OK);
+    assert_int_equal(files->rename(files, from, to, NULL), BANYAN_OK);
+    assert_int_equal(files->rename(files, from, to, NULL), BANYAN_NOT_FOUND);
+    assert_int_equal(files->open(files, to, false, &file, NULL), BANYAN_OK);
+    assert_int_equal(files->read(file, 0, data, sizeof(data), &size, NULL), BANYAN_OK);
+    assert_int_equal(size, 2);
+    files->close(file);
+}
+
+static void a_dead_process_changes_nothing(void **state)
+{
+    (void)state;
+    struct os_files_test test;
+    os_files_test_init(&test);
+    struct os_files *files = &test.base;
+    struct os_file *file = open_new(files, "dead");
+    uint64_t size;
+    assert_int_equal(files->write(file, 0, "abc", 3, NULL), BANYAN_OK);
+    test.dies_at = test.steps + 2;
+    assert_int_equal(files->write(file, 3, "d", 1, NULL), BANYAN_OK);
+    assert_int_equal(files->write(file, 4, "e", 1, NULL), BANYAN_IO);
+    assert_int_equal(files->truncate(file, 0, NULL), BANYAN_IO);
+    assert_int_equal(files->sync_folder(files, folder, NULL), BANYAN_IO);
+    assert_int_equal(files->size(file, &size, NULL), BANYAN_OK);
+    assert_int_equal(size, 4);
+    files->close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_renamed_and_linked),
+        cmocka_unit_test(a_dead_process_changes_nothing),
         cmocka_unit_test(bytes_match_an_array),
         cmocka_unit_test(files_are_private_and_close_on_exec),
         cmocka_unit_test(missing_things_are_not_found),
