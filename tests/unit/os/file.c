@@ -251,8 +251,8 @@ static void files_are_renamed_and_linked(void **state)
     struct os_file *file = open_new(files, "renamed");
     char from[PATH_SIZE], to[PATH_SIZE], data[2];
     size_t size;
-    (void)strcpy(from, path_of("renamed"));
-    (void)strcpy(to, path_of("linked"));
+    (void)snprintf(from, sizeof(from), "%s", path_of("renamed"));
+    (void)snprintf(to, sizeof(to), "%s", path_of("linked"));
     assert_int_equal(files->write(file, 0, "ab", 2, NULL), BANYAN_OK);
     files->close(file);
     assert_int_equal(files->link(files, from, to, NULL), BANYAN_OK);
