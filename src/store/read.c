@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading events: all in order, or one stream from any version.
+ * Reading events: all in order, or one stream from any version, either way.
  *
  * The log finds a stream's events from the last one backwards.  To give them oldest first, a window of versions is
  * located at its newest end by jumps, walked down to its oldest, and given out upwards; small events are kept from the
- * walk, others are read again.
+ * walk, others are read again.  Newest first is the walk itself.
  *
  * Many streams written in rounds have their versions in as many places of the log, one place a round.  Who reads such
  * streams one after the other comes to each place again and again, so the last few checked frames are kept.
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "store/filter.h"
 #include "store/store_int.h"
 
 enum {
@@ -30,15 +31,26 @@ struct place {
     bool ends_batch;
 };
 
+enum reader_mode {
+    READER_ALL = 0,
+    READER_FORWARD, /* one stream */
+    READER_BACKWARD,
+};
+
 struct store_reader {
     struct store *store;
     struct log_reader *log_reader;
-    bool of_stream;
+    enum reader_mode mode;
 
-    /* Of one stream. */
-    uint64_t next_version, last_version; /* next > last: the end */
-    uint64_t last_position;
-    uint64_t window_first; /* version of places[0] */
+    /* Of all events. */
+    uint64_t passed;       /* last position given out or passed over */
+    uint64_t looks_max;    /* events passed over in one call; 0: no limit */
+    struct filter *filter; /* owned; NULL: everything */
+
+    /* Of one stream.  Forward, next > last is the end; backward, next 0. */
+    uint64_t next_version, last_version;
+    uint64_t last_position; /* of last_version; backward: of next_version */
+    uint64_t window_first;  /* version of places[0] */
     size_t window_count;
     struct place *places; /* owned */
     struct banyan_arena arena;
@@ -60,6 +72,7 @@ void store_reader_close(struct store_reader *reader)
     if (reader == NULL)
         return;
     log_reader_close(reader->log_reader);
+    filter_free(reader->filter);
     for (size_t i = 0; i < reader->frame_count; i++)
         log_reader_close(reader->frames[i]);
     free(reader->places);
@@ -70,21 +83,51 @@ void store_reader_close(struct store_reader *reader)
 enum banyan_status store_reader_seek(struct store_reader *reader, struct banyan_position position,
                                      struct banyan_error *err)
 {
-    reader->of_stream = false;
-    return log_reader_seek(reader->log_reader, position, err);
+    enum banyan_status status = log_reader_seek(reader->log_reader, position, err);
+
+    if (status != BANYAN_OK)
+        return status;
+    reader->mode = READER_ALL;
+    reader->passed = position.value - 1;
+    return BANYAN_OK;
+}
+
+void store_reader_filter(struct store_reader *reader, const struct store_filter *filter)
+{
+    filter_free(reader->filter);
+    reader->filter = filter_new(filter);
+}
+
+struct banyan_position store_reader_passed(const struct store_reader *reader)
+{
+    return (struct banyan_position){reader->passed};
+}
+
+void store_reader_look(struct store_reader *reader, uint64_t looks_max)
+{
+    reader->looks_max = looks_max;
+}
+
+/* The last durable event of *stream*; NOT_FOUND. */
+static enum banyan_status find_stream(struct store *store, struct banyan_str stream, struct store_head *ret,
+                                      struct banyan_error *err)
+{
+    enum banyan_status status = store_durable_head(store, stream, ret, err);
+
+    if (status == BANYAN_OK && ret->version.value == 0)
+        status = banyan_error_set(err, BANYAN_NOT_FOUND, "stream %.*s does not exist", (int)stream.size, stream.data);
+    return status;
 }
 
 enum banyan_status store_reader_stream(struct store_reader *reader, struct banyan_str stream,
                                        struct banyan_version version, struct banyan_error *err)
 {
     struct store_head at;
-    enum banyan_status status = store_durable_head(reader->store, stream, &at, err);
+    enum banyan_status status = find_stream(reader->store, stream, &at, err);
 
     if (status != BANYAN_OK)
         return status;
-    if (at.version.value == 0)
-        return banyan_error_set(err, BANYAN_NOT_FOUND, "stream %.*s does not exist", (int)stream.size, stream.data);
-    reader->of_stream = true;
+    reader->mode = READER_FORWARD;
     reader->next_version = version.value == 0 ? 1 : version.value;
     reader->last_version = at.version.value;
     reader->last_position = at.position.value;
@@ -217,6 +260,67 @@ static enum banyan_status next_of_stream(struct store_reader *reader, struct log
     return status;
 }
 
+/* ---- newest first ---- */
+
+enum banyan_status store_reader_stream_backward(struct store_reader *reader, struct banyan_str stream,
+                                                struct banyan_version version, struct banyan_error *err)
+{
+    uint64_t position = 0, from = version.value;
+    struct store_head at;
+    enum banyan_status status = find_stream(reader->store, stream, &at, err);
+
+    if (status != BANYAN_OK)
+        return status;
+    if (from == 0 || from > at.version.value)
+        from = at.version.value;
+    reader->last_version = at.version.value;
+    reader->last_position = at.position.value;
+    status = locate(reader, from, &position, err);
+    if (status != BANYAN_OK)
+        return status;
+    reader->mode = READER_BACKWARD;
+    reader->next_version = from;
+    reader->last_position = position;
+    return BANYAN_OK;
+}
+
+static enum banyan_status next_backward(struct store_reader *reader, struct log_record *ret,
+                                        struct envelope *ret_envelope, struct banyan_error *err)
+{
+    enum banyan_status status;
+
+    if (reader->next_version == 0)
+        return BANYAN_NOT_FOUND;
+    status = read_at(reader, reader->last_position, reader->next_version, ret, ret_envelope, err);
+    if (status != BANYAN_OK)
+        return status;
+    reader->next_version--;
+    reader->last_position = ret_envelope->prev;
+    return BANYAN_OK;
+}
+
+/* ---- all events ---- */
+
+static enum banyan_status next_of_all(struct store_reader *reader, struct log_record *ret,
+                                      struct envelope *ret_envelope, struct banyan_error *err)
+{
+    enum banyan_status status;
+    uint64_t looks = 0;
+
+    do {
+        if (looks == reader->looks_max && looks > 0)
+            return BANYAN_TIMEOUT;
+        looks++;
+        status = log_reader_next(reader->log_reader, ret, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (!envelope_decode(ret->data, ret->position.value, ret_envelope))
+            return no_event(ret, err);
+        reader->passed = ret->position.value;
+    } while (reader->filter != NULL && !filter_passes(reader->filter, &ret_envelope->event));
+    return BANYAN_OK;
+}
+
 enum banyan_status store_reader_next(struct store_reader *reader, struct store_read_event *ret,
                                      struct banyan_error *err)
 {
@@ -224,12 +328,20 @@ enum banyan_status store_reader_next(struct store_reader *reader, struct store_r
     struct envelope envelope;
     enum banyan_status status;
 
-    status =
-        reader->of_stream ? next_of_stream(reader, &record, err) : log_reader_next(reader->log_reader, &record, err);
+    switch (reader->mode) {
+    case READER_FORWARD:
+        status = next_of_stream(reader, &record, err);
+        if (status == BANYAN_OK && !envelope_decode(record.data, record.position.value, &envelope))
+            status = no_event(&record, err);
+        break;
+    case READER_BACKWARD:
+        status = next_backward(reader, &record, &envelope, err);
+        break;
+    default:
+        status = next_of_all(reader, &record, &envelope, err);
+    }
     if (status != BANYAN_OK)
         return status;
-    if (!envelope_decode(record.data, record.position.value, &envelope))
-        return no_event(&record, err);
     ret->event = envelope.event;
     ret->position = record.position;
     ret->version.value = envelope.version;
@@ -237,4 +349,26 @@ enum banyan_status store_reader_next(struct store_reader *reader, struct store_r
     ret->cursor = envelope.cursor;
     ret->ends_batch = record.ends_batch;
     return BANYAN_OK;
+}
+
+/* ---- by time ---- */
+
+enum banyan_status store_position_at(struct store *store, struct banyan_time time, struct banyan_position *ret,
+                                     struct banyan_error *err)
+{
+    struct log_reader *reader = log_reader_open(store->log);
+    struct banyan_position durable = log_durable(store->log);
+    enum banyan_status status = BANYAN_OK;
+    struct log_record record;
+    uint64_t at = 1;
+
+    for (; at <= durable.value && status == BANYAN_OK; at++) {
+        status = log_reader_next(reader, &record, err);
+        if (status == BANYAN_OK && record.recorded_at.us >= time.us)
+            break;
+    }
+    log_reader_close(reader);
+    if (status == BANYAN_OK)
+        ret->value = at;
+    return status;
 }

@@ -118,6 +118,7 @@ static void release(struct store *store)
     free(store->hashes);
     (void)pthread_mutex_destroy(&store->lock);
     (void)pthread_cond_destroy(&store->batch_ended);
+    watch_release(&store->watch);
     free((char *)store->options.folder);
     free(store);
 }
@@ -163,6 +164,7 @@ enum banyan_status store_open(const struct store_options *options, struct store 
         store->options.clock = os_clock_real();
     (void)pthread_mutex_init(&store->lock, NULL);
     (void)pthread_cond_init(&store->batch_ended, NULL);
+    watch_init(&store->watch);
     os_random_bytes(seeds, sizeof(seeds));
     heads_init(&store->heads, seeds[0]);
     ids_init(&store->ids, seeds[1]);

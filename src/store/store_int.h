@@ -22,6 +22,7 @@
 #include "store/heads.h"
 #include "store/ids.h"
 #include "store/store.h"
+#include "store/watch.h"
 
 /* ---- changes.c: what is not durable yet ---- */
 
@@ -73,6 +74,7 @@ struct store {
     struct store_options options; /* texts are owned */
     struct log *log;
     struct os_file *lock_file;
+    struct watch watch; /* who waits for events at the end */
 
     pthread_mutex_t lock;       /* guards all below, and orders appends */
     pthread_cond_t batch_ended; /* the open batch is over */
@@ -107,6 +109,11 @@ struct store_head changes_head_at(const struct store *store, const struct head *
 /* The last durable event of *stream*; version 0: there is none.  Takes the lock. */
 BANYAN_MUST_CHECK enum banyan_status store_durable_head(struct store *store, struct banyan_str stream,
                                                         struct store_head *ret, struct banyan_error *err);
+
+/* ---- read.c ---- */
+
+/* Let store_reader_next() end with TIMEOUT (no text) when it has passed over *looks_max* events; 0: never. */
+void store_reader_look(struct store_reader *reader, uint64_t looks_max);
 
 /* ---- append.c ---- */
 

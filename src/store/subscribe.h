@@ -19,6 +19,11 @@
 
 struct store_subscription;
 
+enum {
+    STORE_SUBSCRIPTION_BEHIND = 4096, /* so many positions away from the end is behind: CAUGHT_UP comes once more */
+};
+
+/* With both *after* and *since* it begins at the later of the two. */
 struct store_subscribe {
     struct banyan_position after; /* begin behind this one; 0: at the first */
     struct banyan_time since; /* with BANYAN_TIME_NULL not used; else begin with the first recorded at or after it */
@@ -36,6 +41,7 @@ struct store_subscription_item {
     struct banyan_position position; /* where to go on: store it as *after* */
 };
 
+/* INVALID when *after* is behind the end of the log. */
 BANYAN_MUST_CHECK enum banyan_status store_subscription_open(struct store *store, const struct store_subscribe *from,
                                                              struct store_subscription **ret, struct banyan_error *err);
 void store_subscription_close(struct store_subscription *subscription); /* NULL allowed */
@@ -44,5 +50,7 @@ void store_subscription_close(struct store_subscription *subscription); /* NULL 
 BANYAN_MUST_CHECK enum banyan_status store_subscription_next(struct store_subscription *subscription,
                                                              int64_t timeout_us, struct store_subscription_item *ret,
                                                              struct banyan_error *err);
+/* All up to here was given or passed over: a good *after* at any time, also where a filter lets nothing pass. */
+struct banyan_position store_subscription_position(const struct store_subscription *subscription);
 
 #endif
