@@ -41,6 +41,9 @@ void avro_schema_free(struct avro_schema *schema); /* NULL allowed */
 /* Parsing canonical form, and its CRC-64-AVRO (Rabin) fingerprint. */
 void avro_canonical(const struct avro_schema *schema, struct banyan_buf *ret);
 uint64_t avro_fingerprint(const struct avro_schema *schema);
+/* Do both say the same, documentation aside?  More than the canonical form looks at: aliases, defaults, order and
+ * logical types count, too. */
+bool avro_same(const struct avro_schema *a, const struct avro_schema *b);
 
 /* Can *reader* read what *writer* wrote?  CONFLICT with path and reason. */
 BANYAN_MUST_CHECK enum banyan_status avro_can_read(const struct avro_schema *reader, const struct avro_schema *writer,

@@ -64,12 +64,14 @@ enum avro_order {
 /* Limits of a schema; avro_parse() answers LIMIT beyond. */
 enum {
     AVRO_TEXT_BYTES_MAX = 1024 * 1024,
-    AVRO_DEPTH_MAX = 64,   /* types within types, as written */
-    AVRO_TYPES_MAX = 4096, /* of one schema: named, array, map, union, logical */
-    AVRO_LIST_MAX = 4096,  /* fields, symbols, branches or aliases of one type */
-    AVRO_DIGITS_MAX = 38,  /* of a decimal: banyan_decimal holds no more */
+    AVRO_DEPTH_MAX = 64,                        /* types within types, as written */
+    AVRO_TYPES_MAX = 4096,                      /* of one schema: named, array, map, union, logical */
+    AVRO_LIST_MAX = 4096,                       /* fields, symbols, branches or aliases of one type */
+    AVRO_NAME_BYTES_MAX = 255,                  /* of a name or namespace as it is written */
+    AVRO_DIGITS_MAX = 38,                       /* of a decimal: banyan_decimal holds no more */
+    AVRO_CANONICAL_BYTES_MAX = 4 * 1024 * 1024, /* full names can make it longer than the text */
     AVRO_FIXED_BYTES_MAX = 1024 * 1024,
-    AVRO_DEFAULT_BYTES_MAX = 64 * 1024, /* of one default in binary */
+    AVRO_DEFAULT_BYTES_MAX = 1024 * 1024, /* of all defaults in binary */
 };
 
 struct avro_type;
@@ -116,7 +118,8 @@ struct avro_schema {
     struct avro_type *root;
     struct avro_type **types; /* every type once; types[i]->index == i */
     size_t type_count;
-    uint64_t fingerprint; /* avro_fingerprint() */
+    struct banyan_str canonical; /* parsing canonical form */
+    uint64_t fingerprint;        /* of it: CRC-64-AVRO */
 };
 
 /* "record", "long" …; NULL for no kind. */
@@ -124,10 +127,17 @@ const char *avro_kind_name(enum avro_kind kind);
 /* "decimal", "timestamp-micros" …; NULL for AVRO_PLAIN. */
 const char *avro_logical_name(enum avro_logical logical);
 
+/* What is behind the last dot. */
+struct banyan_str avro_simple_name(struct banyan_str name);
+
 static inline bool avro_is_named(const struct avro_type *type)
 {
     return type->kind == AVRO_RECORD || type->kind == AVRO_ENUM || type->kind == AVRO_FIXED;
 }
+
+/* Append the parsing canonical form; *whole*: with all that resolution and JSON look at as well (aliases, defaults,
+ * logical types, order), which the canonical form leaves out. */
+void avro_write(const struct avro_schema *schema, bool whole, struct banyan_buf *ret);
 
 /* Index of the field, the symbol; -1: none. */
 int32_t avro_find_field(const struct avro_type *record, struct banyan_str name);
@@ -144,8 +154,6 @@ int32_t avro_find_branch(const struct avro_type *reader, const struct avro_type 
 /* The field of the record *writer* that *field* of the reader takes its values from: the one of its name, else of its
  * first alias that is there; -1: none, and its default counts. */
 int32_t avro_find_source(const struct avro_field *field, const struct avro_type *writer);
-
-/* ---- defaults (avro_default.c) ---- */
 
 /* CRC-64-AVRO over any bytes. */
 uint64_t avro_rabin(struct banyan_str bytes);
