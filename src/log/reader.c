@@ -138,7 +138,9 @@ static enum banyan_status need(struct log_reader *reader, uint64_t at, size_t si
     return BANYAN_OK;
 }
 
-/* The next frame is in the next segment when that begins with its position. */
+/* The next frame, which is durable, is in the next segment when that begins with its position.  A segment that begins
+ * behind the durable end is not believed: an open batch made it, and may be given up; another one takes its place then.
+ */
 static enum banyan_status cross_segment(struct log_reader *reader, struct banyan_error *err)
 {
     struct log *log = reader->log;
@@ -146,16 +148,13 @@ static enum banyan_status cross_segment(struct log_reader *reader, struct banyan
     if (reader->next_first == 0 &&
         __atomic_load_n(&log->shared.segment_count, __ATOMIC_ACQUIRE) > reader->segment + 1) {
         (void)pthread_mutex_lock(&log->lock);
-        if (log->shared.segment_count > reader->segment + 1)
+        if (log->shared.segment_count > reader->segment + 1 &&
+            log->shared.segments[reader->segment + 1]->first_position <= log->shared.durable)
             reader->next_first = log->shared.segments[reader->segment + 1]->first_position;
         (void)pthread_mutex_unlock(&log->lock);
     }
-    if (reader->next_first != reader->next_frame) {
-        /* A batch that was given up may have made a segment and removed it again: ask anew. */
-        if (reader->next_first < reader->next_frame)
-            reader->next_first = 0;
+    if (reader->next_first != reader->next_frame)
         return BANYAN_OK;
-    }
     reader->frame_at = sizeof(struct segment_header);
     return open_segment(reader, reader->segment + 1, err);
 }
