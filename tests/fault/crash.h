@@ -105,6 +105,8 @@ const char *crash_compare(const struct crash_ledger *ledger, const struct store_
 void crash_fail(struct crash_ledger *ledger, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* Send an attempt to the store and note the answer; the attempt may be a repeat. */
 void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t number, struct crash_content *contents);
+/* The version that the index says; a failure ends the process. */
+uint64_t crash_version(struct crash_ledger *ledger, struct store *store, struct banyan_str stream);
 struct store *crash_open(struct crash_ledger *ledger, struct os_files *files, bool read_only,
                          enum banyan_status *ret_status, struct banyan_error *err);
 

@@ -162,6 +162,16 @@ static void check_stream(struct check *check, uint32_t stream)
     if (status != BANYAN_NOT_FOUND || version != check->versions[stream])
         crash_fail(check->ledger, "stream %s ends at version %" PRIu64 ", the log has %" PRIu64 ": %s", name, version,
                    check->versions[stream], err.message);
+    if (version > 0)
+        status = store_reader_stream_backward(reader, text, (struct banyan_version){0}, &err);
+    while (status == BANYAN_OK && (status = store_reader_next(reader, &event, &err)) == BANYAN_OK) {
+        if (event.version.value != version-- || !banyan_str_equal(event.event.stream, text))
+            crash_fail(check->ledger, "stream %s backwards: version %" PRIu64 " where %" PRIu64 " was expected", name,
+                       event.version.value, version + 1);
+    }
+    if (status != BANYAN_NOT_FOUND || version != 0)
+        crash_fail(check->ledger, "stream %s backwards ends at version %" PRIu64 ": %s", name, version + 1,
+                   err.message);
     store_reader_close(reader);
 }
 
@@ -171,7 +181,7 @@ static void check_index(struct check *check, struct os_random *random)
     char name[CRASH_NAME_MAX];
 
     for (uint32_t i = 0; i < CRASH_STREAMS; i++) {
-        uint64_t head = store_head(check->store, crash_stream(i, name)).version.value;
+        uint64_t head = crash_version(check->ledger, check->store, crash_stream(i, name));
 
         if (head != check->versions[i])
             crash_fail(check->ledger, "stream %s: the index says version %" PRIu64 ", the log %" PRIu64, name, head,

@@ -166,12 +166,21 @@ struct store *crash_open(struct crash_ledger *ledger, struct os_files *files, bo
     return store;
 }
 
-/* The answer to attempt *number*. */
-static void note(struct crash_ledger *ledger, uint64_t number, enum banyan_status status,
+uint64_t crash_version(struct crash_ledger *ledger, struct store *store, struct banyan_str stream)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_head head;
+
+    if (store_head(store, stream, &head, &err) != BANYAN_OK)
+        crash_fail(ledger, "the head of %.*s: %s", (int)stream.size, stream.data, err.message);
+    return head.version.value;
+}
+
+/* The answer to attempt *number*, whose state was *before* when it was sent: others may repeat it at the same time. */
+static void note(struct crash_ledger *ledger, uint64_t number, uint8_t before, enum banyan_status status,
                  const struct store_appended *appended, const struct banyan_error *err)
 {
     struct crash_attempt *attempt = &ledger->attempts[number];
-    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
 
     if (status == BANYAN_CONFLICT && attempt->kind == CRASH_VERSION && before != CRASH_ACKNOWLEDGED) {
         __atomic_store_n(&attempt->state, CRASH_REFUSED, __ATOMIC_SEQ_CST);
@@ -189,8 +198,7 @@ static void note(struct crash_ledger *ledger, uint64_t number, enum banyan_statu
     if (appended->repeated)
         __atomic_fetch_add(&ledger->repeats, 1, __ATOMIC_SEQ_CST);
     attempt->first = appended->first.value;
-    __atomic_store_n(&attempt->state, CRASH_ACKNOWLEDGED, __ATOMIC_SEQ_CST);
-    if (before != CRASH_ACKNOWLEDGED)
+    if (__atomic_exchange_n(&attempt->state, CRASH_ACKNOWLEDGED, __ATOMIC_SEQ_CST) != CRASH_ACKNOWLEDGED)
         __atomic_fetch_add(&ledger->acknowledged, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -201,6 +209,7 @@ static void send_large(struct crash_ledger *ledger, struct store *store, uint64_
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct store_appended appended = {.repeated = false};
     enum banyan_status status = store_batch_begin(store, &err);
+    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
 
     if (status != BANYAN_OK)
         crash_fail(ledger, "beginning a batch: %s", err.message);
@@ -212,7 +221,7 @@ static void send_large(struct crash_ledger *ledger, struct store *store, uint64_
     if (status == BANYAN_OK && attempt->kind == CRASH_LARGE)
         status = store_batch_commit(store, crash_cursor(ledger, number, content), &appended, &err);
     if (status == BANYAN_OK && attempt->kind == CRASH_LARGE) {
-        note(ledger, number, status, &appended, &err);
+        note(ledger, number, before, status, &appended, &err);
         return;
     }
     store_batch_abort(store);
@@ -232,6 +241,7 @@ void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t numbe
     struct store_appended appended = {.repeated = false};
     enum banyan_status status;
     char name[CRASH_NAME_MAX];
+    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
 
     if (attempt->kind == CRASH_LARGE || attempt->kind == CRASH_ABORTED) {
         send_large(ledger, store, number, contents);
@@ -252,5 +262,5 @@ void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t numbe
     } else {
         status = store_append(store, &append, &appended, &err);
     }
-    note(ledger, number, status, &appended, &err);
+    note(ledger, number, before, status, &appended, &err);
 }

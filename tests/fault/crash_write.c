@@ -7,6 +7,7 @@
 
 #include "crash.h"
 #include "os/thread.h"
+#include "store/subscribe.h"
 
 struct writer {
     struct crash_ledger *ledger;
@@ -58,7 +59,7 @@ static uint64_t begin_attempt(struct writer *writer, struct os_random *random)
     case CRASH_VERSION:
         attempt->event_count = 1 + (uint32_t)os_random_below(random, 3);
         attempt->stream = (uint16_t)os_random_below(random, 4); /* shared, so that some lose */
-        attempt->expected = store_head(writer->store, crash_stream(attempt->stream, name)).version.value;
+        attempt->expected = crash_version(ledger, writer->store, crash_stream(attempt->stream, name));
         break;
     case CRASH_MULTI:
         attempt->event_count = 2 + (uint32_t)os_random_below(random, CRASH_EVENTS_MAX - 1);
@@ -116,7 +117,22 @@ static void raise_to(uint64_t *value, uint64_t to)
         ;
 }
 
-/* Follow the end of the log.  Whoever was given a position relies on it: the checker finds it again. */
+/* Whoever was given an event relies on it: the checker finds it again. */
+static void believe(struct crash_ledger *ledger, const struct store_read_event *event, struct crash_content *content)
+{
+    const char *differs;
+    uint64_t number;
+    uint32_t index;
+
+    if (!crash_identify(ledger, &event->event, &number, &index))
+        crash_fail(ledger, "position %" PRIu64 " holds an event of nobody", event->position.value);
+    differs = crash_compare(ledger, &event->event, number, index, content);
+    if (differs != NULL)
+        crash_fail(ledger, "position %" PRIu64 ": the %s differs", event->position.value, differs);
+    raise_to(&ledger->read_position, event->position.value);
+}
+
+/* Follow the end of the log. */
 static void read_for_ever(void *argument)
 {
     struct writer *writer = argument;
@@ -127,16 +143,13 @@ static void read_for_ever(void *argument)
     struct store_read_event event;
     struct os_random random;
     enum banyan_status status;
-    uint64_t position, number;
-    uint32_t index;
+    uint64_t position;
 
     os_random_seed(&random, writer->seed);
     position = os_random_below(&random, store_durable(writer->store).value + 1);
     if (store_reader_seek(reader, (struct banyan_position){position + 1}, &err) != BANYAN_OK)
         crash_fail(ledger, "seeking: %s", err.message);
     for (;;) {
-        const char *differs;
-
         status = store_reader_next(reader, &event, &err);
         if (status == BANYAN_NOT_FOUND) {
             status = store_wait(writer->store, (struct banyan_position){position + 1}, INT64_MAX, &err);
@@ -149,12 +162,35 @@ static void read_for_ever(void *argument)
         if (event.position.value != position + 1)
             crash_fail(ledger, "behind position %" PRIu64 " came %" PRIu64, position, event.position.value);
         position++;
-        if (!crash_identify(ledger, &event.event, &number, &index))
-            crash_fail(ledger, "position %" PRIu64 " holds an event of nobody", position);
-        differs = crash_compare(ledger, &event.event, number, index, contents);
-        if (differs != NULL)
-            crash_fail(ledger, "position %" PRIu64 ": the %s differs", position, differs);
-        raise_to(&ledger->read_position, position);
+        believe(ledger, &event, contents);
+    }
+}
+
+/* One type of one category, for ever: against a count of what should have come. */
+static void subscribe_for_ever(void *argument)
+{
+    struct writer *writer = argument;
+    struct crash_ledger *ledger = writer->ledger;
+    struct crash_content *contents = contents_new();
+    struct banyan_str type = BANYAN_STR("Changed"), category = BANYAN_STR("order");
+    struct store_filter filter = {.types = &type, .type_count = 1, .categories = &category, .category_count = 1};
+    struct store_subscribe from = {.filter = &filter, .since = {BANYAN_TIME_NULL}};
+    struct store_subscription *subscription = NULL;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_subscription_item item;
+
+    from.after.value = writer->seed % (store_durable(writer->store).value + 1);
+    if (store_subscription_open(writer->store, &from, &subscription, &err) != BANYAN_OK)
+        crash_fail(ledger, "subscribing: %s", err.message);
+    for (;;) {
+        if (store_subscription_next(subscription, INT64_MAX, &item, &err) != BANYAN_OK)
+            crash_fail(ledger, "a subscription: %s", err.message);
+        if (item.kind == STORE_SUBSCRIPTION_CAUGHT_UP)
+            continue;
+        if (!banyan_str_equal(item.event.event.type, type) ||
+            strncmp(item.event.event.stream.data, "order-", strlen("order-")) != 0)
+            crash_fail(ledger, "position %" PRIu64 " does not pass the filter", item.event.position.value);
+        believe(ledger, &item.event, contents);
     }
 }
 
@@ -170,7 +206,7 @@ static void read_streams_for_ever(void *argument)
     os_random_seed(&random, writer->seed);
     for (;;) {
         struct banyan_str stream = crash_stream((uint32_t)os_random_below(&random, CRASH_STREAMS), name);
-        uint64_t head = store_head(writer->store, stream).version.value;
+        uint64_t head = crash_version(writer->ledger, writer->store, stream);
         uint64_t version = head == 0 ? 1 : 1 + os_random_below(&random, head);
         uint64_t limit = 1 + os_random_below(&random, 50);
         struct banyan_error err = BANYAN_ERROR_INIT;
@@ -200,12 +236,13 @@ static void read_streams_for_ever(void *argument)
 void crash_write(struct crash_ledger *ledger, struct os_files *files, uint64_t seed)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
-    struct os_thread threads[CRASH_WRITERS_MAX + 2] = {{.started = false}};
-    struct writer writers[CRASH_WRITERS_MAX + 2];
+    struct os_thread threads[CRASH_WRITERS_MAX + 3] = {{.started = false}};
+    struct writer writers[CRASH_WRITERS_MAX + 3];
     struct os_random random;
     enum banyan_status status;
     struct store *store;
     size_t writer_count, count = 0;
+    const os_thread_main readers[] = {read_for_ever, read_streams_for_ever, subscribe_for_ever};
 
     (void)alarm(CRASH_PROCESS_SECONDS_MAX);
     os_random_seed(&random, seed);
@@ -214,10 +251,8 @@ void crash_write(struct crash_ledger *ledger, struct os_files *files, uint64_t s
     if (store == NULL)
         crash_fail(ledger, "a writer cannot open: %s: %s", banyan_status_name(status), err.message);
     __atomic_fetch_add(&ledger->opens, 1, __ATOMIC_SEQ_CST);
-    for (; count < writer_count + 2; count++) {
-        os_thread_main main = count < writer_count    ? write_for_ever
-                              : count == writer_count ? read_for_ever
-                                                      : read_streams_for_ever;
+    for (; count < writer_count + 3; count++) {
+        os_thread_main main = count < writer_count ? write_for_ever : readers[count - writer_count];
 
         writers[count] = (struct writer){ledger, store, os_random_next(&random), ledger->attempt_count};
         os_thread_start(&threads[count], "worker", main, &writers[count]);
