@@ -198,7 +198,7 @@ static enum banyan_status write_group(struct log *log, struct log_frame *list, s
 /* With the lock: the written frames become spare ones, and their places findable. */
 static void retire(struct log *log, struct log_frame *frame)
 {
-    log_segment_mark(frame->segment, frame->first_position, frame->at);
+    log_marks_add(&frame->segment->marks, (const struct frame_header *)frame->data, frame->at);
     log->shared.pending_bytes -= frame->size;
     log->shared.stats.batches += frame->batch_count;
     log->shared.stats.bytes += frame->size;
@@ -276,6 +276,8 @@ void log_flush_group(struct log *log)
     if (log->shared.queue != NULL) { /* when the disk is full: to try again after a pause */
         log->shared.wanted = true;
         (void)pthread_cond_signal(&log->work);
+    } else if (log_marks_can_save(log)) {
+        (void)pthread_cond_signal(&log->work);
     }
 }
 
@@ -298,6 +300,10 @@ void log_flusher_main(void *argument)
             log_flush_group(log);
             if (log->shared.stopping && log->shared.full)
                 break; /* what is left was never acknowledged */
+            continue;
+        }
+        if (log_marks_can_save(log)) {
+            log_marks_save(log);
             continue;
         }
         if (log->shared.stopping && !log->shared.flushing)

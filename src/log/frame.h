@@ -35,7 +35,8 @@ struct segment_header {
     uint64_t first_position; /* of the first record; also the name of the file */
     uint64_t base_offset;    /* offset in the log of this header; all before it was flushed before it was written */
     uint8_t chain[LOG_CHAIN_BYTES]; /* of the last frame before this segment */
-    uint8_t reserved[48];
+    uint64_t previous_position;     /* of the first record of the segment before; 0: the first one, or not kept */
+    uint8_t reserved[40];
 } __attribute__((packed));
 static_assert(sizeof(struct segment_header) == 128, "stored layout");
 
@@ -60,5 +61,35 @@ struct frame_header {
     uint8_t chain[LOG_CHAIN_BYTES];
 } __attribute__((packed));
 static_assert(sizeof(struct frame_header) == 88, "stored layout");
+
+/* ---- marks: where positions are in a sealed segment ---- */
+
+#define MARKS_MAGIC "BANYIDX" /* with its NUL: 8 bytes */
+
+enum {
+    MARKS_FORMAT = 1,
+};
+
+/* Then mark_count marks. */
+struct marks_header {
+    char magic[8];
+    uint32_t crc;    /* CRC-32C of all bytes behind this field */
+    uint32_t format; /* MARKS_FORMAT */
+    struct banyan_uuid log_id;
+    uint64_t first_position, base_offset; /* of the segment */
+    uint64_t next_position, next_offset;  /* of the segment behind it */
+    uint8_t chain_before[LOG_CHAIN_BYTES], chain_after[LOG_CHAIN_BYTES];
+    uint32_t mark_count;
+    uint32_t reserved;
+} __attribute__((packed));
+static_assert(sizeof(struct marks_header) == 136, "stored layout");
+
+/* Where a frame begins; ascending. */
+struct log_mark {
+    uint64_t position;    /* first of the frame */
+    uint64_t at;          /* byte in the segment */
+    int64_t recorded_max; /* latest time of the records from here to the next mark, µs since 1970 */
+};
+static_assert(sizeof(struct log_mark) == 24, "stored layout");
 
 #endif

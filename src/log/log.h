@@ -99,6 +99,10 @@ bool log_reader_holds(const struct log_reader *reader, struct banyan_position po
 BANYAN_MUST_CHECK enum banyan_status log_reader_next(struct log_reader *reader, struct log_record *ret,
                                                      struct banyan_error *err);
 
+/* The first position recorded at or after *time*, also where the clock went back; durable+1 when there is none yet. */
+BANYAN_MUST_CHECK enum banyan_status log_position_at(struct log *log, struct banyan_time time,
+                                                     struct banyan_position *ret, struct banyan_error *err);
+
 /* ---- facts ---- */
 
 struct log_stats {

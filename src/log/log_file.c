@@ -186,6 +186,8 @@ static enum banyan_status place(struct log *log, struct log_frame *frame, struct
         }
         (void)pthread_mutex_lock(&log->lock);
         log_segments_add(log, next);
+        next->marked = true; /* it has none yet */
+        log->shared.marked_segments++;
         (void)pthread_mutex_unlock(&log->lock);
         log->placing = segment = next;
     }

@@ -22,9 +22,13 @@
 #include "log/log.h"
 #include "os/thread.h"
 
+#define LOG_SEGMENT_SUFFIX ".seg"
+#define LOG_MARKS_SUFFIX ".idx"
+
 enum {
-    LOG_FRAME_BYTES = 64 * 1024, /* a frame is closed when it has more: the unit of a checked random read */
-    LOG_MARK_BYTES = 32 * 1024,  /* distance of the marks that find a position */
+    LOG_FRAME_BYTES = 64 * 1024,   /* a frame is closed when it has more: the unit of a checked random read */
+    LOG_MARK_BYTES = 32 * 1024,    /* distance of the marks that find a position */
+    LOG_MARKED_SEGMENTS_MAX = 256, /* sealed ones whose marks are kept in memory: 12 MiB at 64 MiB each */
     LOG_PENDING_BYTES_MAX = 32 * 1024 * 1024, /* soft: appenders wait above it */
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
     LOG_SPARE_FRAMES_MAX = 64,
@@ -34,22 +38,26 @@ enum {
     LOG_GATHER_US_MAX = 200,
 };
 
-/* Where a position is; ascending. */
-struct log_mark {
-    uint64_t position; /* first of a frame */
-    uint64_t at;       /* byte in the file */
+struct log_marks {
+    struct log_mark *items; /* owned */
+    size_t count, capacity;
 };
 
 struct log_segment {
     uint64_t first_position;
-    uint64_t base_offset; /* in the log, of the file's first byte */
-    char *path;           /* owned */
-    struct os_file *file; /* owned; open while it is written to, NULL else */
-    uint64_t capacity;    /* bytes reserved */
-    uint64_t assigned;    /* bytes given to frames; the appender's */
-    struct log_mark *marks;
-    size_t mark_count, mark_capacity;
-    uint64_t marked; /* byte of the last mark */
+    uint64_t base_offset;           /* in the log, of the file's first byte */
+    char *path;                     /* owned */
+    struct os_file *file;           /* owned; open while it is written to, NULL else */
+    uint64_t capacity;              /* bytes reserved */
+    uint64_t assigned;              /* bytes given to frames; the appender's */
+    uint8_t chain[LOG_CHAIN_BYTES]; /* before its first frame; known once the header is written */
+
+    /* Guarded by the log's lock. */
+    struct log_marks marks;
+    bool marked;      /* marks are in memory, and all of them; else in a file, or to be made */
+    uint64_t touched; /* when somebody last looked for a position here: a count */
+    bool recorded_known;
+    int64_t recorded_max; /* latest time of its records, where known */
 };
 
 /* A frame on its way to the disk. */
@@ -113,6 +121,9 @@ struct log {
     struct {
         struct log_segment **segments; /* owned, ascending */
         size_t segment_count, segment_capacity;
+        size_t saved;           /* segments whose marks need not be kept in memory: the first so many */
+        size_t marked_segments; /* that have marks in memory */
+        uint64_t touches;
         struct log_frame *queue, *queue_last;
         struct log_frame *spare;
         size_t spare_count;
@@ -133,6 +144,8 @@ struct log {
 
 struct log_segment *log_segment_new(const char *folder, uint64_t first_position, uint64_t base_offset);
 void log_segment_free(struct log_segment *segment);
+/* Gives "<folder>/<20 digits><suffix>". */
+char *log_segment_path(const char *folder, uint64_t first_position, const char *suffix);
 /* "<20 digits>.seg" → first position; false for other names. */
 bool log_segment_parse_name(const char *name, uint64_t *ret_first_position);
 /* Make the file and reserve *capacity*.  NO_SPACE leaves nothing behind. */
@@ -142,16 +155,37 @@ BANYAN_MUST_CHECK enum banyan_status log_segment_write_header(struct log *log, s
                                                               const uint8_t chain[LOG_CHAIN_BYTES],
                                                               struct banyan_error *err);
 bool log_segment_check_header(const struct segment_header *header);
-/* Remember where a frame begins, if the last mark is far enough away. */
-void log_segment_mark(struct log_segment *segment, uint64_t position, uint64_t at);
-/* Forget marks of positions from *position* on. */
-void log_segment_unmark(struct log_segment *segment, uint64_t position);
-/* The last mark at or before *position*. */
-struct log_mark log_segment_find(const struct log_segment *segment, uint64_t position);
 /* Under the lock (or before threads run): */
+void log_segment_unload(struct log *log, struct log_segment *segment);
 void log_segments_add(struct log *log, struct log_segment *segment);
 /* The segment of *position*: its number, or segment_count. */
 size_t log_segments_find(struct log *log, uint64_t position);
+
+/* ---- source.c ---- */
+
+/* The bytes of a segment.  Not for two threads at once. */
+struct log_source;
+BANYAN_MUST_CHECK enum banyan_status log_source_open(struct log *log, const struct log_segment *segment,
+                                                     struct log_source **ret, struct banyan_error *err);
+void log_source_close(struct log_source *source); /* NULL allowed */
+/* As os_files.read(). */
+BANYAN_MUST_CHECK enum banyan_status log_source_read(struct log_source *source, uint64_t at, void *data, size_t size,
+                                                     size_t *ret_size, struct banyan_error *err);
+
+/* ---- marks.c ---- */
+
+/* A frame begins at *at*: remembered if the last mark is far enough away. */
+void log_marks_add(struct log_marks *marks, const struct frame_header *frame, uint64_t at);
+/* Forget marks of positions from *position* on. */
+void log_marks_cut(struct log_marks *marks, uint64_t position);
+void log_marks_release(struct log_marks *marks);
+/* The segment of *position*, and its last mark at or before it.  Takes the lock; may read files. */
+BANYAN_MUST_CHECK enum banyan_status log_marks_find(struct log *log, uint64_t position, size_t *ret_segment,
+                                                    struct log_mark *ret, struct banyan_error *err);
+/* With the lock: may the marks of the next sealed segment go to their file?  Then do it; the lock is released
+ * meanwhile. For one thread. */
+bool log_marks_can_save(const struct log *log);
+void log_marks_save(struct log *log);
 
 /* ---- flush.c ---- */
 
@@ -176,7 +210,8 @@ void log_chain(EVP_MD_CTX *hash, const EVP_MD *digest, const uint8_t before[LOG_
 
 /* ---- recovery.c ---- */
 
-/* Read all segments, check them, fill the segment table and log->out; cut a torn tail unless read only. */
+/* Read the headers of all segments and the frames of the last one, check them, fill the segment table and log->out; cut
+ * a torn tail unless read only. */
 BANYAN_MUST_CHECK enum banyan_status log_recover(struct log *log, struct banyan_error *err);
 /* Remove all behind *end*: later segments, last first, then the rest of its own.  The chain and the table follow. */
 BANYAN_MUST_CHECK enum banyan_status log_cut(struct log *log, const struct log_end *end, struct banyan_error *err);

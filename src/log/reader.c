@@ -24,10 +24,10 @@ enum {
 
 struct log_reader {
     struct log *log;
-    struct os_file *file; /* of *segment* */
-    size_t segment;       /* number of the open one; SIZE_MAX: none */
-    uint64_t next_first;  /* first position of the next segment; 0: not known to exist */
-    char *path_for_error; /* borrowed from the segment table: segments with durable records stay */
+    struct log_source *source; /* of *segment* */
+    size_t segment;            /* number of the open one; SIZE_MAX: none */
+    uint64_t next_first;       /* first position of the next segment; 0: not known to exist */
+    char *path_for_error;      /* borrowed from the segment table: segments with durable records stay */
     uint64_t base_offset;
 
     char *buffer; /* owned */
@@ -57,7 +57,7 @@ void log_reader_close(struct log_reader *reader)
 {
     if (reader == NULL)
         return;
-    reader->log->options.files->close(reader->file);
+    log_source_close(reader->source);
     free(reader->buffer);
     free(reader);
 }
@@ -82,11 +82,11 @@ static enum banyan_status open_segment(struct log_reader *reader, size_t number,
     (void)pthread_mutex_lock(&log->lock);
     segment = log->shared.segments[number];
     (void)pthread_mutex_unlock(&log->lock);
-    log->options.files->close(reader->file);
-    reader->file = NULL;
+    log_source_close(reader->source);
+    reader->source = NULL;
     reader->segment = SIZE_MAX;
     reader->filled = 0;
-    status = log->options.files->open(log->options.files, segment->path, false, &reader->file, err);
+    status = log_source_open(log, segment, &reader->source, err);
     if (status != BANYAN_OK)
         return status;
     reader->segment = number;
@@ -123,8 +123,7 @@ static enum banyan_status need(struct log_reader *reader, uint64_t at, size_t si
     reader->buffer_at = at;
     reader->filled = keep;
     if (keep < want) {
-        status =
-            reader->log->options.files->read(reader->file, at + keep, reader->buffer + keep, want - keep, &got, err);
+        status = log_source_read(reader->source, at + keep, reader->buffer + keep, want - keep, &got, err);
         if (status != BANYAN_OK) {
             reader->filled = 0;
             return status;
@@ -225,17 +224,12 @@ static bool next_record(struct log_reader *reader, struct log_record *ret)
 /* Put the reader in front of the frame that holds *position*. */
 static enum banyan_status find_frame(struct log_reader *reader, uint64_t position, struct banyan_error *err)
 {
-    struct log *log = reader->log;
-    enum banyan_status status = BANYAN_OK;
     struct frame_header header;
     struct log_mark mark;
-    size_t number;
+    size_t number = 0;
+    enum banyan_status status = log_marks_find(reader->log, position, &number, &mark, err);
 
-    (void)pthread_mutex_lock(&log->lock);
-    number = log_segments_find(log, position);
-    mark = log_segment_find(log->shared.segments[number], position);
-    (void)pthread_mutex_unlock(&log->lock);
-    if (number != reader->segment)
+    if (status == BANYAN_OK && number != reader->segment)
         status = open_segment(reader, number, err);
     if (status != BANYAN_OK)
         return status;

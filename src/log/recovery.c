@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening a log: read everything once, tell a torn tail from damage, cut the tail.
+ * Opening a log: read the headers of all segments and the frames of the last one, tell a torn tail from damage, cut the
+ * tail.
  *
- * Frames are read in order until one is not what it must be (magic, CRC-32C, its offset, its first position).  Let O be
- * the offset in the log of that place.  Each frame says up to which offset the log had been flushed when it was
- * written, and a segment's header is written only after all before it was flushed.  So
+ * A segment's header is written only after all before it was flushed.  So nothing before the last whole header can be
+ * torn, and a process that ends in any way leaves work for recovery only behind it.  Older segments are not read: what
+ * rots there is found by who reads it (every frame is checked) and by verification; looking at one or two of them here
+ * would find no more of it than chance.  Their headers must be whole and their files long enough, each link to the one
+ * before must hold; that finds what is missing.
  *
- *     a whole frame behind O that says "flushed" > O, or a segment that begins behind O   →  O was acknowledged:
- * CORRUPT nothing of the kind                                                                 →  O was being written:
- * cut
+ * In the last segment frames are read until one is not what it must be (magic, CRC-32C, its offset, its first
+ * position). Let O be the offset in the log of that place.  Each frame says up to which offset the log had been flushed
+ * when it was written.  So
+ *
+ *     a whole frame behind O that says "flushed" > O   →  O was acknowledged: CORRUPT
+ *     nothing of the kind                              →  O was being written: cut
+ *
+ * A batch may span segments; when no batch ends in the last one, the end of the last whole batch is looked for in those
+ * before.
  *
  * What is cut goes last segment first, so that a crash in between leaves a log whose end is torn, never one with a
  * hole. A reader that opens beside a running writer can meet half-written frames: it looks again before it says
@@ -40,13 +49,13 @@ struct window {
 struct scan {
     struct log *log;
     struct window window;
+    size_t last; /* segment with the last whole header; SIZE_MAX: none */
     uint64_t next_position;
-    uint64_t at;    /* byte in the segment where the next frame must be */
-    bool in_batch;  /* the last frame said that its batch continues */
-    size_t stopped; /* segment in which reading stopped */
-    uint8_t chain[LOG_CHAIN_BYTES];
+    uint64_t at;   /* byte in that segment where the next frame must be */
+    bool in_batch; /* the last frame said that its batch continues */
     struct log_end end;
-    uint64_t dirty_end; /* byte in the file behind the last one that is not zero */
+    uint64_t dirty_end;   /* byte in the file searched last behind the last one that is not zero */
+    uint64_t dirty_bytes; /* behind scan->at, over all files */
 };
 
 static void window_close(struct window *window)
@@ -119,36 +128,44 @@ static enum banyan_status whole_frame(struct window *window, uint64_t at, const 
     return BANYAN_OK;
 }
 
-/* Read frames of *segment* from scan->at on until something is no frame of this place. */
-static enum banyan_status scan_frames(struct scan *scan, struct log_segment *segment, struct banyan_error *err)
+/* Read frames of segment *number* until something is no frame of its place. */
+static enum banyan_status scan_frames(struct scan *scan, size_t number, struct banyan_error *err)
 {
+    struct log_segment *segment = scan->log->shared.segments[number];
     const struct frame_header *frame;
-    enum banyan_status status;
+    enum banyan_status status = window_open(&scan->window, segment->path, err);
+    bool first = true;
 
-    for (;;) {
+    scan->at = sizeof(struct segment_header);
+    scan->next_position = segment->first_position;
+    scan->in_batch = false;
+    for (; status == BANYAN_OK; first = false) {
+        bool continued;
+
         status = whole_frame(&scan->window, scan->at, &frame, err);
         if (status != BANYAN_OK || frame == NULL)
             return status;
+        continued = (frame->flags & FRAME_CONTINUED) != 0;
         if (frame->offset != segment->base_offset + scan->at || frame->first_position != scan->next_position ||
-            ((frame->flags & FRAME_CONTINUED) != 0) != scan->in_batch)
+            (!first && continued != scan->in_batch))
             return BANYAN_OK;
-        log_segment_mark(segment, frame->first_position, scan->at);
+        log_marks_add(&segment->marks, frame, scan->at);
         scan->at += sizeof(*frame) + frame->size;
         scan->next_position += frame->record_count;
         scan->in_batch = (frame->flags & FRAME_CONTINUES) != 0;
-        memcpy(scan->chain, frame->chain, LOG_CHAIN_BYTES);
         if (scan->in_batch)
             continue;
         scan->end = (struct log_end){.segment = segment, .at = scan->at, .position = scan->next_position - 1};
         memcpy(scan->end.chain, frame->chain, LOG_CHAIN_BYTES);
     }
+    return status;
 }
 
-static enum banyan_status corrupt(const struct scan *scan, const struct log_segment *segment, uint64_t at,
+static enum banyan_status corrupt(const struct log_segment *segment, uint64_t at, uint64_t position,
                                   struct banyan_error *err)
 {
     (void)banyan_error_set(err, BANYAN_CORRUPT, "%s is damaged at byte %" PRIu64 ", position %" PRIu64, segment->path,
-                           at, scan->next_position);
+                           at, position);
     banyan_error_detail(err, "what follows was written after this place had been flushed, so it is no torn tail");
     banyan_error_hint(err, "nothing was changed; restore this file from a copy, or from a replica of the log");
     return BANYAN_CORRUPT;
@@ -159,9 +176,10 @@ static bool all_zero(const char *data, size_t size)
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
-/* Is there in *segment*, from byte *from* on, a frame that proves that *offset* had been flushed? */
+/* Is there in *segment*, from byte *from* on, a frame that proves that *offset* had been flushed?  *ret_base: where it
+ * says that its segment begins. */
 static enum banyan_status search_proof(struct scan *scan, const struct log_segment *segment, uint64_t from,
-                                       uint64_t offset, bool *ret, struct banyan_error *err)
+                                       uint64_t offset, bool *ret, uint64_t *ret_base, struct banyan_error *err)
 {
     struct window *window = &scan->window;
     const uint32_t magic = FRAME_MAGIC;
@@ -193,6 +211,7 @@ static enum banyan_status search_proof(struct scan *scan, const struct log_segme
         status = whole_frame(window, at, &frame, err);
         if (status == BANYAN_OK && frame != NULL && frame->flushed > offset && frame->flushed <= frame->offset) {
             *ret = true;
+            *ret_base = frame->offset - at;
             return BANYAN_OK;
         }
         at++;
@@ -200,67 +219,131 @@ static enum banyan_status search_proof(struct scan *scan, const struct log_segme
     return status;
 }
 
-/* Reading stopped at scan->at of segment scan->stopped.  CORRUPT when that place had been acknowledged. */
+/* Reading stopped at scan->at of the last segment with a whole header.  CORRUPT when that place had been
+ * acknowledged. */
 static enum banyan_status judge_tail(struct scan *scan, struct banyan_error *err)
 {
     struct log *log = scan->log;
-    struct log_segment *segment = log->shared.segments[scan->stopped];
-    uint64_t offset = segment->base_offset + scan->at, dirty_end = 0;
+    size_t first = scan->last == SIZE_MAX ? 0 : scan->last;
+    struct log_segment *segment = log->shared.segments[first];
+    uint64_t offset = segment->base_offset + scan->at, base = 0;
     enum banyan_status status = BANYAN_OK;
     bool proof = false;
 
-    for (size_t i = scan->stopped; i < log->shared.segment_count && status == BANYAN_OK && !proof; i++) {
+    for (size_t i = first; i < log->shared.segment_count; i++) {
         struct log_segment *other = log->shared.segments[i];
-        struct segment_header header;
-        const char *data;
+        uint64_t from = i == first ? scan->at : 0;
 
-        status = search_proof(scan, other, i == scan->stopped ? scan->at : 0, offset, &proof, err);
-        if (i == scan->stopped)
-            dirty_end = scan->dirty_end;
-        if (status != BANYAN_OK || proof || i == scan->stopped)
-            continue;
-        status = window_get(&scan->window, 0, sizeof(header), &data, err);
-        if (status != BANYAN_OK || data == NULL)
-            continue;
-        memcpy(&header, data, sizeof(header));
-        proof = log_segment_check_header(&header) && header.base_offset > offset;
+        status = search_proof(scan, other, from, offset, &proof, &base, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (proof && i != first && base == offset) /* all before it is there: its own header is not */
+            return corrupt(other, 0, other->first_position, err);
+        if (proof)
+            return corrupt(segment, scan->at, scan->next_position, err);
+        if (scan->dirty_end > from)
+            scan->dirty_bytes += scan->dirty_end - from;
     }
-    scan->dirty_end = dirty_end;
-    if (status == BANYAN_OK && proof)
-        return corrupt(scan, segment, scan->at, err);
+    return BANYAN_OK;
+}
+
+/* ---- headers ---- */
+
+/* *ret_whole: false when the header was never written, or is damaged. */
+static enum banyan_status read_header(struct log *log, struct log_segment *segment, struct segment_header *ret,
+                                      bool *ret_whole, struct banyan_error *err)
+{
+    struct os_files *files = log->options.files;
+    struct os_file *file = NULL;
+    enum banyan_status status = files->open(files, segment->path, false, &file, err);
+    size_t got = 0;
+
+    if (status == BANYAN_OK)
+        status = files->read(file, 0, ret, sizeof(*ret), &got, err);
+    if (status == BANYAN_OK)
+        status = files->size(file, &segment->capacity, err);
+    files->close(file);
+    *ret_whole = status == BANYAN_OK && got == sizeof(*ret) && log_segment_check_header(ret);
+    if (*ret_whole && ret->format != SEGMENT_FORMAT)
+        return banyan_error_set(err, BANYAN_INVALID, "%s has format %u; this program reads format %d", segment->path,
+                                ret->format, SEGMENT_FORMAT);
     return status;
 }
 
-/* Check the header of segment *i*.  *ret: it continues what was read so far; false: it was never written whole. */
-static enum banyan_status scan_header(struct scan *scan, size_t i, bool *ret, struct banyan_error *err)
+/* The whole header of segment *number*, seen beside those before. */
+static enum banyan_status check_header(struct scan *scan, size_t number, const struct segment_header *header,
+                                       struct banyan_error *err)
 {
-    struct log_segment *segment = scan->log->shared.segments[i];
-    struct segment_header header;
-    enum banyan_status status;
-    const char *data;
+    struct log *log = scan->log;
+    struct log_segment *segment = log->shared.segments[number], *before;
+    uint64_t used;
 
-    *ret = false;
-    status = window_get(&scan->window, 0, sizeof(header), &data, err);
-    if (status != BANYAN_OK || data == NULL)
-        return status;
-    memcpy(&header, data, sizeof(header));
-    if (!log_segment_check_header(&header))
-        return BANYAN_OK;
-    if (header.format != SEGMENT_FORMAT)
-        return banyan_error_set(err, BANYAN_INVALID, "%s has format %u; this program reads format %d", segment->path,
-                                header.format, SEGMENT_FORMAT);
-    if (i == 0)
-        scan->log->id = header.log_id;
-    if (!banyan_uuid_equal(header.log_id, scan->log->id) || header.first_position != segment->first_position) {
+    if (scan->last == SIZE_MAX && number == 0)
+        log->id = header->log_id;
+    if (number != 0 && scan->last != number - 1) { /* it was written after all before it had been flushed */
+        before = log->shared.segments[scan->last == SIZE_MAX ? 0 : scan->last + 1];
+        return corrupt(before, 0, before->first_position, err);
+    }
+    if (!banyan_uuid_equal(header->log_id, log->id) || header->first_position != segment->first_position) {
         (void)banyan_error_set(err, BANYAN_CORRUPT, "%s is a segment of another log or has another name",
                                segment->path);
         banyan_error_hint(err, "nothing was changed; take the file away");
         return BANYAN_CORRUPT;
     }
-    /* It was written after all before it had been flushed: what is missing there was lost. */
-    if (header.first_position != scan->next_position || header.base_offset != segment->base_offset)
-        return corrupt(scan, i == 0 ? segment : scan->log->shared.segments[i - 1], i == 0 ? 0 : scan->at, err);
-    *ret = true;
+    segment->base_offset = header->base_offset;
+    memcpy(segment->chain, header->chain, LOG_CHAIN_BYTES);
+    if (number == 0)
+        return header->base_offset == 0 ? BANYAN_OK : corrupt(segment, 0, segment->first_position, err);
+    before = log->shared.segments[number - 1];
+    used = header->base_offset - before->base_offset;
+    if (header->previous_position != 0 && header->previous_position != before->first_position) {
+        (void)banyan_error_set(err, BANYAN_CORRUPT, "%s: the segment with position %" PRIu64 " is missing",
+                               log->options.folder, header->previous_position);
+        banyan_error_hint(err, "nothing was changed; put the missing files back");
+        return BANYAN_CORRUPT;
+    }
+    if (header->base_offset <= before->base_offset || used > before->capacity)
+        return corrupt(before, used > before->capacity ? before->capacity : 0, before->first_position, err);
+    return BANYAN_OK;
+}
+
+static enum banyan_status read_headers(struct scan *scan, struct banyan_error *err)
+{
+    struct log *log = scan->log;
+
+    for (size_t i = 0; i < log->shared.segment_count; i++) {
+        struct segment_header header;
+        bool whole = false;
+        enum banyan_status status = read_header(log, log->shared.segments[i], &header, &whole, err);
+
+        if (status == BANYAN_OK && whole)
+            status = check_header(scan, i, &header, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (whole)
+            scan->last = i;
+    }
+    return BANYAN_OK;
+}
+
+/* No batch ends in the last segment: look in those before. */
+static enum banyan_status find_end(struct scan *scan, struct banyan_error *err)
+{
+    struct log *log = scan->log;
+    struct scan older = *scan;
+
+    for (size_t i = scan->last; i > 0 && older.end.segment == NULL; i--) {
+        struct log_segment *segment = log->shared.segments[i - 1], *next = log->shared.segments[i];
+        enum banyan_status status = scan_frames(&older, i - 1, err);
+
+        if (status == BANYAN_OK &&
+            (segment->base_offset + older.at != next->base_offset || older.next_position != next->first_position))
+            status = corrupt(segment, older.at, older.next_position, err);
+        scan->window = older.window;
+        if (status != BANYAN_OK)
+            return status;
+    }
+    scan->end = older.end;
     return BANYAN_OK;
 }
 
@@ -284,33 +367,6 @@ static enum banyan_status list_segments(struct log *log, struct banyan_error *er
     return BANYAN_OK;
 }
 
-static enum banyan_status scan_segments(struct scan *scan, struct banyan_error *err)
-{
-    struct log *log = scan->log;
-    enum banyan_status status = BANYAN_OK;
-    bool continues = true;
-
-    for (size_t i = 0; i < log->shared.segment_count; i++) {
-        struct log_segment *segment = log->shared.segments[i];
-
-        segment->base_offset = i == 0 ? 0 : log->shared.segments[i - 1]->base_offset + scan->at;
-        status = window_open(&scan->window, segment->path, err);
-        if (status == BANYAN_OK)
-            status = scan_header(scan, i, &continues, err);
-        if (status != BANYAN_OK)
-            return status;
-        scan->stopped = i;
-        scan->at = continues ? sizeof(struct segment_header) : 0;
-        if (!continues)
-            return BANYAN_OK;
-        segment->capacity = scan->window.file_bytes;
-        status = scan_frames(scan, segment, err);
-        if (status != BANYAN_OK)
-            return status;
-    }
-    return BANYAN_OK;
-}
-
 static void forget_segments(struct log *log, size_t keep)
 {
     while (log->shared.segment_count > keep) {
@@ -318,8 +374,11 @@ static void forget_segments(struct log *log, size_t keep)
 
         __atomic_store_n(&log->shared.segment_count, log->shared.segment_count - 1, __ATOMIC_RELEASE);
         log->options.files->close(segment->file);
+        log_segment_unload(log, segment);
         log_segment_free(segment);
     }
+    if (log->shared.saved >= keep)
+        log->shared.saved = keep == 0 ? 0 : keep - 1;
 }
 
 /* Give the segment of *end* back its reserved zeros behind it, and put the writer there. */
@@ -362,7 +421,7 @@ enum banyan_status log_cut(struct log *log, const struct log_end *end, struct ba
     (void)pthread_mutex_lock(&log->lock);
     forget_segments(log, keep);
     if (end->segment != NULL && end->at != 0)
-        log_segment_unmark(end->segment, end->position + 1);
+        log_marks_cut(&end->segment->marks, end->position + 1);
     (void)pthread_mutex_unlock(&log->lock);
     if (end->segment != NULL && end->at == 0)
         return BANYAN_OK; /* all that was written stays */
@@ -400,8 +459,9 @@ static enum banyan_status finish(struct log *log, struct scan *scan, struct bany
 {
     struct log_segment *last =
         log->shared.segment_count == 0 ? NULL : log->shared.segments[log->shared.segment_count - 1];
-    bool torn = last != scan->end.segment || (last != NULL && scan->dirty_end > scan->end.at) ||
-                (last != NULL && scan->at != scan->end.at);
+    uint64_t end_offset = scan->end.segment == NULL ? 0 : scan->end.segment->base_offset + scan->end.at;
+    uint64_t offset = scan->at + (scan->last == SIZE_MAX ? 0 : log->shared.segments[scan->last]->base_offset);
+    bool torn = last != scan->end.segment || scan->dirty_bytes > 0 || offset != end_offset;
     enum banyan_status status = keep_whole(log, scan, err);
 
     if (status != BANYAN_OK)
@@ -409,12 +469,7 @@ static enum banyan_status finish(struct log *log, struct scan *scan, struct bany
     log->out.end = scan->end;
     log->shared.durable = log->shared.tail = scan->end.position;
     if (torn && !log->options.read_only) {
-        uint64_t end = scan->dirty_end > scan->at ? scan->dirty_end : scan->at;
-
-        if (last != NULL && last == scan->end.segment)
-            log->shared.stats.torn_bytes_cut = end - scan->end.at;
-        else
-            log->shared.stats.torn_bytes_cut = end;
+        log->shared.stats.torn_bytes_cut = offset + scan->dirty_bytes - end_offset;
         return log_cut(log, &scan->end, err);
     }
     if (torn) {
@@ -424,20 +479,34 @@ static enum banyan_status finish(struct log *log, struct scan *scan, struct bany
             ;
         forget_segments(log, keep);
         if (scan->end.segment != NULL)
-            log_segment_unmark(scan->end.segment, scan->end.position + 1);
+            log_marks_cut(&scan->end.segment->marks, scan->end.position + 1);
     }
     log->out.segment = scan->end.segment;
     log->out.at = scan->end.at;
-    log->out.flushed = scan->end.segment == NULL ? 0 : scan->end.segment->base_offset + scan->end.at;
+    log->out.flushed = end_offset;
     memcpy(log->out.chain, scan->end.chain, LOG_CHAIN_BYTES);
     if (scan->end.segment != NULL)
         scan->end.segment->assigned = scan->end.at;
     return BANYAN_OK;
 }
 
+/* The last segment has its marks in memory; the others are read when they are needed. */
+static void settle_marks(struct log *log)
+{
+    size_t count = log->shared.segment_count;
+
+    for (size_t i = 0; i + 1 < count; i++)
+        log_segment_unload(log, log->shared.segments[i]);
+    if (count == 0)
+        return;
+    log->shared.segments[count - 1]->marked = true;
+    log->shared.marked_segments = 1;
+    log->shared.saved = count - 1;
+}
+
 static enum banyan_status recover_once(struct log *log, struct banyan_error *err)
 {
-    struct scan scan = {.log = log, .window = {.files = log->options.files}, .next_position = 1};
+    struct scan scan = {.log = log, .window = {.files = log->options.files}, .last = SIZE_MAX, .next_position = 1};
     enum banyan_status status = list_segments(log, err);
 
     if (status == BANYAN_OK && log->shared.segment_count > 0 && log->shared.segments[0]->first_position != 1) {
@@ -446,11 +515,17 @@ static enum banyan_status recover_once(struct log *log, struct banyan_error *err
         banyan_error_hint(err, "nothing was changed; put the missing files back");
     }
     if (status == BANYAN_OK)
-        status = scan_segments(&scan, err);
+        status = read_headers(&scan, err);
+    if (status == BANYAN_OK && scan.last != SIZE_MAX)
+        status = scan_frames(&scan, scan.last, err);
     if (status == BANYAN_OK && log->shared.segment_count > 0)
         status = judge_tail(&scan, err);
+    if (status == BANYAN_OK && scan.last != SIZE_MAX && scan.end.segment == NULL)
+        status = find_end(&scan, err);
     if (status == BANYAN_OK)
         status = finish(log, &scan, err);
+    if (status == BANYAN_OK)
+        settle_marks(log);
     window_close(&scan.window);
     free(scan.window.data);
     return status;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segment files and the table that finds a position in them.
+ * Segment files and their table.
  *
  * A segment is named after its first position and reserved whole when it is made, so that a full disk is met before a
- * batch is accepted and not in its middle.  Marks are kept in memory only: one every LOG_MARK_BYTES.
+ * batch is accepted and not in its middle.
  */
 #include "log/log_int.h"
 
@@ -14,22 +14,27 @@
 #include "base/alloc.h"
 #include "base/crc32c.h"
 
-static const char suffix[] = ".seg";
-
 enum {
     NAME_DIGITS = 20,
 };
 
+char *log_segment_path(const char *folder, uint64_t first_position, const char *suffix)
+{
+    size_t size = strlen(folder) + 1 + NAME_DIGITS + strlen(suffix) + 1;
+    char *path = alloc_zeroed(1, size);
+
+    (void)snprintf(path, size, "%s/%0*llu%s", folder, NAME_DIGITS, (unsigned long long)first_position,
+                   suffix); /* fits: counted above */
+    return path;
+}
+
 struct log_segment *log_segment_new(const char *folder, uint64_t first_position, uint64_t base_offset)
 {
     struct log_segment *segment = alloc_zeroed(1, sizeof(*segment));
-    size_t size = strlen(folder) + 1 + NAME_DIGITS + sizeof(suffix);
 
     segment->first_position = first_position;
     segment->base_offset = base_offset;
-    segment->path = alloc_zeroed(1, size);
-    (void)snprintf(segment->path, size, "%s/%0*llu%s", folder, NAME_DIGITS, (unsigned long long)first_position,
-                   suffix); /* fits: counted above */
+    segment->path = log_segment_path(folder, first_position, LOG_SEGMENT_SUFFIX);
     return segment;
 }
 
@@ -37,7 +42,7 @@ void log_segment_free(struct log_segment *segment)
 {
     if (segment == NULL)
         return;
-    free(segment->marks);
+    log_marks_release(&segment->marks);
     free(segment->path);
     free(segment);
 }
@@ -46,7 +51,8 @@ bool log_segment_parse_name(const char *name, uint64_t *ret_first_position)
 {
     uint64_t value = 0;
 
-    if (strlen(name) != NAME_DIGITS + sizeof(suffix) - 1 || strcmp(name + NAME_DIGITS, suffix) != 0)
+    if (strlen(name) != NAME_DIGITS + sizeof(LOG_SEGMENT_SUFFIX) - 1 ||
+        strcmp(name + NAME_DIGITS, LOG_SEGMENT_SUFFIX) != 0)
         return false;
     for (int i = 0; i < NAME_DIGITS; i++) {
         if (name[i] < '0' || name[i] > '9')
@@ -87,8 +93,10 @@ enum banyan_status log_segment_write_header(struct log *log, struct log_segment 
         .log_id = log->id,
         .first_position = segment->first_position,
         .base_offset = segment->base_offset,
+        .previous_position = log->out.segment == NULL ? 0 : log->out.segment->first_position,
     };
 
+    memcpy(segment->chain, chain, LOG_CHAIN_BYTES);
     memcpy(header.chain, chain, LOG_CHAIN_BYTES);
     header.crc = crc32c(0, (const char *)&header + offsetof(struct segment_header, format),
                         sizeof(header) - offsetof(struct segment_header, format));
@@ -102,40 +110,12 @@ bool log_segment_check_header(const struct segment_header *header)
                                  sizeof(*header) - offsetof(struct segment_header, format));
 }
 
-void log_segment_mark(struct log_segment *segment, uint64_t position, uint64_t at)
+void log_segment_unload(struct log *log, struct log_segment *segment)
 {
-    if (segment->mark_count > 0 && at - segment->marked < LOG_MARK_BYTES)
-        return;
-    if (segment->mark_count == segment->mark_capacity) {
-        segment->mark_capacity = segment->mark_capacity == 0 ? 16 : segment->mark_capacity * 2;
-        segment->marks = alloc_resized(segment->marks, segment->mark_capacity, sizeof(*segment->marks));
-    }
-    segment->marks[segment->mark_count++] = (struct log_mark){position, at};
-    segment->marked = at;
-}
-
-void log_segment_unmark(struct log_segment *segment, uint64_t position)
-{
-    while (segment->mark_count > 0 && segment->marks[segment->mark_count - 1].position >= position)
-        segment->mark_count--;
-    segment->marked = segment->mark_count == 0 ? 0 : segment->marks[segment->mark_count - 1].at;
-}
-
-struct log_mark log_segment_find(const struct log_segment *segment, uint64_t position)
-{
-    size_t low = 0, high = segment->mark_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (segment->marks[middle].position <= position)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0)
-        return (struct log_mark){segment->first_position, sizeof(struct segment_header)};
-    return segment->marks[low - 1];
+    if (segment->marked)
+        log->shared.marked_segments--;
+    segment->marked = false;
+    log_marks_release(&segment->marks);
 }
 
 void log_segments_add(struct log *log, struct log_segment *segment)
