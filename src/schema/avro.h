@@ -25,16 +25,23 @@ struct avro_schema;
 struct avro_plan;
 
 enum avro_compatibility {
-    AVRO_COMPATIBILITY_NONE = 0,
-    AVRO_BACKWARD, /* the new schema reads what the last one wrote */
+    AVRO_COMPATIBILITY_NONE = 0, /* anything may follow */
+    AVRO_BACKWARD,               /* the new schema reads what the last one wrote */
     AVRO_BACKWARD_TRANSITIVE,
     AVRO_FORWARD, /* the last schema reads what the new one writes */
     AVRO_FORWARD_TRANSITIVE,
     AVRO_FULL,
     AVRO_FULL_TRANSITIVE,
+    AVRO_COMPATIBILITIES,
 };
 
-/* INVALID names line, column or path ("fields[2].type") and what is wrong; LIMIT for depth and size. */
+/* "BACKWARD_TRANSITIVE"; NULL for none of them. */
+const char *avro_compatibility_name(enum avro_compatibility rule);
+/* The other way round, in any case of letters; false: there is none of that name. */
+bool avro_compatibility_of(struct banyan_str name, enum avro_compatibility *ret);
+
+/* INVALID names line and column (not JSON) or path ("fields[2].type.items") and what is wrong; LIMIT for depth, size,
+ * count.  Where we differ from the letter of the specification, avro_parse.c and avro_match.c say so. */
 BANYAN_MUST_CHECK enum banyan_status avro_parse(struct banyan_str text, struct avro_schema **ret,
                                                 struct banyan_error *err);
 void avro_schema_free(struct avro_schema *schema); /* NULL allowed */
@@ -45,10 +52,11 @@ uint64_t avro_fingerprint(const struct avro_schema *schema);
  * logical types count, too. */
 bool avro_same(const struct avro_schema *a, const struct avro_schema *b);
 
-/* Can *reader* read what *writer* wrote?  CONFLICT with path and reason. */
+/* Can *reader* read whatever *writer* may have written?  CONFLICT with path and reason ("lines[].price: ..."). */
 BANYAN_MUST_CHECK enum banyan_status avro_can_read(const struct avro_schema *reader, const struct avro_schema *writer,
                                                    struct banyan_error *err);
-/* May *next* follow *versions* (oldest first) under *rule*?  CONFLICT names version, field and reason. */
+/* May *next* follow *versions* (all of them, oldest first, from version 1) under *rule*?  CONFLICT names version, field
+ * and reason. */
 BANYAN_MUST_CHECK enum banyan_status avro_compatible(enum avro_compatibility rule, const struct avro_schema *next,
                                                      const struct avro_schema *const *versions, size_t count,
                                                      struct banyan_error *err);
