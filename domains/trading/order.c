@@ -8,6 +8,7 @@
  *    digit by digit, as PostgreSQL computes it.
  */
 #include "order.h"
+#include "commands.h"
 #include "events.h"
 #include "values.h"
 
@@ -21,7 +22,15 @@ static const struct banyan_field state_fields[] = {
 static const struct banyan_record state_record = {"OrderState", sizeof(struct order), state_fields,
                                                   sizeof(state_fields) / sizeof(state_fields[0])};
 
-const struct banyan_aggregate order_aggregate = {"order", &state_record, order_evolve};
+const struct banyan_aggregate order_aggregate = {
+    .category = "order",
+    .state = &state_record,
+    .evolve = order_evolve,
+    .version = 1,
+    .commands = order_commands,
+    .command_count = ORDER_COMMAND_COUNT,
+    .decide = order_decide,
+};
 
 /* Weight of the leading base-10,000 digit of *units*, of which *fraction* such digits are behind the point. */
 static int leading(unsigned __int128 units, int fraction, unsigned *ret_digit)

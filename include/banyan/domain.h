@@ -26,7 +26,7 @@
 #include "banyan/uuid.h"
 
 /* ABI of this header; a domain is refused when it was built for another. */
-#define BANYAN_DOMAIN_ABI 1
+#define BANYAN_DOMAIN_ABI 2
 
 /* ---- events ---- */
 
@@ -64,12 +64,42 @@ BANYAN_API struct banyan_arena *banyan_emitter_arena(struct banyan_emitter *emit
 
 /* ---- aggregates ---- */
 
+/* A command type is known by its index in banyan_aggregate.commands: a domain keeps an enum beside the table. */
+struct banyan_command_type {
+    const char *name;                   /* "PlaceOrder" */
+    const struct banyan_record *record; /* its fields */
+};
+
+struct banyan_command {
+    unsigned type;         /* index in banyan_aggregate.commands */
+    struct banyan_str key; /* of the aggregate, as in the stream's name */
+    const void *fields;    /* struct of that type's record */
+    struct banyan_time now;
+};
+
+/* Why a command was refused. */
+struct banyan_refusal {
+    const char *code;       /* for programs: "order-closed"; static text, stable */
+    struct banyan_str text; /* for people; static, or in the emitter's arena */
+};
+
 struct banyan_aggregate {
     const char *category;              /* streams are named "<category>-<key>" */
     const struct banyan_record *state; /* a fresh state is banyan_record_init() */
     /* Fold one event into the state.  Must accept every event at any time: history is not to be argued with.
      * Strings that the state keeps may point into the payload: the caller sees to their life. */
     void (*evolve)(void *state, unsigned type, const void *payload, struct banyan_time at);
+
+    /* Raise it when evolve() or what a field of the state means changes: states kept from before are forgotten. */
+    unsigned version;
+    const struct banyan_command_type *commands;
+    size_t command_count;
+    /* Decide on a command: emit its events and return true (none: there is nothing to do), or fill in *ret* and return
+     * false, which drops what was emitted.  *state* is what it was before the command, a fresh one where the stream
+     * does not *exist*.  May be called again for the same command when the world changed meanwhile.  NULL: no commands.
+     */
+    bool (*decide)(const void *state, bool exists, const struct banyan_command *command, struct banyan_emitter *out,
+                   struct banyan_refusal *ret);
 };
 
 /* ---- legacy mapping ---- */

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "legacy/mapper_int.h"
 #include "pg/conn.h"
+#include "store/emitter.h"
 
 enum {
     ID_KIND_HISTORY = 1,
@@ -25,9 +26,9 @@ enum {
 };
 
 /* One call of the domain for one key. */
-struct banyan_emitter {
+struct mapping {
+    struct banyan_emitter emitter; /* what the domain sees */
     struct mapper *mapper;
-    struct banyan_arena *arena;
     struct mapper_events *events;
     const struct mapper_origin *origin;
     int64_t key;
@@ -38,23 +39,6 @@ struct banyan_emitter {
 };
 
 /* ---- life ---- */
-
-static void prepare_types(struct mapper *mapper)
-{
-    const struct banyan_domain *domain = mapper->domain;
-    size_t size_max = 0;
-    mapper->types = banyan_arena_zalloc(&mapper->arena, domain->event_count * sizeof(struct mapper_type));
-    for (size_t i = 0; i < domain->event_count; i++) {
-        const struct banyan_event_type *type = &domain->events[i];
-        mapper->types[i].name = banyan_str_of(type->name);
-        mapper->types[i].record = type->record;
-        mapper->types[i].version = type->version;
-        size_max = type->record->size > size_max ? type->record->size : size_max;
-        for (size_t f = 0; f < type->record->field_count; f++)
-            mapper->types[i].has_strings |= type->record->fields[f].kind == BANYAN_FIELD_STRING;
-    }
-    mapper->kept = banyan_arena_zalloc(&mapper->arena, size_max);
-}
 
 static void *zeroed_record(struct mapper *mapper, const struct banyan_record *record)
 {
@@ -76,7 +60,8 @@ struct mapper *mapper_new(const struct mapper_options *options)
     mapper->ring_max = options->cached_keys_max != 0 ? options->cached_keys_max : MAPPER_CACHED_KEYS_DEFAULT;
     mapper->category_size = strlen(mapper->aggregate->category);
     assert(mapper->category_size + 24 < MAPPER_STREAM_BYTES_MAX);
-    prepare_types(mapper);
+    states_init(&mapper->states, mapper->domain, mapper->aggregate, &mapper->arena);
+    mapper->kept = banyan_arena_zalloc(&mapper->arena, mapper->states.payload_size_max);
     mapper->fresh = zeroed_record(mapper, mapper->state_record);
     mapper->state = zeroed_record(mapper, mapper->state_record);
     mapper->before = zeroed_record(mapper, mapper->state_record);
@@ -133,7 +118,7 @@ static void put_u64(uint8_t *place, uint64_t value)
 
 /* XXH3 in its 128 bits: 122 of them stay, so that even 10^12 events collide with a chance below 10^-13; and a
  * collision is refused by the store as DUPLICATE, it cannot lose an event. */
-static struct banyan_uuid event_id(const struct banyan_emitter *out, uint64_t index)
+static struct banyan_uuid event_id(const struct mapping *out, uint64_t index)
 {
     uint8_t source[16 + 1 + 3 * 8];
     memcpy(source, out->mapper->id_prefix, 16);
@@ -188,14 +173,14 @@ static struct banyan_str format_meta(const struct mapper_origin *origin, const c
 }
 
 /* A history has the same few reasons a million times; they are static texts, so the address is enough to know one. */
-static struct banyan_str meta_of(struct banyan_emitter *out, const char *reason)
+static struct banyan_str meta_of(struct mapping *out, const char *reason)
 {
     struct mapper *mapper = out->mapper;
     if (out->origin->commit_lsn != 0) {
         if (reason != NULL)
-            return format_meta(out->origin, reason, out->arena);
+            return format_meta(out->origin, reason, out->emitter.arena);
         if (out->meta.data == NULL)
-            out->meta = format_meta(out->origin, NULL, out->arena);
+            out->meta = format_meta(out->origin, NULL, out->emitter.arena);
         return out->meta;
     }
     if (reason == NULL)
@@ -204,7 +189,7 @@ static struct banyan_str meta_of(struct banyan_emitter *out, const char *reason)
         if (mapper->reasons[i].text == reason)
             return mapper->reasons[i].meta;
     if (mapper->reason_count == MAPPER_REASONS_MAX)
-        return format_meta(out->origin, reason, out->arena);
+        return format_meta(out->origin, reason, out->emitter.arena);
     struct mapper_reason *made = &mapper->reasons[mapper->reason_count++];
     *made = (struct mapper_reason){reason, format_meta(out->origin, reason, &mapper->arena)};
     return made->meta;
@@ -221,41 +206,27 @@ static void *grown(struct banyan_arena *arena, const void *old, size_t count, si
     return items;
 }
 
-static enum banyan_status check_emitted(const struct banyan_emitter *out, const struct banyan_emit *event,
-                                        struct banyan_error *err)
-{
-    const struct mapper *mapper = out->mapper;
-    if (event->type >= mapper->domain->event_count)
-        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted event type %u, it has only %zu", event->type,
-                                mapper->domain->event_count);
-    const char *name = mapper->domain->events[event->type].name;
-    if (event->at.us == BANYAN_TIME_NULL)
-        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted %s without a time", name);
-    if (event->provenance == BANYAN_PROVENANCE_NONE)
-        return banyan_error_set(err, BANYAN_INVALID, "the domain emitted %s without a provenance", name);
-    return BANYAN_OK;
-}
-
 /* The payload as the state may keep it: the caller's strings may be gone when banyan_emit() returns.  The struct itself
  * is needed for the folding only. */
-static const void *payload_kept(struct banyan_emitter *out, const struct mapper_type *type, const void *payload)
+static const void *payload_kept(struct mapping *out, const struct state_type *type, const void *payload)
 {
     if (!type->has_strings)
         return payload;
-    banyan_record_copy(type->record, out->mapper->kept, payload, out->arena);
+    banyan_record_copy(type->record, out->mapper->kept, payload, out->emitter.arena);
     return out->mapper->kept;
 }
 
-void banyan_emit(struct banyan_emitter *out, const struct banyan_emit *event)
+static void take(struct banyan_emitter *emitter, const struct banyan_emit *event)
 {
+    struct mapping *out = (struct mapping *)emitter; /* its first member */
     if (out->status != BANYAN_OK)
         return;
     struct mapper *mapper = out->mapper;
     struct mapper_events *events = out->events;
-    out->status = check_emitted(out, event, &out->mapper->error);
+    out->status = emitter_check(mapper->domain, event, &mapper->error);
     if (out->status != BANYAN_OK)
         return;
-    const struct mapper_type *type = &mapper->types[event->type];
+    const struct state_type *type = &mapper->states.types[event->type];
     banyan_buf_reset(&mapper->payload);
     out->status = banyan_record_encode(type->record, event->payload, &mapper->payload, &out->mapper->error);
     if (out->status == BANYAN_OK && mapper->payload.overflow)
@@ -267,10 +238,11 @@ void banyan_emit(struct banyan_emitter *out, const struct banyan_emit *event)
     }
     if (out->stream.data == NULL) {
         char text[MAPPER_STREAM_BYTES_MAX];
-        out->stream = banyan_arena_str(out->arena, mapper_stream(mapper, out->key, text));
+        out->stream = banyan_arena_str(out->emitter.arena, mapper_stream(mapper, out->key, text));
     }
     if (events->count == events->capacity)
-        events->items = grown(out->arena, events->items, events->count, &events->capacity, sizeof(*events->items));
+        events->items =
+            grown(out->emitter.arena, events->items, events->count, &events->capacity, sizeof(*events->items));
     enum banyan_provenance provenance = out->reconciling ? BANYAN_RECONCILED : event->provenance;
     struct store_event *item = &events->items[events->count++];
     item->id = event_id(out, (*out->index)++);
@@ -279,18 +251,13 @@ void banyan_emit(struct banyan_emitter *out, const struct banyan_emit *event)
     item->schema = type->version;
     item->provenance = provenance;
     item->at = event->at;
-    item->payload = banyan_arena_str(out->arena, banyan_buf_str(&mapper->payload));
+    item->payload = banyan_arena_str(out->emitter.arena, banyan_buf_str(&mapper->payload));
     item->meta = meta_of(out, event->reason);
     events->bytes += item->payload.size + item->meta.size + item->stream.size;
     events->exact += provenance == BANYAN_EXACT;
     events->inferred += provenance == BANYAN_INFERRED;
     events->reconciled += provenance == BANYAN_RECONCILED;
     mapper->aggregate->evolve(mapper->state, event->type, payload_kept(out, type, event->payload), event->at);
-}
-
-struct banyan_arena *banyan_emitter_arena(struct banyan_emitter *emitter)
-{
-    return emitter->arena;
 }
 
 /* ---- the proof ---- */
@@ -307,8 +274,8 @@ static bool stands_for(struct mapper *mapper, const void *row, uint64_t *ret_dif
     return *ret_differing == 0;
 }
 
-static enum banyan_status report_difference(const struct banyan_emitter *out, const void *row, uint64_t differing,
-                                            bool exists, struct banyan_error *err)
+static enum banyan_status report_difference(const struct mapping *out, const void *row, uint64_t differing, bool exists,
+                                            struct banyan_error *err)
 {
     const struct mapper *mapper = out->mapper;
     struct banyan_buf text = BANYAN_BUF_INIT(4096);
@@ -336,7 +303,7 @@ static enum banyan_status report_difference(const struct banyan_emitter *out, co
     return BANYAN_INVALID;
 }
 
-static enum banyan_status emitter_failed(const struct banyan_emitter *out, struct banyan_error *err)
+static enum banyan_status emitter_failed(const struct mapping *out, struct banyan_error *err)
 {
     if (err != NULL)
         *err = out->mapper->error;
@@ -346,7 +313,7 @@ static enum banyan_status emitter_failed(const struct banyan_emitter *out, struc
 }
 
 /* The domain has emitted: make the state equal to *row* or say why not. */
-static enum banyan_status prove(struct banyan_emitter *out, const void *row, struct banyan_error *err)
+static enum banyan_status prove(struct mapping *out, const void *row, struct banyan_error *err)
 {
     struct mapper *mapper = out->mapper;
     uint64_t differing;
@@ -357,7 +324,7 @@ static enum banyan_status prove(struct banyan_emitter *out, const void *row, str
         return BANYAN_OK;
     memcpy(mapper->before, mapper->state, mapper->state_record->size);
     out->reconciling = true;
-    mapper->legacy->reconcile(mapper->before, out->key, row, out->origin->time, out);
+    mapper->legacy->reconcile(mapper->before, out->key, row, out->origin->time, &out->emitter);
     if (out->status != BANYAN_OK)
         return emitter_failed(out, err);
     if (stands_for(mapper, row, &differing, &exists))
@@ -383,10 +350,14 @@ enum banyan_status mapper_history(struct mapper *mapper, const struct banyan_his
     assert(origin->commit_lsn == 0);
     uint64_t index = 0;
     size_t first = events->count;
-    struct banyan_emitter out = {
-        .mapper = mapper, .arena = arena, .events = events, .origin = origin, .key = history->key, .index = &index};
+    struct mapping out = {.emitter = {take, arena},
+                          .mapper = mapper,
+                          .events = events,
+                          .origin = origin,
+                          .key = history->key,
+                          .index = &index};
     memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
-    mapper->legacy->history(history, &out);
+    mapper->legacy->history(history, &out.emitter);
     enum banyan_status status = prove(&out, history->root, err);
     if (status == BANYAN_OK)
         span_add(events, arena, history->key, first);
@@ -433,11 +404,11 @@ enum banyan_status mapper_changes(struct mapper *mapper, int64_t key, struct ban
 
     const void *row;
     size_t first = events->count;
-    struct banyan_emitter out = {
-        .mapper = mapper, .arena = arena, .events = events, .origin = origin, .key = key, .index = index};
+    struct mapping out = {
+        .emitter = {take, arena}, .mapper = mapper, .events = events, .origin = origin, .key = key, .index = index};
     count = complete_root_changes(mapper, changes, count, &row);
     if (count > 0)
-        mapper->legacy->changes(before, version > 0, key, changes, count, &out);
+        mapper->legacy->changes(before, version > 0, key, changes, count, &out.emitter);
     status = prove(&out, row, err);
     if (status != BANYAN_OK)
         return status;
@@ -474,7 +445,7 @@ enum banyan_status mapper_seed(struct mapper *mapper, int64_t key, const struct 
 {
     memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
     for (size_t i = 0; i < count; i++) {
-        enum banyan_status status = mapper_state_fold(mapper, &events[i], err);
+        enum banyan_status status = states_fold(&mapper->states, mapper->state, mapper->kept, &events[i], err);
         if (status != BANYAN_OK)
             return status;
     }

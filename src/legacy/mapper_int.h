@@ -15,19 +15,12 @@
 #include "banyan/buf.h"
 #include "base/hash.h"
 #include "legacy/mapper.h"
+#include "store/state.h"
 
 enum {
     MAPPER_CACHED_KEYS_DEFAULT = 65536,
     MAPPER_REASONS_MAX = 64, /* remembered texts of meta; more are formatted anew each time */
     MAPPER_STREAM_BYTES_MAX = 1024,
-};
-
-/* One event type of the domain, prepared. */
-struct mapper_type {
-    struct banyan_str name;
-    const struct banyan_record *record;
-    uint16_t version;
-    bool has_strings;
 };
 
 /* A state in the cache: one block of memory, its strings behind it. */
@@ -54,7 +47,7 @@ struct mapper {
     struct store *store;                      /* borrowed */
     struct store_reader *reader;              /* owned; opened at the first need */
     struct banyan_arena arena;                /* lives as long as the mapper */
-    struct mapper_type *types;
+    struct states states;
     size_t category_size;
     uint8_t id_prefix[16]; /* hash of source and category, the first part of what event ids are made of */
 
@@ -76,8 +69,6 @@ struct mapper {
 
 /* "<category>-<key>" into *text*. */
 struct banyan_str mapper_stream(const struct mapper *mapper, int64_t key, char text[MAPPER_STREAM_BYTES_MAX]);
-/* The domain's type of that name; NULL when there is none. */
-const struct mapper_type *mapper_type_find(const struct mapper *mapper, struct banyan_str name);
 
 /* Copy the state of *key* to mapper->state: from the cache or the store.  *ret_version 0: it is fresh.  Its strings
  * live in the cache entry or in *arena*: until the next mapper_state_keep() of any key, and the arena's reset. */
@@ -85,9 +76,6 @@ BANYAN_MUST_CHECK enum banyan_status mapper_state_load(struct mapper *mapper, in
                                                        uint64_t *ret_version, struct banyan_error *err);
 /* mapper->state is the state of *key* from now on. */
 void mapper_state_keep(struct mapper *mapper, int64_t key, uint64_t version);
-/* Fold one stored event into mapper->state; its strings may point into the event's payload. */
-BANYAN_MUST_CHECK enum banyan_status mapper_state_fold(struct mapper *mapper, const struct store_event *event,
-                                                       struct banyan_error *err);
 void mapper_state_release(struct mapper *mapper);
 
 #endif

@@ -19,53 +19,14 @@ enum {
     CLOCK_STEPS_MAX = 32, /* entries looked at for one eviction; beyond that the ring grows */
 };
 
-const struct mapper_type *mapper_type_find(const struct mapper *mapper, struct banyan_str name)
-{
-    for (size_t i = 0; i < mapper->domain->event_count; i++)
-        if (banyan_str_equal(mapper->types[i].name, name))
-            return &mapper->types[i];
-    return NULL;
-}
-
-enum banyan_status mapper_state_fold(struct mapper *mapper, const struct store_event *event, struct banyan_error *err)
-{
-    const struct mapper_type *type = mapper_type_find(mapper, event->type);
-    if (type == NULL || event->schema != type->version) {
-        banyan_error_set(err, BANYAN_INVALID, "stream %.*s: event %.*s version %u is not one of domain %s",
-                         (int)event->stream.size, event->stream.data, (int)event->type.size, event->type.data,
-                         (unsigned)event->schema, mapper->domain->name);
-        banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
-        return BANYAN_INVALID;
-    }
-    enum banyan_status status = banyan_record_decode(type->record, event->payload, mapper->kept, err);
-    if (status == BANYAN_OK)
-        mapper->aggregate->evolve(mapper->state, (unsigned)(type - mapper->types), mapper->kept, event->at);
-    else
-        banyan_error_context(err, "stream %.*s", (int)event->stream.size, event->stream.data);
-    return status;
-}
-
 /* Fold the stream from the store into mapper->state; strings in *arena*. */
-static enum banyan_status read_stream(struct mapper *mapper, struct banyan_str stream, uint64_t version,
+static enum banyan_status read_stream(struct mapper *mapper, struct banyan_str stream, struct banyan_version version,
                                       struct banyan_arena *arena, struct banyan_error *err)
 {
     if (mapper->reader == NULL)
         mapper->reader = store_reader_open(mapper->store);
-    enum banyan_status status = store_reader_stream(mapper->reader, stream, (struct banyan_version){1}, err);
-    for (uint64_t v = 1; status == BANYAN_OK && v <= version; v++) {
-        struct store_read_event read;
-        status = store_reader_next(mapper->reader, &read, err);
-        if (status == BANYAN_NOT_FOUND)
-            return banyan_error_set(err, BANYAN_CORRUPT, "stream %.*s ends at version %llu, its head says %llu",
-                                    (int)stream.size, stream.data, (unsigned long long)(v - 1),
-                                    (unsigned long long)version);
-        if (status != BANYAN_OK)
-            return status;
-        /* The reader's memory is gone at its next call, but the state may keep strings of the payload. */
-        read.event.payload = banyan_arena_str(arena, read.event.payload);
-        status = mapper_state_fold(mapper, &read.event, err);
-    }
-    return status;
+    return states_fold_stream(&mapper->states, mapper->state, mapper->kept, mapper->reader, stream,
+                              (struct banyan_version){0}, version, arena, err);
 }
 
 enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct banyan_arena *arena,
@@ -86,38 +47,22 @@ enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct 
     if (status == BANYAN_OK && head.version.value > 0) {
         status = store_wait(mapper->store, head.position, INT64_MAX, err);
         if (status == BANYAN_OK)
-            status = read_stream(mapper, stream, head.version.value, arena, err);
+            status = read_stream(mapper, stream, head.version, arena, err);
     }
     if (status == BANYAN_OK)
         *ret_version = head.version.value;
     return status;
 }
 
-/* One block: the struct, then its strings. */
 static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, uint64_t version)
 {
-    const struct banyan_record *record = mapper->state_record;
-    size_t strings = 0;
-    for (size_t i = 0; i < record->field_count; i++)
-        if (record->fields[i].kind == BANYAN_FIELD_STRING)
-            strings += ((const struct banyan_str *)((const char *)mapper->state + record->fields[i].offset))->size;
-    struct mapper_entry *entry = alloc_zeroed(1, sizeof(*entry) + record->size + strings);
+    size_t size = state_packed_size(mapper->state_record, mapper->state);
+    struct mapper_entry *entry = alloc_zeroed(1, sizeof(*entry) + size);
     entry->key = key;
     entry->version = version;
     entry->append = mapper->append;
     entry->used = true;
-    memcpy(entry->state, mapper->state, record->size);
-    char *next = entry->state + record->size;
-    for (size_t i = 0; i < record->field_count; i++) {
-        if (record->fields[i].kind != BANYAN_FIELD_STRING)
-            continue;
-        struct banyan_str *text = (struct banyan_str *)(entry->state + record->fields[i].offset);
-        if (text->data == NULL)
-            continue;
-        memcpy(next, text->data, text->size);
-        text->data = next;
-        next += text->size;
-    }
+    state_pack(mapper->state_record, mapper->state, entry->state);
     return entry;
 }
 

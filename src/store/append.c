@@ -109,35 +109,62 @@ static enum banyan_status read_event(struct store *store, uint64_t position, str
     return status;
 }
 
-enum banyan_status store_find_id(struct store *store, const struct store_event *event, uint64_t hash, uint64_t *ret,
-                                 struct banyan_error *err)
+/* With the lock: where the event with *id* is; position 0: nowhere.  *ret_event: the event, borrowed. */
+static enum banyan_status find_event(struct store *store, struct banyan_uuid id, uint64_t hash, uint64_t *ret,
+                                     struct envelope *ret_event, struct banyan_error *err)
 {
     uint64_t cursor = 0, position;
-    struct envelope found;
 
     *ret = 0;
     while ((position = ids_next(&store->ids, hash, &cursor)) != 0) {
         enum banyan_status status;
-        char id[BANYAN_UUID_TEXT_SIZE];
 
-        if (position > log_tail(store->log).value) /* of the open batch, which cannot be read yet */
-            return store_twice(event, err);
-        status = read_event(store, position, &found, err);
+        if (position > log_tail(store->log).value) { /* of the open batch, which cannot be read yet */
+            ret_event->event.id = id;
+            return store_twice(&ret_event->event, err);
+        }
+        status = read_event(store, position, ret_event, err);
         if (status != BANYAN_OK)
             return status;
-        if (!banyan_uuid_equal(found.event.id, event->id))
-            continue;
-        *ret = position;
-        if (same_content(&found.event, event))
-            return BANYAN_OK;
-        banyan_uuid_format(event->id, id);
-        (void)banyan_error_set(err, BANYAN_DUPLICATE,
-                               "event id %s was used before, at position %" PRIu64 ", with other content", id,
-                               position);
-        banyan_error_hint(err, "use a new id for a new event; repeat an old one unchanged");
-        return BANYAN_DUPLICATE;
+        if (banyan_uuid_equal(ret_event->event.id, id)) {
+            *ret = position;
+            break;
+        }
     }
     return BANYAN_OK;
+}
+
+enum banyan_status store_find_id(struct store *store, const struct store_event *event, uint64_t hash, uint64_t *ret,
+                                 struct banyan_error *err)
+{
+    struct envelope found;
+    enum banyan_status status = find_event(store, event->id, hash, ret, &found, err);
+    char id[BANYAN_UUID_TEXT_SIZE];
+
+    if (status != BANYAN_OK || *ret == 0 || same_content(&found.event, event))
+        return status;
+    banyan_uuid_format(event->id, id);
+    (void)banyan_error_set(err, BANYAN_DUPLICATE,
+                           "event id %s was used before, at position %" PRIu64 ", with other content", id, *ret);
+    banyan_error_hint(err, "use a new id for a new event; repeat an old one unchanged");
+    return BANYAN_DUPLICATE;
+}
+
+enum banyan_status store_find(struct store *store, struct banyan_uuid id, struct banyan_position *ret,
+                              struct banyan_error *err)
+{
+    struct envelope found;
+    uint64_t position = 0;
+    enum banyan_status status;
+
+    (void)pthread_mutex_lock(&store->lock);
+    while (store->batch_open)
+        (void)pthread_cond_wait(&store->batch_ended, &store->lock);
+    status = find_event(store, id, ids_hash(&store->ids, id), &position, &found, err);
+    (void)pthread_mutex_unlock(&store->lock);
+    if (status == BANYAN_OK)
+        ret->value = position;
+    return status;
 }
 
 /* Fetch what is looked at soon, but not so early that a large append throws it out of the cache again. */

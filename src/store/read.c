@@ -356,19 +356,5 @@ enum banyan_status store_reader_next(struct store_reader *reader, struct store_r
 enum banyan_status store_position_at(struct store *store, struct banyan_time time, struct banyan_position *ret,
                                      struct banyan_error *err)
 {
-    struct log_reader *reader = log_reader_open(store->log);
-    struct banyan_position durable = log_durable(store->log);
-    enum banyan_status status = BANYAN_OK;
-    struct log_record record;
-    uint64_t at = 1;
-
-    for (; at <= durable.value && status == BANYAN_OK; at++) {
-        status = log_reader_next(reader, &record, err);
-        if (status == BANYAN_OK && record.recorded_at.us >= time.us)
-            break;
-    }
-    log_reader_close(reader);
-    if (status == BANYAN_OK)
-        ret->value = at;
-    return status;
+    return log_position_at(store->log, time, ret, err);
 }

@@ -122,6 +122,10 @@ BANYAN_MUST_CHECK enum banyan_status store_wait(struct store *store, struct bany
                                                 int64_t timeout_us, struct banyan_error *err);
 enum banyan_status store_health(struct store *store, struct banyan_error *err);
 
+/* Where the event with *id* is, once it is durable; 0: no event has it. */
+BANYAN_MUST_CHECK enum banyan_status store_find(struct store *store, struct banyan_uuid id, struct banyan_position *ret,
+                                                struct banyan_error *err);
+
 /* ---- streams ---- */
 
 struct store_head {

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See state.h. */
+#include "store/state.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void states_init(struct states *states, const struct banyan_domain *domain, const struct banyan_aggregate *aggregate,
+                 struct banyan_arena *arena)
+{
+    struct state_type *types = banyan_arena_zalloc(arena, domain->event_count * sizeof(*types));
+
+    *states = (struct states){.domain = domain, .aggregate = aggregate, .types = types};
+    for (size_t i = 0; i < domain->event_count; i++) {
+        const struct banyan_event_type *type = &domain->events[i];
+
+        types[i].name = banyan_str_of(type->name);
+        types[i].record = type->record;
+        types[i].version = type->version;
+        if (type->record->size > states->payload_size_max)
+            states->payload_size_max = type->record->size;
+        for (size_t f = 0; f < type->record->field_count; f++)
+            types[i].has_strings |= type->record->fields[f].kind == BANYAN_FIELD_STRING;
+    }
+}
+
+const struct state_type *states_type(const struct states *states, struct banyan_str name)
+{
+    for (size_t i = 0; i < states->domain->event_count; i++) {
+        if (banyan_str_equal(states->types[i].name, name))
+            return &states->types[i];
+    }
+    return NULL;
+}
+
+enum banyan_status states_fold(const struct states *states, void *state, void *scratch, const struct store_event *event,
+                               struct banyan_error *err)
+{
+    const struct state_type *type = states_type(states, event->type);
+    enum banyan_status status;
+
+    if (type == NULL || event->schema != type->version) {
+        (void)banyan_error_set(err, BANYAN_INVALID, "stream %.*s: event %.*s version %u is not one of domain %s",
+                               (int)event->stream.size, event->stream.data, (int)event->type.size, event->type.data,
+                               (unsigned)event->schema, states->domain->name);
+        banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
+        return BANYAN_INVALID;
+    }
+    status = banyan_record_decode(type->record, event->payload, scratch, err);
+    if (status == BANYAN_OK)
+        states->aggregate->evolve(state, (unsigned)(type - states->types), scratch, event->at);
+    else
+        banyan_error_context(err, "stream %.*s", (int)event->stream.size, event->stream.data);
+    return status;
+}
+
+enum banyan_status states_fold_stream(const struct states *states, void *state, void *scratch,
+                                      struct store_reader *reader, struct banyan_str stream,
+                                      struct banyan_version after, struct banyan_version to, struct banyan_arena *arena,
+                                      struct banyan_error *err)
+{
+    enum banyan_status status = store_reader_stream(reader, stream, (struct banyan_version){after.value + 1}, err);
+    struct store_read_event read;
+
+    for (uint64_t version = after.value + 1; status == BANYAN_OK && version <= to.value; version++) {
+        status = store_reader_next(reader, &read, err);
+        if (status == BANYAN_NOT_FOUND)
+            return banyan_error_set(err, BANYAN_CORRUPT,
+                                    "stream %.*s ends at version %" PRIu64 ", its head says %" PRIu64, (int)stream.size,
+                                    stream.data, version - 1, to.value);
+        if (status != BANYAN_OK)
+            return status;
+        /* The reader's memory is gone at its next call, but the state may keep strings of the payload. */
+        read.event.payload = banyan_arena_str(arena, read.event.payload);
+        status = states_fold(states, state, scratch, &read.event, err);
+    }
+    return status;
+}
+
+size_t state_packed_size(const struct banyan_record *record, const void *value)
+{
+    size_t size = record->size;
+
+    for (size_t i = 0; i < record->field_count; i++) {
+        if (record->fields[i].kind == BANYAN_FIELD_STRING)
+            size += ((const struct banyan_str *)((const char *)value + record->fields[i].offset))->size;
+    }
+    return size;
+}
+
+void state_pack(const struct banyan_record *record, const void *value, void *memory)
+{
+    char *next = (char *)memory + record->size;
+
+    memcpy(memory, value, record->size);
+    for (size_t i = 0; i < record->field_count; i++) {
+        struct banyan_str *text = (struct banyan_str *)((char *)memory + record->fields[i].offset);
+
+        if (record->fields[i].kind != BANYAN_FIELD_STRING || text->data == NULL)
+            continue;
+        if (text->size > 0)
+            memcpy(next, text->data, text->size);
+        text->data = next;
+        next += text->size;
+    }
+}
