@@ -45,6 +45,17 @@ struct banyan_event_type {
     const struct banyan_record *record; /* the payload */
 };
 
+/* How a payload of an old version of an event type is read, where the rules of Avro are not enough (a field was split,
+ * a unit changed).  Without an upcaster an old version is resolved by those rules: by name and alias, with defaults. */
+struct banyan_upcaster {
+    unsigned type;                    /* index in banyan_domain.events */
+    uint16_t from_version;            /* below that of the type */
+    const struct banyan_record *from; /* the payload as it was in that version */
+    /* Fill *ret*, a fresh payload of the type's record, from *old*.  Strings may point into *old* or lie in *arena*.  A
+     * pure function of *old*; false: such an event cannot be read, and is reported. */
+    bool (*upcast)(const void *old, void *ret, struct banyan_arena *arena);
+};
+
 /* Where a domain function puts events.  Given by the engine. */
 struct banyan_emitter;
 
@@ -209,6 +220,8 @@ struct banyan_domain {
     const char *name;
     const struct banyan_event_type *events;
     size_t event_count;
+    const struct banyan_upcaster *upcasters; /* at most one for each old version of a type */
+    size_t upcaster_count;
     const struct banyan_aggregate *aggregates;
     size_t aggregate_count;
     const struct banyan_projection *projections;

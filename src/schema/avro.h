@@ -55,8 +55,8 @@ bool avro_same(const struct avro_schema *a, const struct avro_schema *b);
 /* Can *reader* read whatever *writer* may have written?  CONFLICT with path and reason ("lines[].price: ..."). */
 BANYAN_MUST_CHECK enum banyan_status avro_can_read(const struct avro_schema *reader, const struct avro_schema *writer,
                                                    struct banyan_error *err);
-/* May *next* follow *versions* (all of them, oldest first, from version 1) under *rule*?  CONFLICT names version, field
- * and reason. */
+/* May *next* follow *versions* (all of them, oldest first, from version 1; NULL: there is none of that number) under
+ * *rule*?  CONFLICT names version, field and reason. */
 BANYAN_MUST_CHECK enum banyan_status avro_compatible(enum avro_compatibility rule, const struct avro_schema *next,
                                                      const struct avro_schema *const *versions, size_t count,
                                                      struct banyan_error *err);

@@ -225,8 +225,11 @@ enum banyan_status avro_compatible(enum avro_compatibility rule, const struct av
 {
     assert((unsigned)rule < AVRO_COMPATIBILITIES);
     const struct rule *is = &rules[rule];
-    size_t oldest = is->all || count == 0 ? 0 : count - 1;
-    for (size_t i = count; i > oldest; i--) { /* the newest first: it is the one that people think of */
+    bool done = false;
+    for (size_t i = count; i > 0 && !done; i--) { /* the newest first: it is the one that people think of */
+        if (versions[i - 1] == NULL)
+            continue;
+        done = !is->all;
         enum banyan_status st = is->backward ? avro_can_read(next, versions[i - 1], err) : BANYAN_OK;
         if (st != BANYAN_OK) {
             banyan_error_context(err, "not %s compatible: the new schema cannot read version %zu", is->name, i);

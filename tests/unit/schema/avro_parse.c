@@ -368,8 +368,8 @@ static void limits(void **state)
     text = malloc(16 * AVRO_LIST_MAX);
     char *to = stpcpy(text, "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\"");
     for (int i = 0; i < AVRO_LIST_MAX; i++)
-        to += sprintf(to, ",\"S%d\"", i);
-    strcpy(to, "]}");
+        to += snprintf(to, 16, ",\"S%d\"", i);
+    (void)stpcpy(to, "]}");
     assert_int_equal(avro_parse(banyan_str_of(text), &schema, NULL), BANYAN_LIMIT);
     free(text);
     text = calloc(1, AVRO_TEXT_BYTES_MAX + 2);
