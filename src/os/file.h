@@ -41,8 +41,9 @@ struct os_files {
     enum banyan_status (*link)(struct os_files *files, const char *from, const char *to, struct banyan_error *err);
     /* Flush a folder, so that created and removed names survive a power cut. */
     enum banyan_status (*sync_folder)(struct os_files *files, const char *folder, struct banyan_error *err);
-    enum banyan_status (*make_folder)(struct os_files *files, const char *folder,
-                                      struct banyan_error *err); /* 0700; parents too; existing is fine */
+    enum banyan_status (*make_folder)(
+        struct os_files *files, const char *folder,
+        struct banyan_error *err); /* 0700; parents too; existing is fine; names flushed */
     /* Exclusive lock on a file for the life of the process; BUSY with the holder's pid in the message. */
     enum banyan_status (*lock)(struct os_files *files, const char *path, struct os_file **ret,
                                struct banyan_error *err);

@@ -255,22 +255,49 @@ static enum banyan_status real_sync_folder(struct os_files *files, const char *f
     return BANYAN_OK;
 }
 
+/* Flush the folder that holds *path*, so that its name survives a power cut.  Who may not read that folder cannot flush
+ * it: it is not ours then, and was there before. */
+static enum banyan_status sync_parent(struct os_files *files, const char *path, struct banyan_error *err)
+{
+    char *parent = alloc_text(path);
+    char *slash = strrchr(parent, '/');
+    enum banyan_status st = BANYAN_OK;
+    if (slash != NULL)
+        slash[slash == parent] = '\0';
+    const char *name = slash == NULL ? "." : parent;
+    if (access(name, R_OK) == 0)
+        st = real_sync_folder(files, name, err);
+    free(parent);
+    return st;
+}
+
+/* Make *path*, whose bytes are changed and put back.  Its name is flushed, and that of the folder that was there: an
+ * earlier call may have died between making that one and flushing it. */
+static enum banyan_status make_path(struct os_files *files, char *path, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+    int code = mkdir(path, FOLDER_MODE) == 0 ? 0 : errno;
+    char *slash = strrchr(path, '/');
+    if (slash == path || code == EEXIST)
+        slash = NULL;
+    if (slash != NULL) {
+        *slash = '\0';
+        st = code == ENOENT ? make_path(files, path, err) : sync_parent(files, path, err);
+        *slash = '/';
+        if (st == BANYAN_OK && code == ENOENT)
+            code = mkdir(path, FOLDER_MODE) == 0 ? 0 : errno;
+    }
+    if (st == BANYAN_OK && code != 0 && code != EEXIST)
+        st = path_error(err, code, "cannot make the folder", path);
+    return st == BANYAN_OK ? sync_parent(files, path, err) : st;
+}
+
 static enum banyan_status real_make_folder(struct os_files *files, const char *folder, struct banyan_error *err)
 {
-    (void)files; /* stateless */
-    enum banyan_status st = BANYAN_OK;
     char *path = alloc_text(folder);
-    for (char *at = path + (path[0] == '/'); st == BANYAN_OK; at++) {
-        if (*at != '/' && *at != '\0')
-            continue;
-        char end = *at;
-        *at = '\0';
-        if (*path != '\0' && mkdir(path, FOLDER_MODE) != 0 && errno != EEXIST)
-            st = path_error(err, errno, "cannot make the folder", path);
-        *at = end;
-        if (end == '\0')
-            break;
-    }
+    for (size_t size = strlen(path); size > 1 && path[size - 1] == '/'; size--)
+        path[size - 1] = '\0';
+    enum banyan_status st = make_path(files, path, err);
     free(path);
     struct stat facts;
     if (st == BANYAN_OK && (stat(folder, &facts) != 0 || !S_ISDIR(facts.st_mode)))
