@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@ static pid_t start(void)
         perror("fork");
         abort();
     }
+    if (pid == 0)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left behind */
     return pid;
 }
 
