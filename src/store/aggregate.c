@@ -7,12 +7,11 @@
  * Only what would not be appended (a refusal, nothing to do, a condition of the caller's) is looked at more closely:
  * was it executed before?  Was the state the newest?
  *
- * Thread note: aggregates.lock guards the spare workspaces; a live state belongs to whoever took it (live.h).
+ * Thread note: a live state and a workspace belong to whoever took them; there is no lock here beside the cache's.
  */
 #include "store/aggregate.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -28,6 +27,7 @@ enum {
     EVENTS_FIRST = 4,
     WORK_BYTES_MAX = 1024 * 1024, /* memory that a spare workspace keeps */
     META_BYTES_MAX = 512,
+    SPARE_MAX = 16, /* workspaces; more are made when more commands are under way */
 };
 
 /* An aggregate that takes commands. */
@@ -39,7 +39,6 @@ struct kind {
 
 /* What one command needs besides the live state.  Kept from command to command. */
 struct work {
-    struct work *next; /* of the spare ones */
     struct banyan_arena arena;
     struct banyan_buf bytes; /* a payload, a record or a name being made */
     struct store_reader *reader;
@@ -54,8 +53,7 @@ struct aggregates {
     size_t kind_count;
     size_t state_size_max, payload_size_max;
     struct live_cache cache;
-    pthread_mutex_t lock;
-    struct work *spare;            /* guarded by lock */
+    struct work *spare[SPARE_MAX]; /* each taken and given by one atomic exchange */
     struct aggregates_stats stats; /* atomic */
 };
 
@@ -106,12 +104,13 @@ struct aggregates *aggregates_new(const struct aggregates_options *options)
             aggregates->payload_size_max = kind->states.payload_size_max;
     }
     live_cache_init(&aggregates->cache, options->states_max == 0 ? AGGREGATES_STATES_DEFAULT : options->states_max);
-    (void)pthread_mutex_init(&aggregates->lock, NULL);
     return aggregates;
 }
 
 static void work_free(struct work *work)
 {
+    if (work == NULL)
+        return;
     banyan_arena_release(&work->arena);
     banyan_buf_release(&work->bytes);
     store_reader_close(work->reader);
@@ -124,13 +123,10 @@ void aggregates_free(struct aggregates *aggregates)
 {
     if (aggregates == NULL)
         return;
-    for (struct work *work = aggregates->spare, *next; work != NULL; work = next) {
-        next = work->next;
-        work_free(work);
-    }
+    for (size_t i = 0; i < SPARE_MAX; i++)
+        work_free(aggregates->spare[i]);
     live_cache_release(&aggregates->cache);
     banyan_arena_release(&aggregates->arena);
-    (void)pthread_mutex_destroy(&aggregates->lock);
     free(aggregates);
 }
 
@@ -138,13 +134,13 @@ static struct work *take_work(struct aggregates *aggregates)
 {
     struct work *work;
 
-    (void)pthread_mutex_lock(&aggregates->lock);
-    work = aggregates->spare;
-    if (work != NULL)
-        aggregates->spare = work->next;
-    (void)pthread_mutex_unlock(&aggregates->lock);
-    if (work != NULL)
-        return work;
+    for (size_t i = 0; i < SPARE_MAX; i++) {
+        if (__atomic_load_n(&aggregates->spare[i], __ATOMIC_RELAXED) == NULL)
+            continue;
+        work = __atomic_exchange_n(&aggregates->spare[i], NULL, __ATOMIC_ACQUIRE);
+        if (work != NULL)
+            return work;
+    }
     work = alloc_zeroed(1, sizeof(*work));
     work->bytes = (struct banyan_buf)BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
     work->reader = store_reader_open(aggregates->options.store);
@@ -156,10 +152,11 @@ static struct work *take_work(struct aggregates *aggregates)
 static void give_work(struct aggregates *aggregates, struct work *work)
 {
     banyan_arena_reset_keeping(&work->arena, WORK_BYTES_MAX);
-    (void)pthread_mutex_lock(&aggregates->lock);
-    work->next = aggregates->spare;
-    aggregates->spare = work;
-    (void)pthread_mutex_unlock(&aggregates->lock);
+    for (size_t i = 0; i < SPARE_MAX && work != NULL; i++) {
+        if (__atomic_load_n(&aggregates->spare[i], __ATOMIC_RELAXED) == NULL)
+            work = __atomic_exchange_n(&aggregates->spare[i], work, __ATOMIC_ACQ_REL);
+    }
+    work_free(work);
 }
 
 static const struct kind *kind_of(const struct aggregates *aggregates, struct banyan_str category)
