@@ -4,7 +4,8 @@ _banyan() {
     local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case "$line" in
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
-    *" store "*) COMPREPLY=($(compgen -W "stats" -- "$current")) ;;
+    *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "stats verify" -- "$current")) ;;
     *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
     *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;

@@ -16,6 +16,7 @@ enum {
 
 static const struct cli_command verbs[] = {
     {"stats", "how much is in the store, and where", cmd_store_stats},
+    {"verify", "read every byte of the store and check it", cmd_store_verify},
 };
 
 enum {

@@ -39,5 +39,6 @@ BANYAN_MUST_CHECK enum banyan_status store_target_open(const struct store_target
                                                        struct store **ret, struct banyan_error *err);
 
 enum banyan_status cmd_store_stats(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 
 #endif
