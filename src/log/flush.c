@@ -9,8 +9,8 @@
  *   4. A failed write leaves the frame in the queue: the same bytes are written to the same place later.  A failed
  *      flush breaks the log: the kernel may have dropped what was not flushed.
  *
- * When groups of several batches come (many writers), the next group waits a moment for as many batches as the last one
- * had; a lone writer never waits.
+ * When several threads append, the next group waits for those whose appends the last one made durable if that takes
+ * less than a flush; a lone writer never waits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,11 @@
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "log/log_int.h"
+
+enum {
+    PACE_UNIT = 16,  /* of a µs */
+    PACE_WEIGHT = 8, /* the last measurement counts for one of so many */
+};
 
 struct log_frame *log_frame_new(void)
 {
@@ -66,9 +71,9 @@ void log_break(struct log *log, const struct banyan_error *err)
         return;
     log->shared.why = *err;
     __atomic_store_n(&log->shared.health, BANYAN_BROKEN, __ATOMIC_RELEASE);
-    (void)pthread_cond_broadcast(&log->done[0]);
-    (void)pthread_cond_broadcast(&log->done[1]);
-    (void)pthread_cond_broadcast(&log->progress);
+    os_event_wake(&log->done[0]);
+    os_event_wake(&log->done[1]);
+    os_event_wake(&log->progress);
     (void)pthread_cond_broadcast(&log->room);
 }
 
@@ -95,6 +100,7 @@ static enum banyan_status flush_written(struct log *log, struct banyan_error *er
     log->out.flush_us_total += took;
     if (took > log->out.flush_us_max)
         log->out.flush_us_max = took;
+    log->pace.flush_us += (took - log->pace.flush_us) / PACE_WEIGHT;
     return BANYAN_OK;
 }
 
@@ -211,15 +217,32 @@ static void retire(struct log *log, struct log_frame *frame)
     log->shared.spare_count++;
 }
 
-/* With the lock: as many batches as the last group had are probably on their way. */
+/* With the lock: learn from the appends since the last group ended. */
+static void measure(struct log *log)
+{
+    if (log->pace.arrivals == 0)
+        return;
+    int64_t each = (log->pace.arrived_us - log->pace.ended_us) * PACE_UNIT / (int64_t)log->pace.arrivals;
+
+    if (each > log->pace.flush_us * PACE_UNIT) /* a pause of theirs, say: nothing to wait for, however long it was */
+        each = log->pace.flush_us * PACE_UNIT;
+    log->pace.each += (each - log->pace.each) / PACE_WEIGHT;
+    log->pace.arrivals = 0;
+}
+
+/* With the lock.  Those whose appends the last group made durable come again, and some are in the queue: all can share
+ * a flush.  To wait until they came costs the processor's time for them; not to wait costs a second flush, but their
+ * time passes during the first.  So the shorter one decides. */
 static void gather(struct log *log)
 {
-    uint64_t target = log->shared.last_group_size;
+    uint64_t all = log->pace.target;
+    int64_t needed = (int64_t)all * log->pace.each / PACE_UNIT, timeout_us;
 
-    if (target < 2 || log->shared.pending_batches >= target)
+    if (all < 2 || log->shared.pending_batches >= all || needed >= log->pace.flush_us)
         return;
-    log->shared.gather_target = target;
-    (void)os_cond_wait(&log->gathered, &log->lock, LOG_GATHER_US_MAX); /* late ones go with the next group */
+    timeout_us = log->pace.flush_us / 2 < LOG_GATHER_US_MAX ? log->pace.flush_us / 2 : LOG_GATHER_US_MAX;
+    log->shared.gather_target = all;
+    (void)os_cond_wait(&log->gathered, &log->lock, timeout_us); /* late ones go with the next group */
     log->shared.gather_target = 0;
 }
 
@@ -228,12 +251,15 @@ void log_flush_group(struct log *log)
     struct log_frame *list, *rest = NULL, *next;
     struct banyan_error err = BANYAN_ERROR_INIT;
     enum banyan_status status;
+    bool moved = false, full;
+    uint64_t group, batches;
 
     log->shared.flushing = true;
+    measure(log);
     gather(log);
     list = log->shared.queue;
     log->shared.in_flight = log->shared.queue_last->first_position + log->shared.queue_last->record_count - 1;
-    log->shared.last_group_size = log->shared.pending_batches;
+    batches = log->shared.pending_batches;
     log->shared.queue = log->shared.queue_last = NULL;
     log->shared.pending_batches = 0;
     log->shared.wanted = false;
@@ -266,19 +292,26 @@ void log_flush_group(struct log *log)
     } else if (log->out.end.position > log->shared.durable) {
         __atomic_store_n(&log->shared.durable, log->out.end.position, __ATOMIC_RELEASE);
         log->shared.stats.groups++;
-        (void)pthread_cond_broadcast(&log->progress);
+        moved = true;
     }
+    measure(log);
+    log->pace.ended_us = os_clock_monotonic_us(log->options.clock);
+    log->pace.target = batches + log->shared.pending_batches;
     log->shared.flushing = false;
-    (void)pthread_cond_broadcast(&log->done[log->shared.group & 1]);
-    if (log->shared.full)
-        (void)pthread_cond_broadcast(&log->done[(log->shared.group + 1) & 1]);
-    (void)pthread_cond_broadcast(&log->room);
-    if (log->shared.queue != NULL) { /* when the disk is full: to try again after a pause */
+    if (log->shared.queue != NULL) /* when the disk is full: to try again after a pause */
         log->shared.wanted = true;
+    if (log->shared.queue != NULL || log_marks_can_save(log))
         (void)pthread_cond_signal(&log->work);
-    } else if (log_marks_can_save(log)) {
-        (void)pthread_cond_signal(&log->work);
-    }
+    (void)pthread_cond_broadcast(&log->room);
+    group = log->shared.group;
+    full = log->shared.full;
+    (void)pthread_mutex_unlock(&log->lock);
+    os_event_wake(&log->done[group & 1]);
+    if (full)
+        os_event_wake(&log->done[(group + 1) & 1]);
+    if (moved)
+        os_event_wake(&log->progress);
+    (void)pthread_mutex_lock(&log->lock);
 }
 
 void log_flusher_main(void *argument)

@@ -38,9 +38,6 @@ static void release(struct log *log)
     (void)pthread_cond_destroy(&log->work);
     (void)pthread_cond_destroy(&log->gathered);
     (void)pthread_cond_destroy(&log->room);
-    (void)pthread_cond_destroy(&log->done[0]);
-    (void)pthread_cond_destroy(&log->done[1]);
-    (void)pthread_cond_destroy(&log->progress);
     free((char *)log->options.folder);
     free(log);
 }
@@ -58,9 +55,6 @@ enum banyan_status log_open(const struct log_options *options, struct log **ret,
     os_cond_init(&log->work);
     os_cond_init(&log->gathered);
     os_cond_init(&log->room);
-    os_cond_init(&log->done[0]);
-    os_cond_init(&log->done[1]);
-    os_cond_init(&log->progress);
     log->out.digest = EVP_MD_fetch(NULL, "SHA256", NULL);
     log->out.hash = EVP_MD_CTX_new();
     assert(log->out.digest != NULL && log->out.hash != NULL);
@@ -346,6 +340,8 @@ static enum banyan_status commit(struct log *log, bool quiet, struct banyan_erro
     else
         push(log);
     log->shared.pending_batches++;
+    log->pace.arrivals++;
+    log->pace.arrived_us = os_clock_monotonic_us(log->options.clock);
     log->committed_position = log->next_position - 1;
     __atomic_store_n(&log->shared.tail, log->committed_position, __ATOMIC_RELEASE);
     if (!quiet || log->shared.flushing)
@@ -446,8 +442,8 @@ struct banyan_position log_durable(struct log *log)
     return (struct banyan_position){__atomic_load_n(&log->shared.durable, __ATOMIC_ACQUIRE)};
 }
 
-/* With the lock: which condition tells the end of the group that *position* belongs to? */
-static pthread_cond_t *group_end(struct log *log, uint64_t position)
+/* With the lock: which event tells the end of the group that *position* belongs to? */
+static struct os_event *group_end(struct log *log, uint64_t position)
 {
     if (position > log->shared.tail)
         return &log->progress;
@@ -456,19 +452,22 @@ static pthread_cond_t *group_end(struct log *log, uint64_t position)
     return &log->done[(log->shared.group + 1) & 1];
 }
 
-/* With the lock: wait for one change; false when the time is over. */
-static bool wait_once(struct log *log, pthread_cond_t *cond, int64_t deadline_us)
+/* With the lock, which is released meanwhile: wait for *event*; false when the time is over.  Takes the lock again only
+ * when *position* is not durable: *ret_locked. */
+static bool wait_once(struct log *log, struct os_event *event, uint64_t position, int64_t deadline_us, bool *ret_locked)
 {
-    int64_t left;
+    uint32_t seen = os_event_now(event);
+    int64_t left = INT64_MAX;
+    bool in_time;
 
-    if (deadline_us == INT64_MAX) {
-        (void)pthread_cond_wait(cond, &log->lock);
-        return true;
-    }
-    left = deadline_us - os_clock_monotonic_us(log->options.clock);
-    if (left <= 0)
-        return false;
-    return os_cond_wait(cond, &log->lock, left);
+    (void)pthread_mutex_unlock(&log->lock);
+    if (deadline_us != INT64_MAX)
+        left = deadline_us - os_clock_monotonic_us(log->options.clock);
+    in_time = os_event_wait(event, seen, left);
+    *ret_locked = log_durable(log).value < position;
+    if (*ret_locked)
+        (void)pthread_mutex_lock(&log->lock);
+    return in_time;
 }
 
 enum banyan_status log_wait_durable(struct log *log, struct banyan_position position, int64_t timeout_us,
@@ -476,7 +475,7 @@ enum banyan_status log_wait_durable(struct log *log, struct banyan_position posi
 {
     enum banyan_status status = BANYAN_OK;
     int64_t deadline_us = INT64_MAX;
-    bool in_time = true;
+    bool in_time = true, locked = true;
 
     if (log_durable(log).value >= position.value)
         return BANYAN_OK;
@@ -485,7 +484,7 @@ enum banyan_status log_wait_durable(struct log *log, struct banyan_position posi
     (void)pthread_mutex_lock(&log->lock);
     if (log->shared.full)
         (void)still_full(log); /* there may be room by now; the loop looks */
-    while (log->shared.durable < position.value) {
+    while (locked && log->shared.durable < position.value) {
         if (log->shared.health != BANYAN_OK)
             status = BANYAN_BROKEN;
         else if (log->shared.full && !log->shared.flushing && position.value <= log->shared.tail)
@@ -497,9 +496,10 @@ enum banyan_status log_wait_durable(struct log *log, struct banyan_position posi
         if (!log->shared.flushing && position.value <= log->shared.tail && log->shared.queue != NULL)
             log_flush_group(log);
         else
-            in_time = wait_once(log, group_end(log, position.value), deadline_us);
+            in_time = wait_once(log, group_end(log, position.value), position.value, deadline_us, &locked);
     }
-    (void)pthread_mutex_unlock(&log->lock);
+    if (locked)
+        (void)pthread_mutex_unlock(&log->lock);
     if (status == BANYAN_BROKEN)
         return broken(log, err);
     if (status == BANYAN_NO_SPACE)

@@ -20,6 +20,7 @@
 
 #include "log/frame.h"
 #include "log/log.h"
+#include "os/event.h"
 #include "os/thread.h"
 
 #define LOG_SEGMENT_SUFFIX ".seg"
@@ -35,7 +36,7 @@ enum {
     LOG_SPARE_BYTES_MAX = 4 * LOG_FRAME_BYTES, /* larger buffers are not kept */
     LOG_MERGE_US_MAX = 1000,                   /* batches share a frame, and so recorded_at, within this */
     LOG_RETRY_US = 250000,                     /* pause of the flusher while the disk is full */
-    LOG_GATHER_US_MAX = 200,
+    LOG_GATHER_US_MAX = 2000,
 };
 
 struct log_marks {
@@ -109,13 +110,23 @@ struct log {
         EVP_MD_CTX *hash;
     } out;
 
+    /* How fast appends come and flushes go; guarded by lock, but flush_us is of the one who flushes. */
+    struct {
+        int64_t flush_us;   /* of late */
+        int64_t each;       /* between the end of a group and the next appends, for one append: µs × PACE_UNIT */
+        int64_t ended_us;   /* when the last group ended */
+        int64_t arrived_us; /* the last append since */
+        uint64_t arrivals;  /* batches since */
+        uint64_t target;    /* batches of all who append */
+    } pace;
+
     struct os_thread flusher;
     pthread_mutex_t lock;
-    pthread_cond_t work;     /* the flusher has something to do */
-    pthread_cond_t gathered; /* enough batches came for the next group */
-    pthread_cond_t room;     /* pending_bytes fell, or flushing ended */
-    pthread_cond_t done[2];  /* group number & 1 ended */
-    pthread_cond_t progress; /* durable moved: for those who wait for what is not appended yet */
+    pthread_cond_t work;      /* the flusher has something to do */
+    pthread_cond_t gathered;  /* enough batches came for the next group */
+    pthread_cond_t room;      /* pending_bytes fell, or flushing ended */
+    struct os_event done[2];  /* group number & 1 ended */
+    struct os_event progress; /* durable moved: for those who wait for what is not appended yet */
 
     /* Guarded by lock; durable, tail and segment_count are also read without it (atomically). */
     struct {
@@ -128,11 +139,10 @@ struct log {
         struct log_frame *spare;
         size_t spare_count;
         uint64_t pending_bytes, pending_batches;
-        uint64_t tail, durable;   /* positions */
-        uint64_t in_flight;       /* last position of the group that is being flushed */
-        uint64_t group;           /* its number */
-        uint64_t gather_target;   /* batches to wait for; 0: nobody waits */
-        uint64_t last_group_size; /* batches */
+        uint64_t tail, durable; /* positions */
+        uint64_t in_flight;     /* last position of the group that is being flushed */
+        uint64_t group;         /* its number */
+        uint64_t gather_target; /* batches to wait for; 0: nobody waits */
         bool flushing, full, stopping, wanted;
         enum banyan_status health;
         struct banyan_error why;
