@@ -66,6 +66,8 @@ BANYAN_API BANYAN_MUST_CHECK bool banyan_decimal_mul(struct banyan_decimal a, st
 /* a / b rounded half away from zero to *scale*.  False on overflow, division by 0 or a special operand. */
 BANYAN_API BANYAN_MUST_CHECK bool banyan_decimal_div(struct banyan_decimal a, struct banyan_decimal b, int32_t scale,
                                                      struct banyan_decimal *ret);
+/* Is it a number of at most *precision* digits, those behind the point included? */
+BANYAN_API bool banyan_decimal_fits(struct banyan_decimal d, int32_t precision);
 /* By value: 1.50 equals 1.5.  NULL < numbers < NaN; each equals itself.  Returns <0, 0, >0. */
 BANYAN_API int banyan_decimal_compare(struct banyan_decimal a, struct banyan_decimal b);
 

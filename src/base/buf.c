@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "banyan/decimal.h"
+#include "base/utf8.h"
 
 enum {
     CAPACITY_MIN = 256,
@@ -124,28 +125,6 @@ void banyan_buf_printf(struct banyan_buf *buf, const char *format, ...)
     buf->size += (size_t)size;
 }
 
-/* Bytes of the well-formed UTF-8 character at *text* (2 to 4; ASCII is handled before), or 0. */
-static size_t utf8_size(const unsigned char *text, size_t left)
-{
-    unsigned char lead = text[0];
-    size_t size = lead >= 0xC2 && lead <= 0xDF   ? 2
-                  : lead >= 0xE0 && lead <= 0xEF ? 3
-                  : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                 : 0;
-    if (size == 0 || size > left)
-        return 0;
-    /* The second byte also rules out over-long forms, surrogates and numbers above U+10FFFF. */
-    unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-    unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-    if (text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++) {
-        if ((text[i] & 0xC0) != 0x80)
-            return 0;
-    }
-    return size;
-}
-
 static void add_json_escape(struct banyan_buf *buf, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -178,11 +157,10 @@ void banyan_buf_add_json(struct banyan_buf *buf, struct banyan_str text)
 
     banyan_buf_add_char(buf, '"');
     while (at < text.size) {
+        at += utf8_json_run(data + at, text.size - at);
+        if (at == text.size)
+            break;
         unsigned char c = data[at];
-        if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
-            at++;
-            continue;
-        }
         size_t size = c >= 0x80 ? utf8_size(data + at, text.size - at) : 0;
         if (size > 0) {
             at += size;

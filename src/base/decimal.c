@@ -231,6 +231,15 @@ bool banyan_decimal_div(struct banyan_decimal a, struct banyan_decimal b, int32_
     return wide_divide(number, y, &quotient) && give(negative, quotient, scale, ret);
 }
 
+bool banyan_decimal_fits(struct banyan_decimal d, int32_t precision)
+{
+    if (!is_number(d) || precision < 0)
+        return false;
+    if (precision >= BANYAN_DECIMAL_DIGITS_MAX)
+        precision = BANYAN_DECIMAL_DIGITS_MAX;
+    return magnitude(d.units) < power_of_ten(precision);
+}
+
 static int order(__int128 a, __int128 b)
 {
     return (a > b) - (a < b);

@@ -327,8 +327,8 @@ static void add_character(struct banyan_buf *ret, uint32_t c)
     }
 }
 
-/* The escape at *at*, which is complete; returns what is behind it. */
-static const char *add_escape(struct banyan_buf *ret, const char *at, const char *end)
+/* The escape at *at*, which is complete; returns what is behind it.  *ret_lone* is set by half a pair of surrogates. */
+static const char *add_escape(struct banyan_buf *ret, const char *at, const char *end, bool *ret_lone)
 {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     const char *found;
@@ -349,20 +349,24 @@ static const char *add_escape(struct banyan_buf *ret, const char *at, const char
             at += 6;
         }
     }
-    add_character(ret, c >= 0xD800 && c < 0xE000 ? 0xFFFD : c);
+    bool lone = c >= 0xD800 && c < 0xE000;
+    *ret_lone = *ret_lone || lone;
+    add_character(ret, lone ? 0xFFFD : c);
     return at;
 }
 
-void jtext_unescape(struct banyan_str raw, struct banyan_buf *ret)
+bool jtext_unescape(struct banyan_str raw, struct banyan_buf *ret)
 {
     const char *at = raw.data, *end = raw.data + raw.size;
+    bool lone = false;
 
     while (at < end) {
         const char *slash = memchr(at, '\\', (size_t)(end - at));
 
         banyan_buf_add(ret, at, (size_t)((slash == NULL ? end : slash) - at));
-        at = slash == NULL ? end : add_escape(ret, slash, end);
+        at = slash == NULL ? end : add_escape(ret, slash, end, &lone);
     }
+    return !lone;
 }
 
 bool jtext_is(struct banyan_str raw, const char *text)
@@ -372,7 +376,7 @@ bool jtext_is(struct banyan_str raw, const char *text)
 
     if (memchr(raw.data, '\\', raw.size) == NULL)
         return raw.size == strlen(text) && memcmp(raw.data, text, raw.size) == 0;
-    jtext_unescape(raw, &plain);
+    (void)jtext_unescape(raw, &plain); /* a replaced half is no ASCII either */
     same = !plain.overflow && banyan_str_equal(banyan_buf_str(&plain), banyan_str_of(text));
     banyan_buf_release(&plain);
     return same;

@@ -73,8 +73,9 @@ bool jtext_skip(struct jtext_input *in, struct banyan_str *ret_raw);
 /* Nothing but space is left, and there was no fault. */
 bool jtext_end(struct jtext_input *in);
 
-/* The characters of a string, escapes resolved; appended.  A surrogate without its other half becomes U+FFFD. */
-void jtext_unescape(struct banyan_str raw, struct banyan_buf *ret);
+/* The characters of a string, escapes resolved; appended.  A surrogate without its other half becomes U+FFFD, and the
+ * answer is false then: who keeps the text may rather refuse it. */
+bool jtext_unescape(struct banyan_str raw, struct banyan_buf *ret);
 /* Does a string say *text* (ASCII)? */
 bool jtext_is(struct banyan_str raw, const char *text);
 /* Remember a fault of the caller's own ("a number is expected"), unless there is one; always false. */
