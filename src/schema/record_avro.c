@@ -9,51 +9,17 @@
  * 3. Encoding reserves the most that the record can need once, so that fields are written without a check each;
  *    FIELD_BYTES_MAX covers every field but the bytes of strings, and the words stored past a short decimal.
  */
-#include <byteswap.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "schema/record_int.h"
+#include "schema/wire.h"
 
 enum {
-    VARINT_BYTES_MAX = 10,
-    DECIMAL_BYTES_MAX = 16,
-    FIELD_BYTES_MAX = 1 + VARINT_BYTES_MAX + DECIMAL_BYTES_MAX, /* branch, length, bytes */
+    FIELD_BYTES_MAX = 1 + WIRE_LONG_BYTES_MAX + WIRE_DECIMAL_BYTES_MAX, /* branch, length, bytes */
 };
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
-
-static inline unsigned char *put_varint(unsigned char *to, int64_t value)
-{
-    uint64_t bits = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
-    while (bits >= 0x80) {
-        *to++ = (unsigned char)(bits | 0x80);
-        bits >>= 7;
-    }
-    *to++ = (unsigned char)bits;
-    return to;
-}
-
-/* Length and the shortest two's complement, big-endian. */
-static inline unsigned char *put_units(unsigned char *to, __int128 units)
-{
-    int64_t low = (int64_t)units;
-    if ((__int128)low == units) {
-        unsigned size = (unsigned)(64 - __builtin_clrsbll(low) + 7) / 8;
-        uint64_t word = bswap_64((uint64_t)low << (64 - 8 * size));
-        *to++ = (unsigned char)(size << 1);
-        memcpy(to, &word, sizeof(word)); /* bytes past *size* are overwritten by the next field or cut off */
-        return to + size;
-    }
-    int64_t high = (int64_t)(units >> 64);
-    unsigned size = (unsigned)(64 - __builtin_clrsbll(high) + 7) / 8;
-    /* high may be nothing but the sign of low: then its one byte is needed just for that sign. */
-    uint64_t words[2] = {bswap_64((uint64_t)high << (64 - 8 * size)), bswap_64((uint64_t)low)};
-    *to++ = (unsigned char)((size + 8) << 1);
-    memcpy(to, &words[0], 8);
-    memcpy(to + size, &words[1], 8);
-    return to + size + 8;
-}
 
 static const char *decimal_fault(struct banyan_decimal d, int32_t scale)
 {
@@ -79,12 +45,12 @@ static inline unsigned char *put_field(unsigned char *to, const struct banyan_fi
             break;
         if (optional)
             *to++ = 2;
-        to = put_varint(to, (int64_t)text.size);
+        to = wire_put_long(to, (int64_t)text.size);
         memcpy(to, text.data, text.size);
         return to + text.size;
     }
     case BANYAN_FIELD_INT:
-        return put_varint(to, *field_int(field, value));
+        return wire_put_long(to, *field_int(field, value));
     case BANYAN_FIELD_BOOL:
         *to++ = *field_bool(field, value);
         return to;
@@ -95,7 +61,7 @@ static inline unsigned char *put_field(unsigned char *to, const struct banyan_fi
             break;
         if (optional)
             *to++ = 2;
-        return put_varint(to, us);
+        return wire_put_long(to, us);
     }
     case BANYAN_FIELD_DECIMAL: {
         struct banyan_decimal d = *field_decimal(field, value);
@@ -109,7 +75,7 @@ static inline unsigned char *put_field(unsigned char *to, const struct banyan_fi
             return to;
         }
         *ret_fault = decimal_fault(d, field->scale);
-        return *ret_fault == NULL ? put_units(to, d.units) : NULL;
+        return *ret_fault == NULL ? wire_put_units(to, d.units) : NULL;
     }
     case BANYAN_FIELD_NONE:
         *ret_fault = "the field has no kind";
@@ -187,94 +153,31 @@ enum banyan_status banyan_record_encode(const struct banyan_record *record, cons
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-/* What is left to read. */
-struct input {
-    const unsigned char *at;
-    const unsigned char *end;
-};
-
-static const char cut_off[] = "the bytes end inside the field";
-
-static inline const char *get_varint(struct input *in, int64_t *ret)
-{
-    uint64_t bits = 0;
-    const unsigned char *at = in->at;
-    for (unsigned shift = 0;; shift += 7) {
-        if (at == in->end)
-            return cut_off;
-        unsigned char byte = *at++;
-        if (shift == 63 && byte > 1)
-            return "the integer has more than 64 bits";
-        bits |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte >= 0x80)
-            continue;
-        if (byte == 0 && shift > 0)
-            return "the integer is not in its shortest form";
-        in->at = at;
-        *ret = (int64_t)(bits >> 1 ^ -(bits & 1));
-        return NULL;
-    }
-}
-
-static inline const char *get_bytes(struct input *in, struct banyan_str *ret)
-{
-    int64_t size = 0;
-    const char *fault = get_varint(in, &size);
-    if (fault != NULL)
-        return fault;
-    if (size < 0)
-        return "the length is negative";
-    if (size > in->end - in->at)
-        return cut_off;
-    *ret = (struct banyan_str){(const char *)in->at, (size_t)size};
-    in->at += size;
-    return NULL;
-}
-
-/* Two's complement, big-endian, 1 to 16 bytes. */
-static inline __int128 units_of(const unsigned char *at, size_t size, const unsigned char *end)
-{
-    if (size <= 8 && end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof(word)); /* some bytes belong to what follows: the shift drops them */
-        return (int64_t)bswap_64(word) >> (64 - 8 * size);
-    }
-    unsigned __int128 units = (at[0] & 0x80) != 0 ? ~(unsigned __int128)0 : 0;
-    for (size_t i = 0; i < size; i++)
-        units = units << 8 | at[i];
-    return (__int128)units;
-}
-
-static inline const char *get_decimal(struct input *in, int32_t scale, struct banyan_decimal *ret)
+static inline const char *get_decimal(struct wire_input *in, int32_t scale, struct banyan_decimal *ret)
 {
     struct banyan_str bytes = {NULL, 0};
-    const char *fault = get_bytes(in, &bytes);
+    const char *fault = wire_get_bytes(in, &bytes);
     if (fault != NULL)
         return fault;
     if (bytes.size == 0) {
         *ret = banyan_decimal_of(0, BANYAN_DECIMAL_NAN);
         return NULL;
     }
-    if (bytes.size > DECIMAL_BYTES_MAX)
+    if (bytes.size > WIRE_DECIMAL_BYTES_MAX)
         return "the decimal has more than 16 bytes";
-    const unsigned char *at = (const unsigned char *)bytes.data;
-    if (bytes.size > 1 && (at[0] == 0 ? at[1] < 0x80 : at[0] == 0xFF && at[1] >= 0x80))
-        return "the decimal is not in its shortest form";
-    struct banyan_decimal d = {units_of(at, bytes.size, in->end), scale};
-    if (bytes.size == DECIMAL_BYTES_MAX) {
+    struct banyan_decimal d = {0, scale};
+    fault = wire_units(in, bytes, &d.units);
+    if (fault == NULL && bytes.size == WIRE_DECIMAL_BYTES_MAX)
         fault = decimal_fault(d, scale);
-        if (fault != NULL)
-            return fault;
-    }
     *ret = d;
-    return NULL;
+    return fault;
 }
 
 /* The branch of a union: whether there is a value. */
-static inline const char *get_branch(struct input *in, bool *ret_present)
+static inline const char *get_branch(struct wire_input *in, bool *ret_present)
 {
     if (in->at == in->end)
-        return cut_off;
+        return wire_cut_off();
     unsigned char branch = *in->at++;
     if (branch != 0 && branch != 2)
         return "the union has no such branch";
@@ -282,18 +185,7 @@ static inline const char *get_branch(struct input *in, bool *ret_present)
     return NULL;
 }
 
-static const char *get_bool(struct input *in, bool *ret)
-{
-    if (in->at == in->end)
-        return cut_off;
-    unsigned char byte = *in->at++;
-    if (byte > 1)
-        return "the truth value is neither 0 nor 1";
-    *ret = byte == 1;
-    return NULL;
-}
-
-static inline const char *get_field(struct input *in, const struct banyan_field *field, void *value)
+static inline const char *get_field(struct wire_input *in, const struct banyan_field *field, void *value)
 {
     bool present = true;
     if (field_is_union(field)) {
@@ -305,14 +197,14 @@ static inline const char *get_field(struct input *in, const struct banyan_field 
     switch (field->kind) {
     case BANYAN_FIELD_STRING:
         *(struct banyan_str *)to = (struct banyan_str){NULL, 0};
-        return present ? get_bytes(in, (struct banyan_str *)to) : NULL;
+        return present ? wire_get_bytes(in, (struct banyan_str *)to) : NULL;
     case BANYAN_FIELD_INT:
-        return get_varint(in, (int64_t *)to);
+        return wire_get_long(in, (int64_t *)to);
     case BANYAN_FIELD_BOOL:
-        return get_bool(in, (bool *)to);
+        return wire_get_boolean(in, (bool *)to);
     case BANYAN_FIELD_TIME: {
         int64_t us = BANYAN_TIME_NULL;
-        const char *fault = present ? get_varint(in, &us) : NULL;
+        const char *fault = present ? wire_get_long(in, &us) : NULL;
         if (fault == NULL && present && us == BANYAN_TIME_NULL)
             return "the time is the one that means \"no value\"";
         *(struct banyan_time *)to = (struct banyan_time){us};
@@ -331,9 +223,11 @@ enum banyan_status banyan_record_decode(const struct banyan_record *record, stru
                                         struct banyan_error *err)
 {
     const unsigned char *start = (const unsigned char *)data.data;
-    struct input in = {start, start + data.size};
+    struct wire_input in = {start, start + data.size, NULL};
     for (size_t i = 0; i < record->field_count; i++) {
         const char *fault = get_field(&in, &record->fields[i], ret);
+        if (fault == NULL)
+            fault = in.irregular;
         if (fault != NULL)
             return banyan_error_set(err, BANYAN_CORRUPT, "record %s, field %s (near byte %zu of %zu): %s", record->name,
                                     record->fields[i].name, (size_t)(in.at - start), data.size, fault);
