@@ -113,11 +113,13 @@ static enum banyan_status read_event(struct store *store, uint64_t position, str
 static enum banyan_status find_event(struct store *store, struct banyan_uuid id, uint64_t hash, uint64_t *ret,
                                      struct envelope *ret_event, struct banyan_error *err)
 {
-    uint64_t cursor = 0, position;
+    const uint64_t *positions;
+    size_t count;
+    enum banyan_status status = index_find_id(store->index, hash, &positions, &count, err);
 
     *ret = 0;
-    while ((position = ids_next(&store->ids, hash, &cursor)) != 0) {
-        enum banyan_status status;
+    for (size_t i = 0; i < count && status == BANYAN_OK; i++) {
+        uint64_t position = positions[i];
 
         if (position > log_tail(store->log).value) { /* of the open batch, which cannot be read yet */
             ret_event->event.id = id;
@@ -131,7 +133,7 @@ static enum banyan_status find_event(struct store *store, struct banyan_uuid id,
             break;
         }
     }
-    return BANYAN_OK;
+    return status;
 }
 
 enum banyan_status store_find_id(struct store *store, const struct store_event *event, uint64_t hash, uint64_t *ret,
@@ -160,7 +162,9 @@ enum banyan_status store_find(struct store *store, struct banyan_uuid id, struct
     (void)pthread_mutex_lock(&store->lock);
     while (store->batch_open)
         (void)pthread_cond_wait(&store->batch_ended, &store->lock);
-    status = find_event(store, id, ids_hash(&store->ids, id), &position, &found, err);
+    index_begin(store->index);
+    status = find_event(store, id, index_id_hash(store->index, id), &position, &found, err);
+    index_end(store->index);
     (void)pthread_mutex_unlock(&store->lock);
     if (status == BANYAN_OK)
         ret->value = position;
@@ -171,17 +175,29 @@ enum banyan_status store_find(struct store *store, struct banyan_uuid id, struct
 static void prefetch_id(const struct store *store, size_t at, size_t count)
 {
     if (at + PREFETCH_DISTANCE < count)
-        ids_prefetch(&store->ids, store->hashes[at + PREFETCH_DISTANCE]);
+        index_prefetch_id(store->index, store->hashes[at + PREFETCH_DISTANCE]);
 }
 
-static void hash_ids(struct store *store, const struct store_append *append)
+static void prefetch_stream(const struct store *store, size_t at, size_t count)
 {
-    if (append->event_count > store->hashes_capacity) {
-        store->hashes = alloc_resized(store->hashes, append->event_count, sizeof(*store->hashes));
-        store->hashes_capacity = append->event_count;
+    if (at + PREFETCH_DISTANCE < count)
+        index_prefetch_stream(store->index, store->hashes[count + at + PREFETCH_DISTANCE]);
+    if (at + PREFETCH_DISTANCE / 2 < count)
+        index_prefetch_head(store->index, store->hashes[count + at + PREFETCH_DISTANCE / 2]);
+}
+
+static void hash_events(struct store *store, const struct store_append *append)
+{
+    size_t count = append->event_count;
+
+    if (count * 2 > store->hashes_capacity) {
+        store->hashes = alloc_resized(store->hashes, count * 2, sizeof(*store->hashes));
+        store->hashes_capacity = count * 2;
     }
-    for (size_t i = 0; i < append->event_count; i++)
-        store->hashes[i] = ids_hash(&store->ids, append->events[i].id);
+    for (size_t i = 0; i < count; i++) {
+        store->hashes[i] = index_id_hash(store->index, append->events[i].id);
+        store->hashes[count + i] = index_stream_hash(store->index, append->events[i].stream);
+    }
 }
 
 /* The number of an event whose id an earlier one of the append has; event_count: none. */
@@ -216,7 +232,7 @@ static enum banyan_status check_ids(struct store *store, const struct store_appe
     uint64_t position = 0;
     size_t known = 0, first_new = 0, twice;
 
-    hash_ids(store, append);
+    hash_events(store, append);
     twice = find_twice(store, append);
     if (twice < append->event_count)
         return store_twice(&append->events[twice], err);
@@ -252,9 +268,12 @@ static enum banyan_status check_condition(struct store *store, const struct stor
                                           struct banyan_error *err)
 {
     struct banyan_str stream = condition->stream;
-    const struct head *head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
+    struct head *head;
+    enum banyan_status status =
+        index_find_head(store->index, stream, index_stream_hash(store->index, stream), &head, err);
+    if (status != BANYAN_OK)
+        return status;
     uint64_t version = head == NULL ? 0 : head->version;
-    enum banyan_status status = BANYAN_OK;
 
     switch (condition->expect) {
     case STORE_EXPECT_NONE:
@@ -285,21 +304,27 @@ static enum banyan_status check_condition(struct store *store, const struct stor
 
 /* ---- writing ---- */
 
-void store_enter_event(struct store *store, const struct store_event *event, uint64_t hash, uint64_t position,
-                       const struct store_cursor *cursor)
+enum banyan_status store_enter_event(struct store *store, const struct store_event *event, uint64_t id_hash,
+                                     uint64_t stream_hash, uint64_t position, const struct store_cursor *cursor,
+                                     struct banyan_error *err)
 {
-    struct head *head = heads_make(&store->heads, event->stream, heads_hash(&store->heads, event->stream));
-    struct envelope envelope = {
-        .event = *event,
-        .version = head->version + 1,
-        .prev = head->position,
-        .jump = head_jump(head, head->version + 1),
-    };
+    struct envelope envelope = {.event = *event};
+    struct head *head;
+    enum banyan_status status = index_make_head(store->index, event->stream, stream_hash, &head, err);
 
+    if (status != BANYAN_OK)
+        return status;
+    envelope.version = head->version + 1;
+    envelope.prev = head->position;
+    envelope.jump = head_jump(head, head->version + 1);
     if (cursor != NULL)
         envelope.cursor = *cursor;
     envelope_encode(&store->record, &envelope, position);
-    changes_apply(store, head, position, hash);
+    if (index_in_batch(store->index))
+        index_enter(store->index, head, position, id_hash, NULL);
+    else
+        changes_apply(store, head, position, id_hash);
+    return BANYAN_OK;
 }
 
 static enum banyan_status write_events(struct store *store, const struct store_append *append, bool waits,
@@ -314,9 +339,11 @@ static enum banyan_status write_events(struct store *store, const struct store_a
     for (size_t i = 0; i < append->event_count && status == BANYAN_OK; i++) {
         bool last = i + 1 == append->event_count;
 
-        prefetch_id(store, i, append->event_count);
-        store_enter_event(store, &append->events[i], store->hashes[i], before + 1 + i, last ? &append->cursor : NULL);
-        status = log_append_record(store->log, banyan_buf_str(&store->record), &position, err);
+        prefetch_stream(store, i, append->event_count);
+        status = store_enter_event(store, &append->events[i], store->hashes[i], store->hashes[append->event_count + i],
+                                   before + 1 + i, last ? &append->cursor : NULL, err);
+        if (status == BANYAN_OK)
+            status = log_append_record(store->log, banyan_buf_str(&store->record), &position, err);
     }
     if (status == BANYAN_OK)
         status = waits ? log_append_commit_quiet(store->log, err) : log_append_commit(store->log, err);
@@ -330,6 +357,23 @@ static enum banyan_status write_events(struct store *store, const struct store_a
     ret->first.value = before + 1;
     ret->last.value = before + append->event_count;
     return BANYAN_OK;
+}
+
+static enum banyan_status check_and_write(struct store *store, const struct store_append *append, bool waits,
+                                          struct store_appended *ret, struct banyan_error *err)
+{
+    enum banyan_status status;
+
+    index_begin(store->index);
+    status = check_ids(store, append, ret, err);
+    if (status == BANYAN_OK && !ret->repeated) {
+        for (size_t i = 0; i < append->condition_count && status == BANYAN_OK; i++)
+            status = check_condition(store, &append->conditions[i], err);
+        if (status == BANYAN_OK)
+            status = write_events(store, append, waits, ret, err);
+    }
+    index_end(store->index);
+    return status;
 }
 
 static enum banyan_status submit(struct store *store, const struct store_append *append, bool waits,
@@ -346,13 +390,9 @@ static enum banyan_status submit(struct store *store, const struct store_append 
     while (store->batch_open)
         (void)pthread_cond_wait(&store->batch_ended, &store->lock);
     changes_settle(store);
-    status = check_ids(store, append, &appended, err);
-    if (status == BANYAN_OK && !appended.repeated) {
-        for (size_t i = 0; i < append->condition_count && status == BANYAN_OK; i++)
-            status = check_condition(store, &append->conditions[i], err);
-        if (status == BANYAN_OK)
-            status = write_events(store, append, waits, &appended, err);
-    }
+    status = index_make_room(store->index, &store->cursors, err);
+    if (status == BANYAN_OK)
+        status = check_and_write(store, append, waits, &appended, err);
     (void)pthread_mutex_unlock(&store->lock);
     if (status == BANYAN_OK)
         *ret = appended;

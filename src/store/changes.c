@@ -108,10 +108,9 @@ void changes_apply(struct store *store, struct head *head, uint64_t position, ui
     struct head_jumps *old_jumps = NULL;
 
     *push(&store->changes, position) = (struct change){head, head->position, id_hash};
-    head_advance(&store->heads, head, position, &old_jumps);
+    index_enter(store->index, head, position, id_hash, &old_jumps);
     if (old_jumps != NULL)
         push_jumps(&store->changes, position, old_jumps);
-    ids_add(&store->ids, id_hash, position);
 }
 
 void changes_undo(struct store *store, uint64_t position)
@@ -121,16 +120,8 @@ void changes_undo(struct store *store, uint64_t position)
     while (changes->count > 0 && changes->base + changes->count - 1 > position) {
         uint64_t at = changes->base + changes->count - 1;
         struct change *change = item(changes, changes->count - 1);
-        struct head *head = change->head;
 
-        assert(head->position == at);
-        if (head->version % STORE_JUMP_STEP == 0) {
-            free(head->jumps);
-            head->jumps = pop_jumps(changes, at);
-        }
-        head->version--;
-        head->position = change->old_position;
-        ids_remove(&store->ids, change->id_hash, at);
+        index_take_back(store->index, change->head, at, change->id_hash, change->old_position, pop_jumps(changes, at));
         pop_newest(changes);
     }
 }
@@ -160,4 +151,16 @@ struct store_head changes_head_at(const struct store *store, const struct head *
         at.version.value--;
     }
     return at;
+}
+
+struct change *changes_from(const struct changes *changes, uint64_t position, size_t *ret_count)
+{
+    size_t skip = position <= changes->base ? 0 : position - changes->base;
+    size_t count = changes->count <= skip ? 0 : changes->count - skip;
+    struct change *copy = alloc_resized(NULL, count + 1, sizeof(*copy));
+
+    for (size_t i = 0; i < count; i++)
+        copy[i] = *item(changes, skip + i);
+    *ret_count = count;
+    return copy;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cursors in memory: few (one a source), so a sorted array. */
+#include "store/cursors.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "store/store_int.h"
+#include "store/store.h"
 
 void cursors_release(struct cursors *cursors)
 {
@@ -13,6 +15,7 @@ void cursors_release(struct cursors *cursors)
         free(cursors->items[i].value);
     }
     free(cursors->items);
+    *cursors = (struct cursors){.items = NULL};
 }
 
 static int compare(const struct cursor *cursor, struct banyan_str name)
@@ -73,4 +76,14 @@ void cursors_put(struct cursors *cursors, const struct store_cursor *cursor)
     free(item->value);
     item->value = copy(cursor->value);
     item->value_size = cursor->value.size;
+}
+
+void cursors_copy(struct cursors *to, const struct cursors *from)
+{
+    cursors_release(to);
+    for (size_t i = 0; i < from->count; i++) {
+        const struct cursor *item = &from->items[i];
+
+        cursors_put(to, &(struct store_cursor){{item->name, item->name_size}, {item->value, item->value_size}});
+    }
 }

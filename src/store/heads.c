@@ -20,7 +20,7 @@ void heads_init(struct heads *heads, uint64_t seed)
     heads->slots = alloc_zeroed(SLOTS_FIRST, sizeof(*heads->slots));
 }
 
-static struct head *head_number(const struct heads *heads, uint64_t number)
+struct head *heads_number(const struct heads *heads, uint64_t number)
 {
     return &heads->blocks[number / BLOCK_HEADS][number % BLOCK_HEADS];
 }
@@ -28,7 +28,7 @@ static struct head *head_number(const struct heads *heads, uint64_t number)
 void heads_release(struct heads *heads)
 {
     for (uint64_t i = 0; i < heads->count; i++)
-        free(head_number(heads, i)->jumps);
+        free(heads_number(heads, i)->jumps);
     for (uint64_t i = 0; i * BLOCK_HEADS < heads->count; i++)
         free(heads->blocks[i]);
     free(heads->blocks);
@@ -51,15 +51,22 @@ void heads_prefetch_head(const struct heads *heads, uint64_t hash)
     uint64_t slot = heads->slots[hash & (heads->slot_count - 1)];
 
     if (slot != 0)
-        __builtin_prefetch(head_number(heads, (slot & UINT32_MAX) - 1));
+        __builtin_prefetch(heads_number(heads, (slot & UINT32_MAX) - 1));
 }
 
-static bool has_name(const struct head *head, struct banyan_str name)
+struct banyan_str head_name(const struct head *head)
 {
     uint16_t size;
 
     memcpy(&size, head->name, sizeof(size));
-    return size == name.size && memcmp(head->name + sizeof(size), name.data, size) == 0;
+    return (struct banyan_str){head->name + sizeof(size), size};
+}
+
+static bool has_name(const struct head *head, struct banyan_str name)
+{
+    struct banyan_str own = head_name(head);
+
+    return own.size == name.size && memcmp(own.data, name.data, name.size) == 0;
 }
 
 struct head *heads_find(const struct heads *heads, struct banyan_str name, uint64_t hash)
@@ -68,7 +75,7 @@ struct head *heads_find(const struct heads *heads, struct banyan_str name, uint6
 
     for (uint64_t i = hash & mask; heads->slots[i] != 0; i = (i + 1) & mask) {
         if (heads->slots[i] >> 32 == hash >> 32) {
-            struct head *head = head_number(heads, (heads->slots[i] & UINT32_MAX) - 1);
+            struct head *head = heads_number(heads, (heads->slots[i] & UINT32_MAX) - 1);
 
             if (head->hash == hash && has_name(head, name))
                 return head;
@@ -92,7 +99,7 @@ static void grow(struct heads *heads)
     heads->slot_count *= 2;
     heads->slots = alloc_zeroed(heads->slot_count, sizeof(*heads->slots));
     for (uint64_t i = 0; i < heads->count; i++)
-        put_slot(heads, head_number(heads, i)->hash, i);
+        put_slot(heads, heads_number(heads, i)->hash, i);
 }
 
 static const char *keep_name(struct heads *heads, struct banyan_str name)
@@ -122,11 +129,29 @@ struct head *heads_make(struct heads *heads, struct banyan_str name, uint64_t ha
         }
         heads->blocks[block] = alloc_zeroed(BLOCK_HEADS, sizeof(struct head));
     }
-    head = head_number(heads, heads->count);
+    head = heads_number(heads, heads->count);
     head->hash = hash;
     head->name = keep_name(heads, name);
     put_slot(heads, hash, heads->count);
     heads->count++;
+    return head;
+}
+
+struct head *heads_load(struct heads *heads, struct banyan_str name, uint64_t hash, uint64_t version, uint64_t position,
+                        const uint64_t *jumps, uint32_t jump_count)
+{
+    struct head *head = heads_make(heads, name, hash);
+
+    head->version = version;
+    head->position = position;
+    if (jump_count > 0) {
+        size_t size = jump_count * sizeof(jumps[0]);
+
+        head->jumps = alloc_resized(NULL, sizeof(*head->jumps) + size, 1);
+        head->jumps->count = head->jumps->capacity = jump_count;
+        memcpy(head->jumps->positions, jumps, size);
+        heads->jump_bytes += sizeof(*head->jumps) + size;
+    }
     return head;
 }
 

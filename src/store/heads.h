@@ -50,6 +50,12 @@ void heads_prefetch_head(const struct heads *heads, uint64_t hash);
 struct head *heads_find(const struct heads *heads, struct banyan_str name, uint64_t hash);
 /* Find or add one with version 0. */
 struct head *heads_make(struct heads *heads, struct banyan_str name, uint64_t hash);
+/* Add one that is not there, as it is known from elsewhere. */
+struct head *heads_load(struct heads *heads, struct banyan_str name, uint64_t hash, uint64_t version, uint64_t position,
+                        const uint64_t *jumps, uint32_t jump_count);
+/* The one added as number *number*, from 0. */
+struct head *heads_number(const struct heads *heads, uint64_t number);
+struct banyan_str head_name(const struct head *head);
 uint64_t heads_bytes(const struct heads *heads);
 
 /* Position that the event of *version* (the next of *head*) jumps to; 0: none. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and closing a store, the index that is rebuilt from the log at open, and plain questions.
+ * Opening and closing a store, the replay of the log into its index, and plain questions.
  *
- * The folder holds `lock` (one writer) and `log/`.  The index (heads, ids, cursors) is in memory only; while it is
- * rebuilt every event is checked against it: a version that does not follow the one before is damage.
+ * The folder holds `lock` (one writer), `log/` and `index/`.  What the index does not cover is replayed at open; every
+ * event is checked against it then: a version that does not follow the one before is damage.  Where the index is
+ * missing or was found damaged, that is the whole log.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "os/random.h"
 #include "store/store_int.h"
 
 static char *join(const char *folder, const char *name)
@@ -52,12 +52,12 @@ static enum banyan_status take_in(struct store *store, const struct log_record *
     ret->version = envelope.version;
     ret->prev = envelope.prev;
     ret->jump = envelope.jump;
-    ret->id_hash = ids_hash(&store->ids, envelope.event.id);
-    ret->stream_hash = heads_hash(&store->heads, envelope.event.stream);
+    ret->id_hash = index_id_hash(store->index, envelope.event.id);
+    ret->stream_hash = index_stream_hash(store->index, envelope.event.stream);
     ret->name_size = envelope.event.stream.size;
     memcpy(ret->name, envelope.event.stream.data, ret->name_size);
-    ids_prefetch(&store->ids, ret->id_hash);
-    heads_prefetch(&store->heads, ret->stream_hash);
+    index_prefetch_stream(store->index, ret->stream_hash);
+    index_prefetch_enter(store->index, ret->id_hash);
     if (envelope.cursor.name.size > 0)
         cursors_put(&store->cursors, &envelope.cursor);
     return BANYAN_OK;
@@ -66,8 +66,11 @@ static enum banyan_status take_in(struct store *store, const struct log_record *
 static enum banyan_status index_event(struct store *store, const struct waiting *event, struct banyan_error *err)
 {
     struct banyan_str name = {event->name, event->name_size};
-    struct head *head = heads_make(&store->heads, name, event->stream_hash);
+    struct head *head;
+    enum banyan_status status = index_make_head(store->index, name, event->stream_hash, &head, err);
 
+    if (status != BANYAN_OK)
+        return status;
     if (event->version != head->version + 1 || event->prev != head->position ||
         event->jump != head_jump(head, event->version)) {
         (void)banyan_error_set(err, BANYAN_CORRUPT,
@@ -76,42 +79,109 @@ static enum banyan_status index_event(struct store *store, const struct waiting 
         banyan_error_hint(err, "nothing was changed; restore the log from a copy");
         return BANYAN_CORRUPT;
     }
-    head_advance(&store->heads, head, event->position, NULL);
-    ids_add(&store->ids, event->id_hash, event->position);
+    index_enter(store->index, head, event->position, event->id_hash, NULL);
     return BANYAN_OK;
 }
 
-static enum banyan_status rebuild_index(struct store *store, struct banyan_error *err)
+/* Enter events until *left* of them wait. */
+static enum banyan_status index_waiting(struct store *store, struct waiting *waiting, uint64_t taken, uint64_t *done,
+                                        uint64_t left, struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+
+    for (; status == BANYAN_OK && taken - *done > left; ++*done)
+        status = index_event(store, &waiting[*done % WAITING_MAX], err);
+    return status;
+}
+
+/* The table is full: all that was taken in is entered, so that the cursors are those at its last position. */
+static enum banyan_status make_room(struct store *store, struct waiting *waiting, uint64_t taken, uint64_t *done,
+                                    struct banyan_error *err)
+{
+    enum banyan_status status = index_waiting(store, waiting, taken, done, 0, err);
+
+    index_end(store->index);
+    if (status == BANYAN_OK)
+        status = index_make_room(store->index, &store->cursors, err);
+    index_begin(store->index);
+    return status;
+}
+
+/* Bring the index up to the end of the log. */
+static enum banyan_status replay(struct store *store, struct banyan_error *err)
 {
     struct waiting *waiting = alloc_zeroed(WAITING_MAX, sizeof(*waiting));
     struct log_reader *reader = log_reader_open(store->log);
-    enum banyan_status status = log_reader_seek(reader, (struct banyan_position){1}, err), indexed = BANYAN_OK;
+    struct banyan_position from = {index_covered(store->index) + 1};
+    enum banyan_status status = log_reader_seek(reader, from, err);
     uint64_t taken = 0, done = 0;
     struct log_record record;
 
+    index_begin(store->index);
     while (status == BANYAN_OK) {
         status = log_reader_next(reader, &record, err);
         if (status == BANYAN_OK)
             status = take_in(store, &record, &waiting[taken % WAITING_MAX], err);
         if (status == BANYAN_OK && ++taken - done > WAITING_MAX / 2)
-            heads_prefetch_head(&store->heads, waiting[(taken - WAITING_MAX / 2) % WAITING_MAX].stream_hash);
-        if (status == BANYAN_OK && taken - done == WAITING_MAX)
-            status = index_event(store, &waiting[done++ % WAITING_MAX], err);
+            index_prefetch_head(store->index, waiting[(taken - WAITING_MAX / 2) % WAITING_MAX].stream_hash);
+        if (status == BANYAN_OK)
+            status = index_waiting(store, waiting, taken, &done, WAITING_MAX - 1, err);
+        if (status == BANYAN_OK && index_is_full(store->index))
+            status = make_room(store, waiting, taken, &done, err);
     }
-    while (status == BANYAN_NOT_FOUND && indexed == BANYAN_OK && done < taken)
-        indexed = index_event(store, &waiting[done++ % WAITING_MAX], err);
+    if (status == BANYAN_NOT_FOUND)
+        status = index_waiting(store, waiting, taken, &done, 0, err);
+    index_end(store->index);
     log_reader_close(reader);
     free(waiting);
-    return status == BANYAN_NOT_FOUND ? indexed : status;
+    return status;
+}
+
+/* Load the index, or begin it anew, and bring it up to date. */
+static enum banyan_status open_index(struct store *store, bool anew, struct banyan_error *err)
+{
+    char *folder = join(store->options.folder, "index");
+    struct index_options options = {
+        .folder = folder,
+        .files = store->options.files,
+        .table_events_max = store->options.index_events_max,
+        .filter_bytes_max = store->options.index_filter_bytes_max,
+        .read_only = store->options.read_only,
+        .discard = anew,
+    };
+    enum banyan_status status = index_open(&options, &store->index, err);
+
+    free(folder);
+    if (status != BANYAN_OK)
+        return status;
+    index_attach(store->index, store->log);
+    cursors_copy(&store->cursors, index_cursors(store->index));
+    return replay(store, err);
+}
+
+static enum banyan_status make_index(struct store *store, struct banyan_error *err)
+{
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    enum banyan_status status = open_index(store, false, &why);
+
+    /* What was loaded may be the damaged part; the log decides. */
+    if (status == BANYAN_CORRUPT && index_covered(store->index) > 0) {
+        index_close(store->index);
+        store->index = NULL;
+        banyan_error_clear(&why);
+        status = open_index(store, true, &why);
+    }
+    if (status != BANYAN_OK && err != NULL)
+        *err = why;
+    return status;
 }
 
 static void release(struct store *store)
 {
     log_reader_close(store->checker);
+    index_close(store->index);
     log_close(store->log);
     store->options.files->close(store->lock_file);
-    heads_release(&store->heads);
-    ids_release(&store->ids);
     cursors_release(&store->cursors);
     changes_release(&store->changes);
     banyan_buf_release(&store->record);
@@ -154,7 +224,6 @@ enum banyan_status store_open(const struct store_options *options, struct store 
 {
     struct store *store = alloc_zeroed(1, sizeof(*store));
     enum banyan_status status;
-    uint64_t seeds[2];
 
     store->options = *options;
     store->options.folder = alloc_text(options->folder);
@@ -165,13 +234,10 @@ enum banyan_status store_open(const struct store_options *options, struct store 
     (void)pthread_mutex_init(&store->lock, NULL);
     (void)pthread_cond_init(&store->batch_ended, NULL);
     watch_init(&store->watch);
-    os_random_bytes(seeds, sizeof(seeds));
-    heads_init(&store->heads, seeds[0]);
-    ids_init(&store->ids, seeds[1]);
     store->record.size_max = LOG_RECORD_BYTES_MAX + STORE_CURSOR_BYTES_MAX;
     status = open_files(store, err);
     if (status == BANYAN_OK)
-        status = rebuild_index(store, err);
+        status = make_index(store, err);
     if (status != BANYAN_OK) {
         banyan_error_context(err, "opening the store in %s", options->folder);
         release(store);
@@ -214,22 +280,36 @@ enum banyan_status store_health(struct store *store, struct banyan_error *err)
     return log_health(store->log, err);
 }
 
-/* The last event of *stream* that the log shows in *position_of*. */
+/* The last event of *stream* at or before what the log says is its *end*.  Tables are searched with the lock, runs
+ * without: they do not change.  The view is taken before the end is asked for, so that no run lies partly behind it. */
 static enum banyan_status head_at(struct store *store, struct banyan_str stream,
-                                  struct banyan_position (*position_of)(struct log *log), struct store_head *ret,
+                                  struct banyan_position (*end)(struct log *log), struct store_head *ret,
                                   struct banyan_error *err)
 {
     struct store_head at = {{0}, {0}};
+    enum banyan_status status = BANYAN_OK;
+    struct index_head found = {.version = 0};
+    struct index_view *view;
     const struct head *head;
+    uint64_t hash, limit;
 
-    (void)err; /* the index is in memory */
     (void)pthread_mutex_lock(&store->lock);
-    head = heads_find(&store->heads, stream, heads_hash(&store->heads, stream));
+    hash = index_stream_hash(store->index, stream);
+    view = index_view_get(store->index);
+    limit = end(store->log).value;
+    head = index_view_table_head(store->index, view, stream, hash, limit);
     if (head != NULL)
-        at = changes_head_at(store, head, position_of(store->log).value);
+        at = changes_head_at(store, head, limit);
     (void)pthread_mutex_unlock(&store->lock);
-    *ret = at;
-    return BANYAN_OK;
+    if (head == NULL) {
+        status = index_view_run_head(store->index, view, stream, hash, limit, &found, err);
+        if (found.version > 0)
+            at = (struct store_head){{found.version}, {found.position}};
+    }
+    index_view_put(store->index, view);
+    if (status == BANYAN_OK)
+        *ret = at;
+    return status;
 }
 
 enum banyan_status store_head(struct store *store, struct banyan_str stream, struct store_head *ret,
@@ -261,11 +341,18 @@ struct banyan_str store_cursor(struct store *store, struct banyan_str name, stru
 
 void store_stats(struct store *store, struct store_stats *ret)
 {
+    struct index_stats index;
+
     log_stats(store->log, &ret->log);
     (void)pthread_mutex_lock(&store->lock);
+    index_stats(store->index, &index);
     ret->events = log_tail(store->log).value;
-    ret->streams = store->heads.count;
     ret->cursors = store->cursors.count;
-    ret->index_bytes = heads_bytes(&store->heads) + ids_bytes(&store->ids) + changes_bytes(&store->changes);
+    ret->index_bytes = index.memory_bytes + changes_bytes(&store->changes);
     (void)pthread_mutex_unlock(&store->lock);
+    ret->streams = index.streams;
+    ret->index_runs = index.runs;
+    ret->index_disk_bytes = index.disk_bytes;
+    ret->index_covered.value = index.covered;
+    ret->index_rebuilt = index.rebuilt;
 }

@@ -41,6 +41,9 @@ struct store_options {
     struct os_clock *clock; /* NULL: the system's */
     uint64_t segment_bytes; /* 0: the log's default */
     bool read_only;         /* beside a running writer: sees what was durable at open; takes no lock */
+    /* For tests; 0: the index's defaults. */
+    uint64_t index_events_max;       /* of a table in memory */
+    uint64_t index_filter_bytes_max; /* of all filters in memory */
 };
 
 /* BUSY when another process has it open for writing; CORRUPT; IO; NO_SPACE. */
@@ -190,7 +193,11 @@ BANYAN_MUST_CHECK enum banyan_status store_reader_next(struct store_reader *read
 struct store_stats {
     struct log_stats log;
     uint64_t events, streams, cursors;
-    uint64_t index_bytes; /* memory of heads and ids */
+    uint64_t index_bytes;                 /* memory of the index */
+    uint64_t index_runs;                  /* its files */
+    uint64_t index_disk_bytes;            /* their size */
+    struct banyan_position index_covered; /* events up to here need no replay at open */
+    bool index_rebuilt;                   /* at open it was found damaged, or of another log */
 };
 void store_stats(struct store *store, struct store_stats *ret);
 

@@ -3,7 +3,8 @@
  * What the files of this room share.
  *
  * Index entries are made when an event is submitted, before it is durable.  `changes` remembers each entry until then:
- * it takes back what fails, and tells readers what a stream's last durable event is.
+ * it takes back what fails, and tells readers what a stream's last durable event is.  A batch that spills needs none:
+ * its entries have tables and runs of their own, which readers below them pass over and an abort drops.
  *
  * Lock order: store.lock, then the log's.
  */
@@ -18,9 +19,9 @@
 #include "log/log.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "store/cursors.h"
 #include "store/envelope.h"
-#include "store/heads.h"
-#include "store/ids.h"
+#include "store/index.h"
 #include "store/store.h"
 #include "store/watch.h"
 
@@ -50,24 +51,6 @@ struct changes {
     size_t jumps_first, jumps_end, jumps_capacity;
 };
 
-/* ---- cursors.c ---- */
-
-struct cursor {
-    char *name;  /* owned */
-    char *value; /* owned */
-    size_t name_size, value_size;
-};
-
-struct cursors {
-    struct cursor *items; /* owned; sorted by name */
-    size_t count, capacity;
-};
-
-void cursors_release(struct cursors *cursors);
-/* *ret_at: where it is or belongs. */
-bool cursors_find(const struct cursors *cursors, struct banyan_str name, size_t *ret_at);
-void cursors_put(struct cursors *cursors, const struct store_cursor *cursor);
-
 /* ---- the store ---- */
 
 struct store {
@@ -78,13 +61,12 @@ struct store {
 
     pthread_mutex_t lock;       /* guards all below, and orders appends */
     pthread_cond_t batch_ended; /* the open batch is over */
-    struct heads heads;
-    struct ids ids;
+    struct index *index;
     struct cursors cursors;
     struct changes changes;
     struct log_reader *checker; /* reads events whose id comes again */
     struct banyan_buf record;   /* being encoded; in a batch: its last event, which waits for a cursor */
-    uint64_t *hashes;           /* scratch of one append, owned */
+    uint64_t *hashes;           /* scratch of one append: of ids, then of streams; owned */
     size_t hashes_capacity;
     bool batch_open;
     uint64_t batch_first, batch_last; /* positions; 0: none yet */
@@ -103,6 +85,8 @@ void changes_undo(struct store *store, uint64_t position);
 void changes_settle(struct store *store);
 /* The last event of *head* at or before position *limit*. */
 struct store_head changes_head_at(const struct store *store, const struct head *head, uint64_t limit);
+/* The changes of the events from *position* on, oldest first (owned by the caller); *ret_count. */
+struct change *changes_from(const struct changes *changes, uint64_t position, size_t *ret_count);
 
 /* ---- store.c ---- */
 
@@ -123,9 +107,11 @@ BANYAN_MUST_CHECK enum banyan_status store_check_cursor(const struct store_curso
 /* With the lock: where the id of *event* is; position 0: nowhere.  DUPLICATE when its content is another. */
 BANYAN_MUST_CHECK enum banyan_status store_find_id(struct store *store, const struct store_event *event, uint64_t hash,
                                                    uint64_t *ret, struct banyan_error *err);
-/* With the lock: encode *event* for *position* into store->record and enter it into the index. */
-void store_enter_event(struct store *store, const struct store_event *event, uint64_t hash, uint64_t position,
-                       const struct store_cursor *cursor);
+/* With the lock, between index_begin() and index_end(): encode *event* for *position* into store->record and enter it
+ * into the index. */
+BANYAN_MUST_CHECK enum banyan_status store_enter_event(struct store *store, const struct store_event *event,
+                                                       uint64_t id_hash, uint64_t stream_hash, uint64_t position,
+                                                       const struct store_cursor *cursor, struct banyan_error *err);
 enum banyan_status store_twice(const struct store_event *event, struct banyan_error *err);
 
 #endif

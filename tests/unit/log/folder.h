@@ -4,6 +4,7 @@
 #define TESTS_UNIT_LOG_FOLDER_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdbool.h>
@@ -80,7 +81,26 @@ static inline void file_save(const char *path, const char *data, size_t size)
     (void)close(fd);
 }
 
-/* Copy the plain files of one folder into another, which is made. */
+/* As it is at some moment; NULL when it went away. */
+static inline char *file_try_load(const char *path, size_t *ret_size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    ssize_t size;
+    char *data;
+
+    if (fd < 0 && errno == ENOENT)
+        return NULL;
+    folder_check(fd >= 0 && fstat(fd, &info) == 0, path);
+    data = malloc((size_t)info.st_size + 1);
+    size = read(fd, data, (size_t)info.st_size);
+    folder_check(size >= 0, path);
+    (void)close(fd);
+    *ret_size = (size_t)size;
+    return data;
+}
+
+/* Copy the plain files of one folder into another, which is made; they may be in use. */
 static inline void folder_copy(const char *from, const char *to)
 {
     DIR *dir = opendir(from);
@@ -101,8 +121,9 @@ static inline void folder_copy(const char *from, const char *to)
             folder_copy(source, target);
             continue;
         }
-        data = file_load(source, &size);
-        file_save(target, data, size);
+        data = file_try_load(source, &size);
+        if (data != NULL)
+            file_save(target, data, size);
         free(data);
     }
     (void)closedir(dir);

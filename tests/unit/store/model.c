@@ -69,7 +69,14 @@ static uint64_t below(struct world *world, uint64_t bound)
 
 static void open_store(struct world *world)
 {
-    struct store_options options = {.folder = world->folder, .files = &world->files, .segment_bytes = 1024 * 1024};
+    static const uint64_t events_max[] = {0, 5, 40, 200, 1000}, filter_bytes_max[] = {0, 64, 4096};
+    struct store_options options = {
+        .folder = world->folder,
+        .files = &world->files,
+        .segment_bytes = 1024 * 1024,
+        .index_events_max = events_max[below(world, 5)],
+        .index_filter_bytes_max = filter_bytes_max[below(world, 3)],
+    };
     struct banyan_error err = BANYAN_ERROR_INIT;
 
     if (store_open(&options, &world->store, &err) != BANYAN_OK)

@@ -39,7 +39,8 @@ struct world {
 
 static void open_store(struct world *world)
 {
-    struct store_options options = {.folder = world->folder, .clock = &world->clock.base, .segment_bytes = 256 * 1024};
+    struct store_options options = {
+        .folder = world->folder, .clock = &world->clock.base, .segment_bytes = 256 * 1024, .index_events_max = 100};
     struct banyan_error err = BANYAN_ERROR_INIT;
 
     if (store_open(&options, &world->store, &err) != BANYAN_OK)

@@ -155,7 +155,7 @@ static void test_one_winner_a_version(void **state)
     struct shared *shared = calloc(1, sizeof(*shared));
     struct os_thread threads[WRITERS + 2] = {{.started = false}};
     struct worker workers[WRITERS + 2];
-    struct store_options options = {.segment_bytes = 64 * 1024};
+    struct store_options options = {.segment_bytes = 64 * 1024, .index_events_max = 50};
     struct banyan_error err = BANYAN_ERROR_INIT;
     char folder[FOLDER_PATH_MAX];
 
