@@ -86,6 +86,8 @@ struct crash_content {
 };
 
 /* crash_ledger.c */
+struct crash_content *crash_contents_new(void); /* CRASH_EVENTS_MAX of them */
+void crash_contents_free(struct crash_content *contents);
 struct crash_ledger *crash_ledger_new(void); /* shared memory; never freed */
 void crash_ledger_start(struct crash_ledger *ledger, uint64_t seed, const char *folder);
 /* Event *index* of attempt *number*, in *content*. */
@@ -104,6 +106,11 @@ const char *crash_compare(const struct crash_ledger *ledger, const struct store_
 /* Say why in the ledger and end this process. */
 void crash_fail(struct crash_ledger *ledger, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* Send an attempt to the store and note the answer; the attempt may be a repeat. */
+enum banyan_status crash_try(struct crash_ledger *ledger, struct store *store, uint64_t number,
+                             struct crash_content *contents, struct banyan_error *err);
+/* Is that an answer of a store that works? */
+bool crash_expected(const struct crash_ledger *ledger, uint64_t number, enum banyan_status status);
+/* Any other answer ends the process. */
 void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t number, struct crash_content *contents);
 /* The version that the index says; a failure ends the process. */
 uint64_t crash_version(struct crash_ledger *ledger, struct store *store, struct banyan_str stream);

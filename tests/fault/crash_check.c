@@ -205,11 +205,9 @@ static void check_index(struct check *check, struct os_random *random)
 static void repeat(struct check *check, struct os_random *random)
 {
     struct crash_ledger *ledger = check->ledger;
-    struct crash_content contents[CRASH_EVENTS_MAX];
+    struct crash_content *contents = crash_contents_new();
     uint64_t count = ledger->attempt_count;
 
-    for (size_t i = 0; i < CRASH_EVENTS_MAX; i++)
-        contents[i].payload = malloc(CRASH_PAYLOAD_MAX);
     for (uint64_t number = 0; number < count; number++) {
         struct crash_attempt *attempt = &ledger->attempts[number];
 
@@ -223,8 +221,7 @@ static void repeat(struct check *check, struct os_random *random)
         if (attempt->state == CRASH_ACKNOWLEDGED)
             crash_send(ledger, check->store, number, contents);
     }
-    for (size_t i = 0; i < CRASH_EVENTS_MAX; i++)
-        free(contents[i].payload);
+    crash_contents_free(contents);
 }
 
 /* From nothing: an answer is wrong that was right before what was repeated. */

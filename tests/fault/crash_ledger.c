@@ -51,6 +51,22 @@ void crash_fail(struct crash_ledger *ledger, const char *format, ...)
     _exit(9);
 }
 
+struct crash_content *crash_contents_new(void)
+{
+    struct crash_content *contents = calloc(CRASH_EVENTS_MAX, sizeof(*contents));
+
+    for (size_t i = 0; i < CRASH_EVENTS_MAX; i++)
+        contents[i].payload = malloc(CRASH_PAYLOAD_MAX);
+    return contents;
+}
+
+void crash_contents_free(struct crash_content *contents)
+{
+    for (size_t i = 0; i < CRASH_EVENTS_MAX; i++)
+        free(contents[i].payload);
+    free(contents);
+}
+
 struct banyan_str crash_stream(uint32_t stream, char name[CRASH_NAME_MAX])
 {
     static const char *const categories[] = {"order", "account", "o", "payment"};
@@ -177,18 +193,10 @@ uint64_t crash_version(struct crash_ledger *ledger, struct store *store, struct 
 }
 
 /* The answer to attempt *number*, whose state was *before* when it was sent: others may repeat it at the same time. */
-static void note(struct crash_ledger *ledger, uint64_t number, uint8_t before, enum banyan_status status,
-                 const struct store_appended *appended, const struct banyan_error *err)
+static void note(struct crash_ledger *ledger, uint64_t number, uint8_t before, const struct store_appended *appended)
 {
     struct crash_attempt *attempt = &ledger->attempts[number];
 
-    if (status == BANYAN_CONFLICT && attempt->kind == CRASH_VERSION && before != CRASH_ACKNOWLEDGED) {
-        __atomic_store_n(&attempt->state, CRASH_REFUSED, __ATOMIC_SEQ_CST);
-        return;
-    }
-    if (status != BANYAN_OK)
-        crash_fail(ledger, "attempt %" PRIu64 " (kind %d, state %d): %s: %s", number, attempt->kind, before,
-                   banyan_status_name(status), err->message);
     if (appended->last.value - appended->first.value + 1 != attempt->event_count)
         crash_fail(ledger, "attempt %" PRIu64 ": %u events got positions %" PRIu64 " to %" PRIu64, number,
                    attempt->event_count, appended->first.value, appended->last.value);
@@ -202,51 +210,37 @@ static void note(struct crash_ledger *ledger, uint64_t number, uint8_t before, e
         __atomic_fetch_add(&ledger->acknowledged, 1, __ATOMIC_SEQ_CST);
 }
 
-/* DUPLICATE is right when the batch is there already; the checker knows better than we do. */
-static void send_large(struct crash_ledger *ledger, struct store *store, uint64_t number, struct crash_content *content)
+static enum banyan_status try_large(struct crash_ledger *ledger, struct store *store, uint64_t number,
+                                    struct crash_content *content, struct store_appended *ret, struct banyan_error *err)
 {
     struct crash_attempt *attempt = &ledger->attempts[number];
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    struct store_appended appended = {.repeated = false};
-    enum banyan_status status = store_batch_begin(store, &err);
-    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
+    enum banyan_status status = store_batch_begin(store, err);
 
     if (status != BANYAN_OK)
-        crash_fail(ledger, "beginning a batch: %s", err.message);
+        return status;
     for (uint32_t i = 0; i < attempt->event_count && status == BANYAN_OK; i++) {
         struct store_event event = crash_event(ledger, number, i, content);
 
-        status = store_batch_add(store, &event, &err);
+        status = store_batch_add(store, &event, err);
     }
     if (status == BANYAN_OK && attempt->kind == CRASH_LARGE)
-        status = store_batch_commit(store, crash_cursor(ledger, number, content), &appended, &err);
-    if (status == BANYAN_OK && attempt->kind == CRASH_LARGE) {
-        note(ledger, number, before, status, &appended, &err);
-        return;
-    }
-    store_batch_abort(store);
-    if (attempt->kind == CRASH_ABORTED && status == BANYAN_OK)
-        return;
-    if (status != BANYAN_DUPLICATE || attempt->kind == CRASH_ABORTED)
-        crash_fail(ledger, "batch %" PRIu64 ": %s: %s", number, banyan_status_name(status), err.message);
+        status = store_batch_commit(store, crash_cursor(ledger, number, content), ret, err);
+    if (status != BANYAN_OK || attempt->kind == CRASH_ABORTED)
+        store_batch_abort(store); /* nothing where the commit had closed it */
+    return status;
 }
 
-void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t number, struct crash_content *contents)
+static enum banyan_status try_append(struct crash_ledger *ledger, struct store *store, uint64_t number,
+                                     struct crash_content *contents, struct store_appended *ret,
+                                     struct banyan_error *err)
 {
     struct crash_attempt *attempt = &ledger->attempts[number];
     struct store_event events[CRASH_EVENTS_MAX];
     struct store_condition condition = {.expect = STORE_EXPECT_VERSION, .version = {attempt->expected}};
     struct store_append append = {.events = events, .event_count = attempt->event_count};
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    struct store_appended appended = {.repeated = false};
     enum banyan_status status;
     char name[CRASH_NAME_MAX];
-    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
 
-    if (attempt->kind == CRASH_LARGE || attempt->kind == CRASH_ABORTED) {
-        send_large(ledger, store, number, contents);
-        return;
-    }
     for (uint32_t i = 0; i < attempt->event_count; i++)
         events[i] = crash_event(ledger, number, i, &contents[i]);
     append.cursor = crash_cursor(ledger, number, &contents[0]);
@@ -255,12 +249,47 @@ void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t numbe
         append.conditions = &condition;
         append.condition_count = 1;
     }
-    if (attempt->seed % 7 == 0) { /* as one does who has more to send before he waits */
-        status = store_submit(store, &append, &appended, &err);
-        if (status == BANYAN_OK)
-            status = store_wait(store, appended.last, INT64_MAX, &err);
-    } else {
-        status = store_append(store, &append, &appended, &err);
-    }
-    note(ledger, number, before, status, &appended, &err);
+    if (attempt->seed % 7 != 0)
+        return store_append(store, &append, ret, err);
+    status = store_submit(store, &append, ret, err); /* as one does who has more to send before he waits */
+    return status == BANYAN_OK ? store_wait(store, ret->last, INT64_MAX, err) : status;
+}
+
+enum banyan_status crash_try(struct crash_ledger *ledger, struct store *store, uint64_t number,
+                             struct crash_content *contents, struct banyan_error *err)
+{
+    struct crash_attempt *attempt = &ledger->attempts[number];
+    uint8_t before = __atomic_load_n(&attempt->state, __ATOMIC_SEQ_CST);
+    struct store_appended appended = {.repeated = false};
+    bool large = attempt->kind == CRASH_LARGE || attempt->kind == CRASH_ABORTED;
+    enum banyan_status status = large ? try_large(ledger, store, number, contents, &appended, err)
+                                      : try_append(ledger, store, number, contents, &appended, err);
+
+    if (status == BANYAN_OK && attempt->kind != CRASH_ABORTED)
+        note(ledger, number, before, &appended);
+    if (status == BANYAN_CONFLICT && attempt->kind == CRASH_VERSION && before != CRASH_ACKNOWLEDGED)
+        __atomic_store_n(&attempt->state, CRASH_REFUSED, __ATOMIC_SEQ_CST);
+    return status;
+}
+
+bool crash_expected(const struct crash_ledger *ledger, uint64_t number, enum banyan_status status)
+{
+    const struct crash_attempt *attempt = &ledger->attempts[number];
+
+    if (status == BANYAN_OK)
+        return true;
+    /* A batch takes new ids only: it is there already, and the checker looks at it. */
+    if (status == BANYAN_DUPLICATE)
+        return attempt->kind == CRASH_LARGE;
+    return status == BANYAN_CONFLICT && attempt->kind == CRASH_VERSION && attempt->state == CRASH_REFUSED;
+}
+
+void crash_send(struct crash_ledger *ledger, struct store *store, uint64_t number, struct crash_content *contents)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    enum banyan_status status = crash_try(ledger, store, number, contents, &err);
+
+    if (!crash_expected(ledger, number, status))
+        crash_fail(ledger, "attempt %" PRIu64 " (kind %d, state %d): %s: %s", number, ledger->attempts[number].kind,
+                   ledger->attempts[number].state, banyan_status_name(status), err.message);
 }

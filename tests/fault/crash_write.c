@@ -16,15 +16,6 @@ struct writer {
     uint64_t before; /* attempts with smaller numbers are of former processes */
 };
 
-static struct crash_content *contents_new(void)
-{
-    struct crash_content *contents = calloc(CRASH_EVENTS_MAX, sizeof(*contents));
-
-    for (size_t i = 0; i < CRASH_EVENTS_MAX; i++)
-        contents[i].payload = malloc(CRASH_PAYLOAD_MAX);
-    return contents;
-}
-
 static enum crash_kind any_kind(struct os_random *random)
 {
     uint64_t dice = os_random_below(random, 1000);
@@ -97,7 +88,7 @@ static void repeat_one(struct writer *writer, struct os_random *random, struct c
 static void write_for_ever(void *argument)
 {
     struct writer *writer = argument;
-    struct crash_content *contents = contents_new();
+    struct crash_content *contents = crash_contents_new();
     struct os_random random;
 
     os_random_seed(&random, writer->seed);
@@ -137,7 +128,7 @@ static void read_for_ever(void *argument)
 {
     struct writer *writer = argument;
     struct crash_ledger *ledger = writer->ledger;
-    struct crash_content *contents = contents_new();
+    struct crash_content *contents = crash_contents_new();
     struct store_reader *reader = store_reader_open(writer->store);
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct store_read_event event;
@@ -171,7 +162,7 @@ static void subscribe_for_ever(void *argument)
 {
     struct writer *writer = argument;
     struct crash_ledger *ledger = writer->ledger;
-    struct crash_content *contents = contents_new();
+    struct crash_content *contents = crash_contents_new();
     struct banyan_str type = BANYAN_STR("Changed"), category = BANYAN_STR("order");
     struct store_filter filter = {.types = &type, .type_count = 1, .categories = &category, .category_count = 1};
     struct store_subscribe from = {.filter = &filter, .since = {BANYAN_TIME_NULL}};

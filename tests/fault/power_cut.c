@@ -198,6 +198,8 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         cuts_least = (unsigned)strtoul(argv[1], NULL, 10);
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
     folder_make(mount_point);
     lossy = lossy_fs_start(mount_point, why_not, sizeof(why_not));
     failed = cmocka_run_group_tests(tests, NULL, NULL);
