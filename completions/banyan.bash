@@ -6,6 +6,14 @@ _banyan() {
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
     *" store "*) COMPREPLY=($(compgen -W "stats verify" -- "$current")) ;;
+    *" schema register "*) COMPREPLY=($(compgen -f -W "--version --data --config --json --help" -- "$current")) ;;
+    *" schema check "*) COMPREPLY=($(compgen -f -W "--data --config --json --help" -- "$current")) ;;
+    *" schema list "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
+    *" schema show "*) COMPREPLY=($(compgen -W "--version --data --config --json --help" -- "$current")) ;;
+    *" schema compatibility "*) COMPREPLY=($(compgen -W "NONE BACKWARD BACKWARD_TRANSITIVE FORWARD FORWARD_TRANSITIVE FULL FULL_TRANSITIVE --data --config --json --help" -- "$current")) ;;
+    *" schema freeze "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
+    *" schema thaw "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
+    *" schema "*) COMPREPLY=($(compgen -W "register check list show compatibility freeze thaw" -- "$current")) ;;
     *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
     *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;
@@ -14,7 +22,7 @@ _banyan() {
     *" verify "*) COMPREPLY=($(compgen -W "--config --json --view --range-rows --timeout --help" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify stream store --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify stream schema store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan

@@ -31,11 +31,16 @@ struct cli_command {
 
 enum banyan_status cmd_init(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_legacy_check(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_schema(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_serve(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_status(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_stream_read(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+
+/* Run the verb of *command* that argv[1] names, or print the verbs; USAGE when there is none. */
+enum banyan_status cli_verb(struct cli *cli, const char *command, const char *summary, const struct cli_command *verbs,
+                            size_t count, int argc, char **argv, struct banyan_error *err);
 
 /* The domain of that name; CONFIG with the known names else. */
 BANYAN_MUST_CHECK enum banyan_status cli_domain(struct cli *cli, const char *name, const struct banyan_domain **ret,

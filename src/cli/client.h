@@ -1,16 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One GET to a running `banyan serve`. */
+/* One request to a running `banyan serve`. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
 #include <jansson.h>
 
+#include "banyan/buf.h"
 #include "banyan/error.h"
+#include "banyan/types.h"
 #include "cli/config.h"
 
 /* GET *path*; the answer as JSON (gives *ret, end it with json_decref()).  UNAVAILABLE with a hint when nothing
  * listens; an answer other than 200 becomes NOT_FOUND (404), INVALID (4xx) or UNAVAILABLE (5xx) with its detail. */
 BANYAN_MUST_CHECK enum banyan_status client_get(const struct config *config, const char *path, json_t **ret,
                                                 struct banyan_error *err);
+
+enum client_method {
+    CLIENT_GET = 1,
+    CLIENT_POST,
+    CLIENT_PUT,
+};
+
+/* The same with a method and a body of JSON (data NULL: none); any answer of 2xx is a success.  409 is CONFLICT. */
+BANYAN_MUST_CHECK enum banyan_status client_send(const struct config *config, enum client_method method,
+                                                 const char *path, struct banyan_str body, json_t **ret,
+                                                 struct banyan_error *err);
+/* A name as one step of a path: everything but letters, digits and a few others is escaped. */
+void client_add_escaped(struct banyan_buf *path, const char *name);
 
 #endif

@@ -24,6 +24,7 @@
 #include "legacy/legacy.h"
 #include "os/file.h"
 #include "projection/runner.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 enum {
@@ -42,6 +43,7 @@ struct serve {
     struct banyan_arena arena; /* for the life of the command */
     struct os_stop stop;
     struct store *store;
+    struct store_registry *registry;
     struct view *views;
     size_t view_count, running;
     struct http_view *http_views; /* one a running view */
@@ -181,6 +183,10 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
     if (st == BANYAN_OK)
         st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
     if (st == BANYAN_OK)
+        st = store_registry_open(serve->store, &serve->registry, err);
+    if (st == BANYAN_OK)
+        st = store_registry_use_domain(serve->registry, serve->domain, err);
+    if (st == BANYAN_OK)
         st = start_views(serve, err);
     if (st == BANYAN_OK)
         st = start_http(serve, err);
@@ -286,6 +292,7 @@ static void stop(struct serve *serve)
     http_stop(serve->http);
     for (size_t i = 0; i < serve->running; i++)
         projection_stop(serve->http_views[i].runner);
+    store_registry_close(serve->registry);
     store_close(serve->store);
     config_free(serve->config);
     banyan_arena_release(&serve->arena);

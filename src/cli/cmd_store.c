@@ -107,28 +107,7 @@ enum banyan_status store_target_open(const struct store_target *target, bool rea
     return status;
 }
 
-static void print_help(FILE *out)
-{
-    fputs("Usage: banyan store VERB [OPTION...]\n\nWorks on the event store itself.\n\nVerbs:\n", out);
-    for (int i = 0; i < VERB_COUNT; i++)
-        fprintf(out, "  store %-13s %s\n", verbs[i].name, verbs[i].summary);
-    fputs("\n`banyan store VERB --help` tells the options of a verb.\n", out);
-}
-
 enum banyan_status cmd_store(struct cli *cli, int argc, char **argv, struct banyan_error *err)
 {
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        print_help(stdout);
-        return BANYAN_OK;
-    }
-    for (int i = 0; argc > 1 && i < VERB_COUNT; i++) {
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(cli, argc - 1, argv + 1, err);
-    }
-    if (argc > 1)
-        (void)banyan_error_set(err, BANYAN_USAGE, "there is no verb \"store %s\"", argv[1]);
-    else
-        (void)banyan_error_set(err, BANYAN_USAGE, "store: which verb?");
-    banyan_error_hint(err, "banyan store --help lists the verbs");
-    return BANYAN_USAGE;
+    return cli_verb(cli, "store", "Works on the event store itself.", verbs, VERB_COUNT, argc, argv, err);
 }

@@ -110,15 +110,6 @@ static uint64_t left(const struct stream_command *command)
     return command->limit == 0 ? UINT64_MAX : command->limit - command->shown;
 }
 
-/* A stream name in a path: everything but letters, digits and a few others is escaped. */
-static void add_escaped(struct banyan_buf *path, const char *name)
-{
-    for (; *name != '\0'; name++) {
-        bool plain = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.$", *name) != NULL;
-        banyan_buf_printf(path, plain ? "%c" : "%%%02X", (unsigned char)*name);
-    }
-}
-
 static enum banyan_status read_served(struct stream_command *command, const struct config *config,
                                       struct banyan_error *err)
 {
@@ -130,7 +121,7 @@ static enum banyan_status read_served(struct stream_command *command, const stru
         size_t i;
         uint64_t page = left(command) < PAGE_EVENTS ? left(command) : PAGE_EVENTS;
         banyan_buf_add_text(&path, "/streams/");
-        add_escaped(&path, command->name);
+        client_add_escaped(&path, command->name);
         banyan_buf_printf(&path, "?from=%" PRIu64 "&limit=%" PRIu64, from, page);
         st = path.overflow ? banyan_error_set(err, BANYAN_INVALID, "the stream name is too long")
                            : client_get(config, path.data, &answer, err);

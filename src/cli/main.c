@@ -17,6 +17,7 @@ static const struct cli_command commands[] = {
     {"status", "what a running `banyan serve` does  [--watch] [--json]", cmd_status},
     {"verify", "compare every row and column of legacy and read model, live", cmd_verify},
     {"stream read", "print the events of a stream", cmd_stream_read},
+    {"schema", "schemas of events: `banyan schema --help` lists the verbs", cmd_schema},
     {"store", "work on the event store itself: `banyan store --help` lists the verbs", cmd_store},
 };
 
@@ -67,6 +68,34 @@ enum banyan_status cli_domain(struct cli *cli, const char *name, const struct ba
     if (cli->domain_count > 0)
         banyan_error_hint(err, "this program was linked with: %s", cli->domains[0]->name);
     return BANYAN_CONFIG;
+}
+
+static void print_verbs(FILE *out, const char *command, const char *summary, const struct cli_command *verbs,
+                        size_t count)
+{
+    fprintf(out, "Usage: banyan %s VERB [OPTION...]\n\n%s\n\nVerbs:\n", command, summary);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "  %s %-13s %s\n", command, verbs[i].name, verbs[i].summary);
+    fprintf(out, "\n`banyan %s VERB --help` tells the options of a verb.\n", command);
+}
+
+enum banyan_status cli_verb(struct cli *cli, const char *command, const char *summary, const struct cli_command *verbs,
+                            size_t count, int argc, char **argv, struct banyan_error *err)
+{
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_verbs(stdout, command, summary, verbs, count);
+        return BANYAN_OK;
+    }
+    for (size_t i = 0; argc > 1 && i < count; i++) {
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(cli, argc - 1, argv + 1, err);
+    }
+    if (argc > 1)
+        (void)banyan_error_set(err, BANYAN_USAGE, "there is no verb \"%s %s\"", command, argv[1]);
+    else
+        (void)banyan_error_set(err, BANYAN_USAGE, "%s: which verb?", command);
+    banyan_error_hint(err, "banyan %s --help lists the verbs", command);
+    return BANYAN_USAGE;
 }
 
 static bool wants_json(int argc, char **argv)

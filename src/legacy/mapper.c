@@ -60,7 +60,7 @@ struct mapper *mapper_new(const struct mapper_options *options)
     mapper->ring_max = options->cached_keys_max != 0 ? options->cached_keys_max : MAPPER_CACHED_KEYS_DEFAULT;
     mapper->category_size = strlen(mapper->aggregate->category);
     assert(mapper->category_size + 24 < MAPPER_STREAM_BYTES_MAX);
-    states_init(&mapper->states, mapper->domain, mapper->aggregate, &mapper->arena);
+    states_init(&mapper->states, mapper->store, mapper->domain, mapper->aggregate, &mapper->arena);
     mapper->kept = banyan_arena_zalloc(&mapper->arena, mapper->states.payload_size_max);
     mapper->fresh = zeroed_record(mapper, mapper->state_record);
     mapper->state = zeroed_record(mapper, mapper->state_record);
@@ -85,6 +85,7 @@ void mapper_free(struct mapper *mapper)
     if (mapper == NULL)
         return;
     mapper_state_release(mapper);
+    states_release(&mapper->states);
     banyan_buf_release(&mapper->payload);
     banyan_arena_release(&mapper->arena);
     free(mapper);
@@ -443,12 +444,13 @@ void mapper_submitted(struct mapper *mapper)
 enum banyan_status mapper_seed(struct mapper *mapper, int64_t key, const struct store_event *events, size_t count,
                                struct banyan_error *err)
 {
+    struct banyan_arena arena = BANYAN_ARENA_INIT; /* strings of old versions, until the state is kept */
+    enum banyan_status status = BANYAN_OK;
     memcpy(mapper->state, mapper->fresh, mapper->state_record->size);
-    for (size_t i = 0; i < count; i++) {
-        enum banyan_status status = states_fold(&mapper->states, mapper->state, mapper->kept, &events[i], err);
-        if (status != BANYAN_OK)
-            return status;
-    }
-    mapper_state_keep(mapper, key, count);
-    return BANYAN_OK;
+    for (size_t i = 0; i < count && status == BANYAN_OK; i++)
+        status = states_fold(&mapper->states, mapper->state, mapper->kept, &events[i], &arena, err);
+    if (status == BANYAN_OK)
+        mapper_state_keep(mapper, key, count);
+    banyan_arena_release(&arena);
+    return status;
 }

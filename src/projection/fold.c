@@ -16,11 +16,13 @@
 #include "banyan/record.h"
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "store/decode.h"
 
 struct fold {
     const struct banyan_domain *domain;
     const struct banyan_projection *projection;
-    uint16_t *types; /* open hash table of index + 1 in domain->events; 0: free */
+    struct store_decoder *decoder; /* owned */
+    uint16_t *types;               /* open hash table of index + 1 in domain->events; 0: free */
     size_t types_capacity;
     struct banyan_seen *batch;
     int64_t *keys; /* of the batch, for reading ahead */
@@ -64,11 +66,13 @@ static const struct banyan_event_type *find_type(const struct fold *fold, struct
     return NULL;
 }
 
-struct fold *fold_new(const struct banyan_domain *domain, const struct banyan_projection *projection)
+struct fold *fold_new(struct store *store, const struct banyan_domain *domain,
+                      const struct banyan_projection *projection)
 {
     struct fold *fold = alloc_zeroed(1, sizeof(*fold));
     fold->domain = domain;
     fold->projection = projection;
+    fold->decoder = store_decoder_new(store, domain);
     index_types(fold);
     return fold;
 }
@@ -77,6 +81,7 @@ void fold_free(struct fold *fold)
 {
     if (fold == NULL)
         return;
+    store_decoder_free(fold->decoder);
     free(fold->types);
     free(fold->batch);
     free(fold->keys);
@@ -189,18 +194,13 @@ static enum banyan_status decode(struct fold *fold, const struct store_event *ev
         banyan_error_hint(err, "run a program whose domain has this type");
         return st;
     }
-    if (event->schema != type->version)
-        return banyan_error_set(err, BANYAN_INVALID, "event type %s is stored in version %u, domain %s has version %u",
-                                type->name, event->schema, fold->domain->name, type->version);
-    struct banyan_str data = banyan_arena_str(&fold->arena, event->payload);
+    struct store_event kept = *event;
+    kept.payload = banyan_arena_str(&fold->arena, event->payload);
     void *payload = banyan_arena_alloc(&fold->arena, type->record->size);
-    enum banyan_status st = banyan_record_decode(type->record, data, payload, err);
-    if (st != BANYAN_OK) {
-        banyan_error_context(err, "event type %s", type->name);
-        return st;
-    }
-    seen->payload = payload;
-    return BANYAN_OK;
+    enum banyan_status st = store_decode(fold->decoder, seen->type, &kept, &fold->arena, payload, err);
+    if (st == BANYAN_OK)
+        seen->payload = payload;
+    return st;
 }
 
 static void grow(struct fold *fold)

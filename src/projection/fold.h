@@ -23,7 +23,9 @@
 
 struct fold;
 
-struct fold *fold_new(const struct banyan_domain *domain, const struct banyan_projection *projection);
+/* *store*: where the schemas of old versions are; NULL: there are none. */
+struct fold *fold_new(struct store *store, const struct banyan_domain *domain,
+                      const struct banyan_projection *projection);
 void fold_free(struct fold *fold); /* NULL allowed */
 
 /* Take one event into the batch (copied) if the projection wants it. */

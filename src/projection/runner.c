@@ -378,7 +378,7 @@ enum banyan_status projection_start(const struct projection_options *options, st
         runner->options.flush_events = FLUSH_EVENTS;
     runner->retry = (struct os_retry){.first_us = RETRY_FIRST_US, .pause_us_max = RETRY_PAUSE_US_MAX};
     runner->unit = unit_new(options->projection, sink, false, 0);
-    runner->fold = fold_new(options->domain, options->projection);
+    runner->fold = fold_new(options->store, options->domain, options->projection);
     runner->reader = store_reader_open(options->store);
     runner->recorded = alloc_zeroed(PROGRESS_LAGS_MAX, sizeof(*runner->recorded));
     pthread_mutex_init(&runner->shared.lock, NULL);

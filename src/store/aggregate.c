@@ -97,7 +97,7 @@ struct aggregates *aggregates_new(const struct aggregates_options *options)
         struct kind *kind = &aggregates->kinds[aggregates->kind_count++];
 
         kind->category = banyan_str_of(aggregate->category);
-        states_init(&kind->states, domain, aggregate, &aggregates->arena);
+        states_init(&kind->states, options->store, domain, aggregate, &aggregates->arena);
         if (aggregate->state->size > aggregates->state_size_max)
             aggregates->state_size_max = aggregate->state->size;
         if (kind->states.payload_size_max > aggregates->payload_size_max)
@@ -126,6 +126,8 @@ void aggregates_free(struct aggregates *aggregates)
     for (size_t i = 0; i < SPARE_MAX; i++)
         work_free(aggregates->spare[i]);
     live_cache_release(&aggregates->cache);
+    for (size_t i = 0; i < aggregates->kind_count; i++)
+        states_release(&aggregates->kinds[i].states);
     banyan_arena_release(&aggregates->arena);
     free(aggregates);
 }

@@ -5,12 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-void states_init(struct states *states, const struct banyan_domain *domain, const struct banyan_aggregate *aggregate,
-                 struct banyan_arena *arena)
+void states_init(struct states *states, struct store *store, const struct banyan_domain *domain,
+                 const struct banyan_aggregate *aggregate, struct banyan_arena *arena)
 {
     struct state_type *types = banyan_arena_zalloc(arena, domain->event_count * sizeof(*types));
 
-    *states = (struct states){.domain = domain, .aggregate = aggregate, .types = types};
+    *states = (struct states){
+        .domain = domain, .aggregate = aggregate, .types = types, .decoder = store_decoder_new(store, domain)};
     for (size_t i = 0; i < domain->event_count; i++) {
         const struct banyan_event_type *type = &domain->events[i];
 
@@ -24,6 +25,12 @@ void states_init(struct states *states, const struct banyan_domain *domain, cons
     }
 }
 
+void states_release(struct states *states)
+{
+    store_decoder_free(states->decoder);
+    states->decoder = NULL;
+}
+
 const struct state_type *states_type(const struct states *states, struct banyan_str name)
 {
     for (size_t i = 0; i < states->domain->event_count; i++) {
@@ -34,19 +41,19 @@ const struct state_type *states_type(const struct states *states, struct banyan_
 }
 
 enum banyan_status states_fold(const struct states *states, void *state, void *scratch, const struct store_event *event,
-                               struct banyan_error *err)
+                               struct banyan_arena *arena, struct banyan_error *err)
 {
     const struct state_type *type = states_type(states, event->type);
     enum banyan_status status;
 
-    if (type == NULL || event->schema != type->version) {
-        (void)banyan_error_set(err, BANYAN_INVALID, "stream %.*s: event %.*s version %u is not one of domain %s",
+    if (type == NULL) {
+        (void)banyan_error_set(err, BANYAN_INVALID, "stream %.*s: event %.*s is not one of domain %s",
                                (int)event->stream.size, event->stream.data, (int)event->type.size, event->type.data,
-                               (unsigned)event->schema, states->domain->name);
+                               states->domain->name);
         banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
         return BANYAN_INVALID;
     }
-    status = banyan_record_decode(type->record, event->payload, scratch, err);
+    status = store_decode(states->decoder, (unsigned)(type - states->types), event, arena, scratch, err);
     if (status == BANYAN_OK)
         states->aggregate->evolve(state, (unsigned)(type - states->types), scratch, event->at);
     else
@@ -72,7 +79,7 @@ enum banyan_status states_fold_stream(const struct states *states, void *state, 
             return status;
         /* The reader's memory is gone at its next call, but the state may keep strings of the payload. */
         read.event.payload = banyan_arena_str(arena, read.event.payload);
-        status = states_fold(states, state, scratch, &read.event, err);
+        status = states_fold(states, state, scratch, &read.event, arena, err);
     }
     return status;
 }

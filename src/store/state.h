@@ -17,6 +17,7 @@
 #include "banyan/arena.h"
 #include "banyan/domain.h"
 #include "banyan/error.h"
+#include "store/decode.h"
 #include "store/store.h"
 
 /* One event type of the domain, prepared. */
@@ -33,17 +34,21 @@ struct states {
     const struct banyan_aggregate *aggregate;
     const struct state_type *types; /* by index in domain->events; in the arena given to states_init() */
     size_t payload_size_max;        /* of the structs of payloads */
+    struct store_decoder *decoder;  /* owned */
 };
 
-void states_init(struct states *states, const struct banyan_domain *domain, const struct banyan_aggregate *aggregate,
-                 struct banyan_arena *arena);
+/* *store*: where the schemas of old versions are; NULL: there are none. */
+void states_init(struct states *states, struct store *store, const struct banyan_domain *domain,
+                 const struct banyan_aggregate *aggregate, struct banyan_arena *arena);
+void states_release(struct states *states);
 /* The domain's type of that name; NULL when there is none. */
 const struct state_type *states_type(const struct states *states, struct banyan_str name);
 
 /* Fold one stored event into *state*; *scratch* has room for payload_size_max bytes.  Strings of the state may point
- * into the event's payload afterwards.  INVALID when the domain does not know the event; CORRUPT. */
+ * into the event's payload or *arena* afterwards.  INVALID when the domain does not know the event; CORRUPT. */
 BANYAN_MUST_CHECK enum banyan_status states_fold(const struct states *states, void *state, void *scratch,
-                                                 const struct store_event *event, struct banyan_error *err);
+                                                 const struct store_event *event, struct banyan_arena *arena,
+                                                 struct banyan_error *err);
 /* Fold the events of *stream* from version *after* + 1 up to version *to*, all durable; payloads are copied into
  * *arena*.  *reader* is used. */
 BANYAN_MUST_CHECK enum banyan_status states_fold_stream(const struct states *states, void *state, void *scratch,
