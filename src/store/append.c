@@ -324,6 +324,7 @@ enum banyan_status store_enter_event(struct store *store, const struct store_eve
         index_enter(store->index, head, position, id_hash, NULL);
     else
         changes_apply(store, head, position, id_hash);
+    blocks_add(&store->blocks, position, event);
     return BANYAN_OK;
 }
 

@@ -46,6 +46,9 @@ struct store_reader {
     uint64_t passed;       /* last position given out or passed over */
     uint64_t looks_max;    /* events passed over in one call; 0: no limit */
     struct filter *filter; /* owned; NULL: everything */
+    uint64_t checked;      /* up to here the table of blocks has been asked; the end of a block */
+    bool learning;         /* nothing is known of that block, and all of it was seen so far: */
+    uint64_t types, categories;
 
     /* Of one stream.  Forward, next > last is the end; backward, next 0. */
     uint64_t next_version, last_version;
@@ -88,7 +91,7 @@ enum banyan_status store_reader_seek(struct store_reader *reader, struct banyan_
     if (status != BANYAN_OK)
         return status;
     reader->mode = READER_ALL;
-    reader->passed = position.value - 1;
+    reader->passed = reader->checked = position.value - 1;
     return BANYAN_OK;
 }
 
@@ -96,6 +99,7 @@ void store_reader_filter(struct store_reader *reader, const struct store_filter 
 {
     filter_free(reader->filter);
     reader->filter = filter_new(filter);
+    reader->checked = reader->passed;
 }
 
 struct banyan_position store_reader_passed(const struct store_reader *reader)
@@ -301,6 +305,36 @@ static enum banyan_status next_backward(struct store_reader *reader, struct log_
 
 /* ---- all events ---- */
 
+/* Go to the next block that may hold what the filter lets pass. */
+static enum banyan_status skip(struct store_reader *reader, struct banyan_error *err)
+{
+    struct blocks *blocks = &reader->store->blocks;
+    uint64_t next = reader->passed + 1, durable = log_durable(reader->store->log).value, to;
+    enum banyan_status status = BANYAN_OK;
+
+    if (next > durable)
+        return BANYAN_OK; /* the log reader says that it is the end */
+    to = blocks_next(blocks, reader->filter, next, durable);
+    if (to != next)
+        status = log_reader_seek(reader->log_reader, (struct banyan_position){to}, err);
+    if (status != BANYAN_OK)
+        return status;
+    reader->passed = to - 1;
+    reader->checked = to > durable ? durable : ((to - 1) / BLOCK_POSITIONS + 1) * BLOCK_POSITIONS;
+    reader->learning = to <= durable && (to - 1) % BLOCK_POSITIONS == 0 && blocks_unknown(blocks, to);
+    reader->types = reader->categories = 0;
+    return BANYAN_OK;
+}
+
+/* Remember what is in a block of which nothing is known. */
+static void learn(struct store_reader *reader, const struct store_event *event)
+{
+    reader->types |= filter_bits(event->type);
+    reader->categories |= filter_bits(filter_category(event->stream));
+    if (reader->passed == reader->checked)
+        blocks_learn(&reader->store->blocks, reader->passed, reader->types, reader->categories);
+}
+
 static enum banyan_status next_of_all(struct store_reader *reader, struct log_record *ret,
                                       struct envelope *ret_envelope, struct banyan_error *err)
 {
@@ -311,12 +345,16 @@ static enum banyan_status next_of_all(struct store_reader *reader, struct log_re
         if (looks == reader->looks_max && looks > 0)
             return BANYAN_TIMEOUT;
         looks++;
-        status = log_reader_next(reader->log_reader, ret, err);
+        status = reader->filter != NULL && reader->passed >= reader->checked ? skip(reader, err) : BANYAN_OK;
+        if (status == BANYAN_OK)
+            status = log_reader_next(reader->log_reader, ret, err);
         if (status != BANYAN_OK)
             return status;
         if (!envelope_decode(ret->data, ret->position.value, ret_envelope))
             return no_event(ret, err);
         reader->passed = ret->position.value;
+        if (reader->filter != NULL && reader->learning)
+            learn(reader, &ret_envelope->event);
     } while (reader->filter != NULL && !filter_passes(reader->filter, &ret_envelope->event));
     return BANYAN_OK;
 }

@@ -179,6 +179,7 @@ static enum banyan_status make_index(struct store *store, struct banyan_error *e
 static void release(struct store *store)
 {
     log_reader_close(store->checker);
+    blocks_release(&store->blocks);
     index_close(store->index);
     log_close(store->log);
     store->options.files->close(store->lock_file);
@@ -220,6 +221,14 @@ static enum banyan_status open_files(struct store *store, struct banyan_error *e
     return status;
 }
 
+static void open_blocks(struct store *store)
+{
+    char *path = join(store->options.folder, "blocks");
+
+    blocks_init(&store->blocks, store->log, store->options.files, path, store->options.read_only);
+    free(path);
+}
+
 enum banyan_status store_open(const struct store_options *options, struct store **ret, struct banyan_error *err)
 {
     struct store *store = alloc_zeroed(1, sizeof(*store));
@@ -244,6 +253,7 @@ enum banyan_status store_open(const struct store_options *options, struct store 
         return status;
     }
     store->checker = log_reader_open(store->log);
+    open_blocks(store);
     *ret = store;
     return BANYAN_OK;
 }
@@ -254,6 +264,12 @@ void store_close(struct store *store)
         return;
     if (store->batch_open)
         store_batch_abort(store);
+    if (!store->options.read_only) {
+        enum banyan_status status = log_wait_durable(store->log, log_tail(store->log), INT64_MAX, NULL);
+
+        (void)status; /* what cannot become durable is not saved */
+        blocks_save(&store->blocks);
+    }
     release(store);
 }
 

@@ -19,6 +19,7 @@
 #include "log/log.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "store/blocks.h"
 #include "store/cursors.h"
 #include "store/envelope.h"
 #include "store/index.h"
@@ -57,7 +58,8 @@ struct store {
     struct store_options options; /* texts are owned */
     struct log *log;
     struct os_file *lock_file;
-    struct watch watch; /* who waits for events at the end */
+    struct watch watch;   /* who waits for events at the end */
+    struct blocks blocks; /* changed with the lock, read without */
 
     pthread_mutex_t lock;       /* guards all below, and orders appends */
     pthread_cond_t batch_ended; /* the open batch is over */

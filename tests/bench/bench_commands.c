@@ -117,8 +117,8 @@ static struct aggregate_answer send(struct writer *writer)
         command.fields = &fill;
     }
     command.id = banyan_uuid_v8((const uint8_t *)random);
-    command.key = (struct banyan_str){key, (size_t)snprintf(key, sizeof(key), "%llu",
-                                                            (unsigned long long)writer->orders[at])};
+    command.key =
+        (struct banyan_str){key, (size_t)snprintf(key, sizeof(key), "%llu", (unsigned long long)writer->orders[at])};
     must(aggregates_submit(writer->aggregates, &command, &writer->arena, &answer, &err) == BANYAN_OK, "submit", &err);
     writer->refused += !answer.accepted;
     writer->events += answer.event_count;
@@ -251,9 +251,10 @@ static struct facts run(const char *folder, unsigned writer_count, unsigned dept
 
 static void report(const char *name, const struct facts *facts, double disk, double bar)
 {
-    (void)printf("{\"name\":\"%s\",\"value\":%.0f,\"unit\":\"commands/s\",\"reference\":%.0f,\"ratio\":%.3f,\"bar\":%.0f,"
-                 "\"ok\":%s}\n",
-                 name, facts->rate, disk, facts->rate / disk, bar, facts->rate >= bar ? "true" : "false");
+    (void)printf(
+        "{\"name\":\"%s\",\"value\":%.0f,\"unit\":\"commands/s\",\"reference\":%.0f,\"ratio\":%.3f,\"bar\":%.0f,"
+        "\"ok\":%s}\n",
+        name, facts->rate, disk, facts->rate / disk, bar, facts->rate >= bar ? "true" : "false");
     (void)printf("{\"name\":\"%s_p99\",\"value\":%.0f,\"unit\":\"us\",\"reference\":null,\"ratio\":null,\"bar\":null,"
                  "\"ok\":null}\n",
                  name, facts->p99);
