@@ -69,13 +69,14 @@ struct crash_attempt {
 struct crash_ledger {
     uint64_t seed;
     char folder[400];
-    uint64_t segment_bytes;
+    uint64_t segment_bytes, index_events_max;
     uint64_t acknowledged;  /* attempts; atomic */
     uint64_t read_position; /* the last one that a reader was given; atomic */
     uint64_t attempt_count; /* atomic */
     uint32_t opens;         /* that succeeded, of writers; atomic */
     uint64_t repeats;       /* answered as such; atomic */
     uint64_t events;        /* found by the last check */
+    uint64_t rebuilt;       /* checks that found the index damaged: allowed, and slow */
     char failure[800];      /* the first one; empty: none */
     struct crash_attempt attempts[CRASH_ATTEMPTS_MAX];
 };

@@ -243,6 +243,7 @@ void crash_check(struct crash_ledger *ledger, struct os_files *files, struct cra
     struct check check = {.ledger = ledger, .content = {.payload = malloc(CRASH_PAYLOAD_MAX)}};
     struct banyan_error err = BANYAN_ERROR_INIT;
     enum banyan_status status;
+    struct store_stats stats;
     struct os_random random;
 
     (void)alarm(CRASH_PROCESS_SECONDS_MAX);
@@ -254,6 +255,8 @@ void crash_check(struct crash_ledger *ledger, struct os_files *files, struct cra
             _exit(0); /* no writer has made the store yet */
         crash_fail(ledger, "opening: %s: %s; %s", banyan_status_name(status), err.message, err.hint);
     }
+    store_stats(check.store, &stats);
+    ledger->rebuilt += stats.index_rebuilt;
     look(&check, &random);
     if (how.repeat && !how.read_only) {
         repeat(&check, &random);

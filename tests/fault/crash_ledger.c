@@ -29,6 +29,7 @@ struct crash_ledger *crash_ledger_new(void)
 
 void crash_ledger_start(struct crash_ledger *ledger, uint64_t seed, const char *folder)
 {
+    static const uint64_t index_events[] = {5, 40, 200, 1000, 0}; /* runs are written often, or never */
     struct os_random random;
 
     os_random_seed(&random, seed);
@@ -36,6 +37,7 @@ void crash_ledger_start(struct crash_ledger *ledger, uint64_t seed, const char *
     memset(ledger, 0, offsetof(struct crash_ledger, attempts));
     ledger->seed = seed;
     (void)snprintf(ledger->folder, sizeof(ledger->folder), "%s", folder);
+    ledger->index_events_max = index_events[os_random_below(&random, sizeof(index_events) / sizeof(index_events[0]))];
     ledger->segment_bytes = (64 << os_random_below(&random, 4)) * 1024; /* 64 KiB … 512 KiB */
 }
 
@@ -175,7 +177,13 @@ struct store *crash_open(struct crash_ledger *ledger, struct os_files *files, bo
                          enum banyan_status *ret_status, struct banyan_error *err)
 {
     struct store_options options = {
-        .folder = ledger->folder, .files = files, .segment_bytes = ledger->segment_bytes, .read_only = read_only};
+        .folder = ledger->folder,
+        .files = files,
+        .segment_bytes = ledger->segment_bytes,
+        .index_events_max = ledger->index_events_max,
+        .index_filter_bytes_max = ledger->index_events_max == 5 ? 64 : 0,
+        .read_only = read_only,
+    };
     struct store *store = NULL;
 
     *ret_status = store_open(&options, &store, err);

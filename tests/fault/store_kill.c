@@ -24,7 +24,7 @@ enum {
 };
 
 struct totals {
-    uint64_t kills, before_open, events, acknowledged, repeats, checks;
+    uint64_t kills, before_open, events, acknowledged, repeats, checks, rebuilt;
 };
 
 /* The moment of the kill: a time after the start, or a number of answers. */
@@ -67,6 +67,7 @@ static void live(struct crash_ledger *ledger, struct os_random *random, unsigned
             fail_msg("seed %llu, kill %u: %s", (unsigned long long)ledger->seed, kill, ledger->failure);
     }
     totals->events += ledger->events;
+    totals->rebuilt += ledger->rebuilt;
     totals->acknowledged += ledger->acknowledged;
     totals->repeats += ledger->repeats;
 }
@@ -96,10 +97,11 @@ static void test_kills(void **state)
         folder_remove(folder);
     }
     (void)printf("# %llu kills (%llu while opening), %llu checks, %llu events, %llu attempts acknowledged, %llu "
-                 "repeats answered: 0 lost, 0 twice\n",
+                 "repeats answered; index rebuilt %llu times: 0 lost, 0 twice\n",
                  (unsigned long long)totals.kills, (unsigned long long)totals.before_open,
                  (unsigned long long)totals.checks, (unsigned long long)totals.events,
-                 (unsigned long long)totals.acknowledged, (unsigned long long)totals.repeats);
+                 (unsigned long long)totals.acknowledged, (unsigned long long)totals.repeats,
+                 (unsigned long long)totals.rebuilt);
     assert_true(totals.events > 0 && totals.acknowledged > 0);
 }
 

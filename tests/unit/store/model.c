@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Seeded random operations on a store against a slow simple model in memory: appends with right and wrong conditions,
- * repeats, large batches, cursors, reads from anywhere, openings after an orderly close and after a kill.
+ * repeats, large batches, cursors, reads from anywhere either way and filtered, subscriptions, full disks, a clock that
+ * jumps in both directions, openings after an orderly close and after a kill.
+ *
+ * BANYAN_TEST_SECONDS: go on with new seeds for so long.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,17 +15,22 @@
 #include <cmocka.h>
 
 #include "../log/folder.h"
+#include "os/clock.h"
 #include "os/random.h"
 #include "store/store.h"
+#include "store/subscribe.h"
 #include "support/head_version.h"
 
 enum {
+    CATEGORIES = 3,
     STREAMS = 40, /* number 0 gets half of the events: long enough for jumps over jumps */
     CURSORS = 4,
     EVENTS_MAX = 400000,
     APPENDS_MAX = 20000,
     APPEND_EVENTS_MAX = 6,
 };
+
+static const char *const categories[CATEGORIES] = {"s", "order", "o"};
 
 struct model_event {
     struct banyan_uuid id;
@@ -38,10 +46,17 @@ struct model_append {
     uint32_t count;
 };
 
+/* The wall clock is moved by the test, the other one is real. */
+struct jumping_clock {
+    struct os_clock base;
+    int64_t now_us; /* atomic */
+};
+
 struct world {
     struct os_random random;
     char folder[FOLDER_PATH_MAX];
-    struct os_files files; /* flushes do nothing: a killed process does not take the kernel with it */
+    struct os_files_test files; /* flushes do nothing: a killed process does not take the kernel with it */
+    struct jumping_clock clock;
     struct store *store;
     struct model_event *events; /* [position - 1] */
     uint64_t count;
@@ -62,6 +77,11 @@ static enum banyan_status no_sync(struct os_file *file, struct banyan_error *err
     return BANYAN_OK;
 }
 
+static struct banyan_time jumping_now(struct os_clock *clock)
+{
+    return (struct banyan_time){__atomic_load_n(&((struct jumping_clock *)clock)->now_us, __ATOMIC_SEQ_CST)};
+}
+
 static uint64_t below(struct world *world, uint64_t bound)
 {
     return os_random_below(&world->random, bound);
@@ -72,7 +92,8 @@ static void open_store(struct world *world)
     static const uint64_t events_max[] = {0, 5, 40, 200, 1000}, filter_bytes_max[] = {0, 64, 4096};
     struct store_options options = {
         .folder = world->folder,
-        .files = &world->files,
+        .files = &world->files.base,
+        .clock = &world->clock.base,
         .segment_bytes = 1024 * 1024,
         .index_events_max = events_max[below(world, 5)],
         .index_filter_bytes_max = filter_bytes_max[below(world, 3)],
@@ -413,6 +434,227 @@ static void do_read_stream(struct world *world)
     store_reader_close(reader);
 }
 
+/* The disk is full for a moment: the append says so or does without, and its repeat succeeds. */
+static void do_full_disk(struct world *world)
+{
+    struct model_event models[APPEND_EVENTS_MAX];
+    struct store_event events[APPEND_EVENTS_MAX];
+    uint32_t count = 1 + (uint32_t)below(world, APPEND_EVENTS_MAX);
+    struct store_append append = {.events = events, .event_count = count};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_appended appended;
+    enum banyan_status status;
+
+    for (uint32_t i = 0; i < count; i++) {
+        models[i] = new_event(world, any_stream(world));
+        events[i] = event_from(world, &models[i], world->payloads[i]);
+    }
+    __atomic_store_n(&world->files.bytes_left, below(world, 3000), __ATOMIC_SEQ_CST);
+    status = store_append(world->store, &append, &appended, &err);
+    __atomic_store_n(&world->files.bytes_left, UINT64_MAX, __ATOMIC_SEQ_CST);
+    if (status != BANYAN_OK) {
+        if (status != BANYAN_NO_SPACE)
+            fail_msg("a full disk: %s: %s", banyan_status_name(status), err.message);
+        assert_true(err.hint[0] != 0);
+        banyan_error_clear(&err);
+        if (store_append(world->store, &append, &appended, &err) != BANYAN_OK)
+            fail_msg("with room again: %s", err.message);
+    }
+    assert_int_equal(appended.first.value, world->count + 1);
+    assert_int_equal(appended.last.value, world->count + count);
+    accept(world, models, count, -1, 0);
+}
+
+static void do_read_backward(struct world *world)
+{
+    struct store_reader *reader = store_reader_open(world->store);
+    uint32_t stream = any_stream(world);
+    uint64_t version = below(world, world->versions[stream] + 1), limit = below(world, 3) == 0 ? 2000 : 5;
+    uint64_t durable = store_durable(world->store).value, last = 0;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_read_event event;
+    enum banyan_status status;
+
+    for (uint64_t i = 0; i < durable; i++) {
+        if (world->events[i].stream == stream)
+            last = world->events[i].version;
+    }
+    status = store_reader_stream_backward(reader, banyan_str_of(world->names[stream]), (struct banyan_version){version},
+                                          &err);
+    if (status == BANYAN_NOT_FOUND) {
+        assert_int_equal(last, 0);
+        limit = 0;
+    } else if (status != BANYAN_OK) {
+        fail_msg("%s", err.message);
+    }
+    for (uint64_t seen = 0, next = version; seen < limit; seen++) {
+        status = store_reader_next(reader, &event, &err);
+        if (status == BANYAN_NOT_FOUND) {
+            assert_true(next == 1 || (seen == 0 && last < (version == 0 ? 1 : version)));
+            break;
+        }
+        assert_int_equal(status, BANYAN_OK);
+        if (seen == 0) /* more may have become durable since */
+            assert_true(event.version.value >= (version == 0 || version > last ? last : version));
+        else
+            assert_int_equal(event.version.value, next - 1);
+        next = event.version.value;
+        check_event(world, &event, event.position.value);
+        assert_int_equal(world->events[event.position.value - 1].stream, stream);
+    }
+    store_reader_close(reader);
+}
+
+/* ---- filters ---- */
+
+struct wanted {
+    struct banyan_str types[2], categories[2];
+    struct store_filter filter;
+};
+
+static void make_filter(struct world *world, struct wanted *wanted)
+{
+    const struct banyan_str types[] = {BANYAN_STR("Created"), BANYAN_STR("Changed"), BANYAN_STR("Never")};
+
+    for (int i = 0; i < 2; i++) {
+        wanted->types[i] = types[below(world, 3)];
+        wanted->categories[i] = banyan_str_of(categories[below(world, CATEGORIES)]);
+    }
+    wanted->filter = (struct store_filter){
+        .types = wanted->types,
+        .type_count = below(world, 3),
+        .categories = wanted->categories,
+        .category_count = below(world, 3),
+    };
+}
+
+static bool among(struct banyan_str text, const struct banyan_str *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (banyan_str_equal(text, list[i]))
+            return true;
+    }
+    return count == 0;
+}
+
+static bool passes(const struct world *world, const struct wanted *wanted, uint64_t position)
+{
+    const struct model_event *model = &world->events[position - 1];
+    struct banyan_str type = model->content % 3 == 0 ? BANYAN_STR("Created") : BANYAN_STR("Changed");
+
+    return among(type, wanted->filter.types, wanted->filter.type_count) &&
+           among(banyan_str_of(categories[model->stream % CATEGORIES]), wanted->filter.categories,
+                 wanted->filter.category_count);
+}
+
+/* The next position from *position* on that passes; behind the durable end: 0. */
+static uint64_t next_passing(const struct world *world, const struct wanted *wanted, uint64_t position, uint64_t end)
+{
+    for (; position <= end; position++) {
+        if (passes(world, wanted, position))
+            return position;
+    }
+    return 0;
+}
+
+static void do_read_filtered(struct world *world)
+{
+    struct store_reader *reader = store_reader_open(world->store);
+    uint64_t durable = store_durable(world->store).value, position = 1 + below(world, durable + 1);
+    uint64_t limit = below(world, 2000);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    enum banyan_status status = BANYAN_OK;
+    struct store_read_event event;
+    struct wanted wanted;
+
+    make_filter(world, &wanted);
+    store_reader_filter(reader, &wanted.filter);
+    assert_int_equal(store_reader_seek(reader, (struct banyan_position){position}, NULL), BANYAN_OK);
+    while (limit-- > 0 && (status = store_reader_next(reader, &event, &err)) == BANYAN_OK) {
+        position = next_passing(world, &wanted, position, world->count);
+        assert_int_equal(event.position.value, position);
+        check_event(world, &event, position);
+        assert_true(store_reader_passed(reader).value >= position);
+        position++;
+    }
+    if (status != BANYAN_OK) {
+        if (status != BANYAN_NOT_FOUND)
+            fail_msg("%s", err.message);
+        assert_int_equal(next_passing(world, &wanted, position, durable), 0);
+        assert_true(store_reader_passed(reader).value >= durable);
+    }
+    store_reader_close(reader);
+}
+
+static void do_subscribe(struct world *world)
+{
+    uint64_t durable = store_durable(world->store).value;
+    struct store_subscribe from = {.after = {below(world, durable + 1)}, .since = {BANYAN_TIME_NULL}};
+    struct store_subscription *subscription = NULL;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_subscription_item item;
+    uint64_t position = from.after.value + 1, limit = below(world, 2000), caught_up = 0;
+    enum banyan_status status = BANYAN_OK;
+    struct wanted wanted;
+
+    make_filter(world, &wanted);
+    from.filter = &wanted.filter;
+    if (store_subscription_open(world->store, &from, &subscription, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    while (limit-- > 0 && (status = store_subscription_next(subscription, 0, &item, &err)) == BANYAN_OK) {
+        if (item.kind == STORE_SUBSCRIPTION_CAUGHT_UP) {
+            assert_int_equal(next_passing(world, &wanted, position, item.position.value), 0);
+            position = item.position.value + 1;
+            caught_up = item.position.value;
+            continue;
+        }
+        position = next_passing(world, &wanted, position, world->count);
+        assert_int_equal(item.event.position.value, position);
+        assert_int_equal(item.position.value, position);
+        check_event(world, &item.event, position);
+        position++;
+    }
+    if (status != BANYAN_OK) {
+        if (status != BANYAN_TIMEOUT)
+            fail_msg("%s", err.message);
+        assert_true(caught_up >= durable);
+    }
+    store_subscription_close(subscription);
+}
+
+/* ---- time ---- */
+
+/* The clock goes on, and now and then back. */
+static void move_clock(struct world *world)
+{
+    int64_t by = (int64_t)below(world, 3000);
+
+    if (below(world, 40) == 0)
+        by = (int64_t)below(world, 20000000) - 10000000;
+    __atomic_fetch_add(&world->clock.now_us, by, __ATOMIC_SEQ_CST);
+}
+
+static void do_find_time(struct world *world)
+{
+    struct store_reader *reader = store_reader_open(world->store);
+    struct banyan_time time = {world->clock.now_us - (int64_t)below(world, 30000000) + 10000000};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct banyan_position got, last = {world->count};
+    struct store_read_event event;
+    uint64_t want = 0, count = 0;
+
+    assert_int_equal(store_wait(world->store, last, INT64_MAX, NULL), BANYAN_OK);
+    if (store_position_at(world->store, time, &got, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    while (want == 0 && store_reader_next(reader, &event, &err) == BANYAN_OK) {
+        count++;
+        if (event.recorded_at.us >= time.us)
+            want = event.position.value;
+    }
+    assert_int_equal(got.value, want == 0 ? count + 1 : want);
+    store_reader_close(reader);
+}
+
 static void check_index(struct world *world)
 {
     struct banyan_arena arena = BANYAN_ARENA_INIT;
@@ -458,25 +700,42 @@ static void run_model(uint64_t seed, int steps)
     os_random_seed(&world->random, seed);
     world->events = malloc(EVENTS_MAX * sizeof(*world->events));
     world->appends = malloc(APPENDS_MAX * sizeof(*world->appends));
-    world->files = *os_files_real();
-    world->files.sync = no_sync;
+    os_files_test_init(&world->files);
+    world->files.base.sync = no_sync;
+    world->clock.base = *os_clock_real();
+    world->clock.base.now = jumping_now;
+    world->clock.now_us = 1000000000;
     folder_make_quick(world->folder);
     for (uint32_t i = 0; i < STREAMS; i++)
-        (void)snprintf(world->names[i], sizeof(world->names[i]), "s-%0*u", (int)(i % 12) + 1, i);
+        (void)snprintf(world->names[i], sizeof(world->names[i]), "%s-%0*u", categories[i % CATEGORIES],
+                       (int)(i % 12) + 1, i);
     open_store(world);
     for (int step = 0; step < steps; step++) {
         uint64_t dice = below(world, 1000);
 
-        if (dice < 600)
+        move_clock(world);
+        if (dice < 560)
             do_append(world);
-        else if (dice < 750)
+        else if (dice < 600)
+            do_full_disk(world);
+        else if (dice < 720)
             do_repeat(world);
-        else if (dice < 780)
+        else if (dice < 750)
             do_batch(world);
-        else if (dice < 880)
+        else if (dice < 800)
             do_read_all(world);
-        else if (dice < 990)
+        else if (dice < 850)
+            do_read_filtered(world);
+        else if (dice < 880)
+            do_subscribe(world);
+        else if (dice < 940)
             do_read_stream(world);
+        else if (dice < 980)
+            do_read_backward(world);
+        else if (dice < 985)
+            do_find_time(world);
+        else if (dice < 995)
+            check_index(world);
         else
             do_reopen(world);
     }
@@ -491,11 +750,16 @@ static void run_model(uint64_t seed, int steps)
 
 static void test_model(void **state)
 {
-    uint64_t seed = test_seed();
+    const char *seconds = getenv("BANYAN_TEST_SECONDS");
+    int64_t until = os_clock_monotonic_us(os_clock_real());
+    uint64_t seed = test_seed(), runs;
 
     (void)state;
-    for (uint64_t i = 0; i < 4; i++)
-        run_model(seed + i, 3000);
+    if (seconds != NULL)
+        until += strtoll(seconds, NULL, 10) * 1000000;
+    for (runs = 0; runs < 4 || os_clock_monotonic_us(os_clock_real()) < until; runs++)
+        run_model(seed + runs, 3000);
+    (void)fprintf(stderr, "# %llu runs of 3000 operations\n", (unsigned long long)runs);
 }
 
 int main(void)
