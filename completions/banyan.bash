@@ -3,9 +3,14 @@
 _banyan() {
     local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case "$line" in
+    *" store append "*) COMPREPLY=($(compgen -W "--data --config --json --expect --id --meta --bytes --help" -- "$current")) ;;
+    *" store bench "*) COMPREPLY=($(compgen -W "--data --config --json --writers --batch --size --seconds --help" -- "$current")) ;;
+    *" store create "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
+    *" store export "*) COMPREPLY=($(compgen -W "--data --config --json --out --format --codec --from --help" -- "$current")) ;;
+    *" store import "*) COMPREPLY=($(compgen -W "--data --config --json --dry-run --help" -- "$current")) ;;
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
-    *" store "*) COMPREPLY=($(compgen -W "stats verify" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "append bench create export import stats verify" -- "$current")) ;;
     *" schema register "*) COMPREPLY=($(compgen -f -W "--version --data --config --json --help" -- "$current")) ;;
     *" schema check "*) COMPREPLY=($(compgen -f -W "--data --config --json --help" -- "$current")) ;;
     *" schema list "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;

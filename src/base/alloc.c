@@ -7,6 +7,7 @@
  */
 #include "base/alloc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,6 +47,14 @@ char *alloc_text(const char *text)
     char *copy = alloc_zeroed(size, 1);
     memcpy(copy, text, size);
     return copy;
+}
+
+char *alloc_path(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = alloc_zeroed(size, 1);
+    (void)snprintf(path, size, "%s/%s", folder, name); /* fits: counted above */
+    return path;
 }
 
 void *alloc_try(size_t size)

@@ -15,6 +15,11 @@ enum {
 };
 
 static const struct cli_command verbs[] = {
+    {"append", "one event by hand", cmd_store_append},
+    {"bench", "how fast durable appends are on this disk", cmd_store_bench},
+    {"create", "an empty store", cmd_store_create},
+    {"export", "all events into a file, NDJSON or Avro", cmd_store_export},
+    {"import", "the events of a file, NDJSON or Avro", cmd_store_import},
     {"stats", "how much is in the store, and where", cmd_store_stats},
     {"verify", "read every byte of the store and check it", cmd_store_verify},
 };

@@ -38,6 +38,11 @@ BANYAN_MUST_CHECK enum banyan_status store_target_existing(const struct store_ta
 BANYAN_MUST_CHECK enum banyan_status store_target_open(const struct store_target *target, bool read_only,
                                                        struct store **ret, struct banyan_error *err);
 
+enum banyan_status cmd_store_append(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_bench(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_create(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_export(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_import(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_stats(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 

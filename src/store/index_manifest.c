@@ -17,15 +17,6 @@ enum {
     CRC_END = 12, /* the checksum is of the bytes from here on */
 };
 
-static char *path_of(const char *folder, const char *name)
-{
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = alloc_zeroed(1, size);
-
-    (void)snprintf(path, size, "%s/%s", folder, name); /* fits: counted above */
-    return path;
-}
-
 void index_manifest_release(struct index_manifest *manifest)
 {
     free(manifest->runs);
@@ -73,7 +64,7 @@ enum banyan_status index_manifest_save(struct os_files *files, const char *folde
         .run_count = (uint32_t)manifest->run_count,
         .cursor_count = (uint32_t)manifest->cursors.count,
     };
-    char *path = path_of(folder, "manifest"), *new_path = path_of(folder, "manifest.new");
+    char *path = alloc_path(folder, "manifest"), *new_path = alloc_path(folder, "manifest.new");
     enum banyan_status status;
 
     banyan_buf_add(&buf, &header, sizeof(header));
@@ -171,7 +162,7 @@ enum banyan_status index_manifest_load(struct os_files *files, const char *folde
                                        struct banyan_error *err)
 {
     struct index_manifest manifest = {.runs = NULL};
-    char *path = path_of(folder, "manifest"), *data = NULL;
+    char *path = alloc_path(folder, "manifest"), *data = NULL;
     struct os_file *file = NULL;
     uint64_t size = 0;
     size_t got = 0;
@@ -200,7 +191,7 @@ enum banyan_status index_manifest_load(struct os_files *files, const char *folde
 
 void index_manifest_remove(struct os_files *files, const char *folder)
 {
-    char *path = path_of(folder, "manifest");
+    char *path = alloc_path(folder, "manifest");
 
     (void)files->remove(files, path, NULL); /* each block is checked when it is read, then as now */
     (void)files->sync_folder(files, folder, NULL);
@@ -228,7 +219,7 @@ void index_manifest_clean(struct os_files *files, const char *folder, const stru
 
         if ((manifest && kept == NULL) || new_one ||
             (index_run_parse_name(names[i], &sequence) && !is_kept(kept, sequence))) {
-            char *path = path_of(folder, names[i]);
+            char *path = alloc_path(folder, names[i]);
 
             (void)files->remove(files, path, NULL); /* a file that stays takes room and nothing else */
             free(path);

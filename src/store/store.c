@@ -14,15 +14,6 @@
 #include "base/alloc.h"
 #include "store/store_int.h"
 
-static char *join(const char *folder, const char *name)
-{
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = alloc_zeroed(1, size);
-
-    (void)snprintf(path, size, "%s/%s", folder, name); /* fits: counted above */
-    return path;
-}
-
 /* An event on its way into the index.  The index is larger than the processor's caches: what an event touches is asked
  * for some events ahead. */
 struct waiting {
@@ -140,7 +131,7 @@ static enum banyan_status replay(struct store *store, struct banyan_error *err)
 /* Load the index, or begin it anew, and bring it up to date. */
 static enum banyan_status open_index(struct store *store, bool anew, struct banyan_error *err)
 {
-    char *folder = join(store->options.folder, "index");
+    char *folder = alloc_path(store->options.folder, "index");
     struct index_options options = {
         .folder = folder,
         .files = store->options.files,
@@ -197,7 +188,7 @@ static void release(struct store *store)
 static enum banyan_status open_files(struct store *store, struct banyan_error *err)
 {
     struct os_files *files = store->options.files;
-    char *log_folder = join(store->options.folder, "log"), *lock_path = join(store->options.folder, "lock");
+    char *log_folder = alloc_path(store->options.folder, "log"), *lock_path = alloc_path(store->options.folder, "lock");
     struct log_options log_options = {
         .folder = log_folder,
         .files = files,

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# banyan store create, append, export, import, bench: events go out and come back without loss, with faults told.
+# shellcheck source=tests/flow/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+store() { "$banyan" store "$@"; }
+# What an event is, without when it was recorded.
+plain() { jq -c 'del(.recorded_at)' "$1"; }
+
+equal "create" "$(store create --data "$work/a" --json)" '{"created":true}'
+store create --data "$work/a" >/dev/null 2>"$work/err"
+equal "a store is not made twice" "$?" 6
+matches "and it says so" "$(cat "$work/err")" "there is a store in .* already"
+
+id=0190c9a8-5c1e-7000-8000-000000000001
+equal "append" "$(store append --data "$work/a" order-1 OrderNoted '{"price": 1.10}' --id "$id" --expect absent --json)" \
+    "{\"position\":1,\"id\":\"$id\",\"repeated\":false}"
+equal "the same id again answers the position" \
+    "$(store append --data "$work/a" order-1 OrderNoted '{"price": 1.10}' --id "$id" --json)" \
+    "{\"position\":1,\"id\":\"$id\",\"repeated\":true}"
+store append --data "$work/a" order-1 OrderNoted '{"price": 1.1}' --id "$id" >/dev/null 2>&1
+equal "the same id with another content is refused" "$?" 7
+store append --data "$work/a" order-1 OrderNoted '{}' --expect 7 >/dev/null 2>"$work/err"
+matches "a condition that does not hold names both versions" "$(cat "$work/err")" "order-1 is at version 1, expected 7"
+store append --data "$work/a" order-1 OrderNoted '{"a":' >/dev/null 2>"$work/err"
+matches "a payload that is no JSON is refused with its place" "$(cat "$work/err")" "line 1, column 6"
+printf '\001\002\377' | store append --data "$work/a" blob-1 Bytes --bytes >/dev/null
+printf ' {"a":\n [1, 2]} \n' | store append --data "$work/a" order-2 OrderNoted --meta '{"by":"me"}' >/dev/null
+
+# Many events, in atomic batches, one of them large.
+{
+    for i in $(seq 3000); do
+        printf '{"stream":"s-%d","type":"T","id":"0190c9a8-0000-7000-8000-%012d","payload":{"n":%d},"ends_batch":%s}\n' \
+            $((i % 50)) "$i" "$i" "$([ $((i % 7)) = 0 ] && echo true || echo false)"
+    done
+    for i in $(seq 3001 6000); do
+        printf '{"stream":"s-%d","type":"T","id":"0190c9a8-0000-7000-8000-%012d","payload":{"n":%d},"ends_batch":%s}\n' \
+            $((i % 50)) "$i" "$i" "$([ "$i" = 6000 ] && echo true || echo false)"
+    done
+} >"$work/in.ndjson"
+equal "import" "$(store import --data "$work/a" "$work/in.ndjson" --json 2>/dev/null)" \
+    '{"read":6000,"appended":6000,"repeated":0}'
+equal "the same import again appends nothing" "$(store import --data "$work/a" - --json <"$work/in.ndjson" 2>/dev/null)" \
+    '{"read":6000,"appended":0,"repeated":6000}'
+equal "a dry run appends nothing" "$(store import --data "$work/none" --dry-run --json "$work/in.ndjson" 2>/dev/null)$(ls "$work/none" 2>&1 | grep -c 'No such')" \
+    '{"read":6000,"appended":0,"repeated":0}1'
+
+for format in ndjson avro; do
+    check "export as $format" store export --data "$work/a" --out "$work/out.$format"
+    check "import it" store import --data "$work/$format" "$work/out.$format"
+    store export --data "$work/$format" 2>/dev/null >"$work/back.ndjson"
+    check "it comes back without loss" diff <(plain "$work/out.ndjson") <(plain "$work/back.ndjson")
+done
+for codec in null deflate; do
+    store export --data "$work/a" --out "$work/out.$codec.avro" --codec $codec >/dev/null 2>&1
+    store import --data "$work/$codec" "$work/out.$codec.avro" >/dev/null 2>&1
+    check "the codec $codec, too" diff <(plain "$work/out.ndjson") <(store export --data "$work/$codec" 2>/dev/null | jq -c 'del(.recorded_at)')
+done
+equal "the file is private" "$(stat -c %a "$work/out.avro")" 600
+store export --data "$work/a" --out "$work/out.avro" >/dev/null 2>&1
+check "a file that is there is not overwritten" test $? != 0
+
+head -c 20000 "$work/out.null.avro" >"$work/cut.avro"
+store import --data "$work/cut" "$work/cut.avro" >/dev/null 2>"$work/err"
+check "a file that was cut is refused" test $? != 0
+matches "and named with the byte" "$(cat "$work/err")" "cut.avro: the Avro file is damaged before byte"
+printf '{"stream":"a","type":"b","payload":1}\n' | store import --data "$work/a" >/dev/null 2>"$work/err"
+matches "a line without an id is refused with its number" "$(cat "$work/err")" "standard input, line 1: id is missing"
+printf '{"stream":"a","type":"b","id":"%s","payload":1,"ends_batch":false}\n' "$id" | store import --data "$work/a" >/dev/null 2>"$work/err"
+matches "a file that ends inside a batch is refused" "$(cat "$work/err")" "ends inside a batch"
+
+result=$(store bench --data "$work/bench" --writers 4 --batch 10 --seconds 1 --json)
+check "bench measures appends" jq -e '.events_per_second > 0 and .p50_us <= .p99_us and .disk_flushes_per_second > 0' <<<"$result"
+equal "and leaves nothing behind" "$(ls "$work/bench")" ""
+plan_done
