@@ -214,7 +214,7 @@ static enum banyan_status open_files(struct store *store, struct banyan_error *e
 
 static void open_blocks(struct store *store)
 {
-    char *path = join(store->options.folder, "blocks");
+    char *path = alloc_path(store->options.folder, "blocks");
 
     blocks_init(&store->blocks, store->log, store->options.files, path, store->options.read_only);
     free(path);
