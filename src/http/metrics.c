@@ -35,7 +35,7 @@ static void add_log(struct banyan_buf *ret, struct store *store)
     counter(ret, "banyan_log_flushes_total", "Flushes to disk.", stats.log.groups);
     gauge(ret, "banyan_log_flush_seconds_max", "Longest flush since the start.", (double)stats.log.flush_us_max / 1e6);
     gauge(ret, "banyan_log_flush_seconds_sum", "Time spent in flushes.", (double)stats.log.flush_us_total / 1e6);
-    gauge(ret, "banyan_log_index_bytes", "Memory of stream heads and event ids.", (double)stats.index_bytes);
+    gauge(ret, "banyan_log_index_bytes", "Memory of the index of streams and event ids.", (double)stats.index_bytes);
 }
 
 static void add_legacy(struct banyan_buf *ret, const struct legacy_status *status)

@@ -188,6 +188,8 @@ void index_close(struct index *index)
     (void)pthread_mutex_unlock(&index->lock);
     os_thread_join(&index->merger);
     os_thread_join(&index->flusher);
+    if (index->shared.damaged && !index->options.read_only)
+        index_manifest_remove(index->options.files, index->options.folder);
     index_view_put(index, index->shared.view);
     index_table_free(index->active);
     cursors_release(&index->cursors);
