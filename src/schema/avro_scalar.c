@@ -7,7 +7,7 @@
 #include "banyan/uuid.h"
 #include "schema/avro_value.h"
 
-static_assert(__FLOAT_WORD_ORDER__ == __ORDER_LITTLE_ENDIAN__, "floats are stored as they lie in memory");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "floats are stored as they lie in memory");
 
 enum {
     DAY_SECONDS = 86400,
