@@ -50,7 +50,7 @@ static const char *where(const struct walk *walk)
 static enum banyan_status types_differ(struct walk *walk, const struct avro_type *reader,
                                        const struct avro_type *writer, const char *reason)
 {
-    char read[600], written[600]; /* a name has up to 511 bytes */
+    char read[AVRO_NAME_BYTES_MAX + 32], written[AVRO_NAME_BYTES_MAX + 32];
     describe(reader, read, sizeof(read));
     describe(writer, written, sizeof(written));
     enum banyan_status st = banyan_error_set(walk->err, BANYAN_CONFLICT, "%s: written as %s, read as %s: %s",
@@ -131,7 +131,7 @@ static enum banyan_status compare_branch(struct walk *walk, const struct avro_ty
                                          const struct avro_type *writer)
 {
     const char *reason = "no branch of the reader's union takes it";
-    char written[600];
+    char written[AVRO_NAME_BYTES_MAX + 32];
     int32_t branch = avro_find_branch(reader, writer);
     if (branch >= 0)
         return compare(walk, reader->branches[branch], writer);

@@ -13,14 +13,12 @@
  * 3. Bytes and steps of all defaults together have a limit.
  */
 #include <math.h>
-#include <stdlib.h>
 
-#include "base/alloc.h"
 #include "schema/avro_parse_int.h"
+#include "schema/avro_value.h"
 
 enum {
     STEPS_MAX = 4 * 1024 * 1024,
-    UNITS_BYTES_MAX = 16,
 };
 
 static enum banyan_status put_value(struct avro_parser *parser, const struct avro_type *type, const json_t *json,
@@ -80,20 +78,6 @@ static struct banyan_str shortest_units(struct banyan_str bytes)
     return bytes;
 }
 
-/* Does the unscaled value, big-endian, fit the precision?  No bytes at all stand for not-a-number. */
-static bool units_fit(struct banyan_str bytes, unsigned precision)
-{
-    if (bytes.size > UNITS_BYTES_MAX)
-        return false;
-    unsigned __int128 bits = bytes.size > 0 && (bytes.data[0] & 0x80) != 0 ? ~(unsigned __int128)0 : 0;
-    for (size_t i = 0; i < bytes.size; i++)
-        bits = bits << 8 | (unsigned char)bytes.data[i];
-    __int128 units = (__int128)bits, limit = 1;
-    for (unsigned i = 0; i < precision; i++)
-        limit *= 10;
-    return units < limit && units > -limit;
-}
-
 static enum banyan_status put_binary(struct avro_parser *parser, const struct avro_type *type, const json_t *json,
                                      struct banyan_buf *out)
 {
@@ -105,8 +89,6 @@ static enum banyan_status put_binary(struct avro_parser *parser, const struct av
         return avro_fail(parser, "the default has %zu bytes, fixed \"%s\" %zu", bytes.size, type->name.data,
                          type->size);
     struct banyan_str units = type->logical == AVRO_DECIMAL ? shortest_units(bytes) : bytes;
-    if (type->logical == AVRO_DECIMAL && !units_fit(units, type->precision))
-        return avro_fail(parser, "the default has more than %u digits", type->precision);
     if (type->kind == AVRO_FIXED)
         banyan_buf_add_str(out, bytes);
     else
@@ -182,44 +164,28 @@ static enum banyan_status put_array(struct avro_parser *parser, const struct avr
     return st;
 }
 
-struct entry {
-    struct banyan_str key;
-    const json_t *value;
-};
-
-static int compare_keys(const void *a, const void *b)
-{
-    const struct entry *left = a, *right = b;
-    size_t size = left->key.size < right->key.size ? left->key.size : right->key.size;
-    int order = size == 0 ? 0 : memcmp(left->key.data, right->key.data, size);
-    return order != 0 ? order : (left->key.size > right->key.size) - (left->key.size < right->key.size);
-}
-
 /* jansson walks through an object by functions that take no const; nothing is changed. */
 static json_t *for_walk(const json_t *json)
 {
     return (json_t *)(uintptr_t)json;
 }
 
+/* In the order of the text: a map keeps its order. */
 static enum banyan_status put_map(struct avro_parser *parser, const struct avro_type *type, const json_t *json,
                                   struct banyan_buf *out)
 {
     enum banyan_status st = BANYAN_OK;
-    size_t count = 0;
-    struct entry *entries = alloc_zeroed(json_object_size(json) + 1, sizeof(*entries));
-    for (void *i = json_object_iter(for_walk(json)); i != NULL; i = json_object_iter_next(for_walk(json), i))
-        entries[count++] = (struct entry){banyan_str_of(json_object_iter_key(i)), json_object_iter_value(i)};
-    qsort(entries, count, sizeof(*entries), compare_keys);
-    if (count > 0)
-        put_long(out, (int64_t)count);
-    for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
-        size_t before = avro_path_down(parser, "%.64s", entries[i].key.data);
-        put_bytes(out, entries[i].key);
-        st = put_value(parser, type->items, entries[i].value, out);
+    json_t *map = for_walk(json);
+    if (json_object_size(json) > 0)
+        put_long(out, (int64_t)json_object_size(json));
+    for (void *i = json_object_iter(map); i != NULL && st == BANYAN_OK; i = json_object_iter_next(map, i)) {
+        const char *key = json_object_iter_key(i);
+        size_t before = avro_path_down(parser, "%.64s", key);
+        put_bytes(out, banyan_str_of(key));
+        st = put_value(parser, type->items, json_object_iter_value(i), out);
         avro_path_up(parser, before);
     }
     put_long(out, 0);
-    free(entries);
     return st;
 }
 
@@ -358,6 +324,23 @@ static enum banyan_status put_value(struct avro_parser *parser, const struct avr
 
 /* ---- all of them ---------------------------------------------------------------------------------------------- */
 
+/* What logical types ask of the value: digits, times of a day, uuids. */
+static enum banyan_status check_value(struct avro_parser *parser, const struct avro_type *type,
+                                      const struct banyan_buf *binary)
+{
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    struct avro_walk walk;
+    enum banyan_status st = BANYAN_OK;
+    avro_walk_open(&walk, banyan_buf_str(binary));
+    walk.strict = true;
+    if (!avro_step_over(&walk, type, AVRO_VALUE_DEPTH_MAX)) {
+        (void)avro_walk_error(&walk, &why); /* its words are what counts */
+        st = avro_fail(parser, "the default is not allowed: %s", why.message);
+    }
+    avro_walk_release(&walk);
+    return st;
+}
+
 static enum banyan_status need_default(struct avro_parser *parser, struct avro_default *own)
 {
     if (own->state == AVRO_DEFAULT_DONE)
@@ -372,6 +355,8 @@ static enum banyan_status need_default(struct avro_parser *parser, struct avro_d
     enum banyan_status st = put_value(parser, own->field->type, own->json, &out);
     if (st == BANYAN_OK && out.overflow)
         st = avro_fail_limit(parser, "the defaults of the schema need more than %d bytes", AVRO_DEFAULT_BYTES_MAX);
+    if (st == BANYAN_OK)
+        st = check_value(parser, own->field->type, &out);
     if (st == BANYAN_OK) {
         parser->default_bytes += out.size;
         own->field->default_binary = banyan_arena_str(&parser->schema->arena, banyan_buf_str(&out));

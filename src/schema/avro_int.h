@@ -67,7 +67,7 @@ enum {
     AVRO_DEPTH_MAX = 64,                        /* types within types, as written */
     AVRO_TYPES_MAX = 4096,                      /* of one schema: named, array, map, union, logical */
     AVRO_LIST_MAX = 4096,                       /* fields, symbols, branches or aliases of one type */
-    AVRO_NAME_BYTES_MAX = 255,                  /* of a name or namespace as it is written */
+    AVRO_NAME_BYTES_MAX = 512,                  /* of a full name */
     AVRO_DIGITS_MAX = 38,                       /* of a decimal: banyan_decimal holds no more */
     AVRO_CANONICAL_BYTES_MAX = 4 * 1024 * 1024, /* full names can make it longer than the text */
     AVRO_FIXED_BYTES_MAX = 1024 * 1024,
@@ -84,8 +84,8 @@ struct avro_field {
     enum avro_order order;
     bool has_default;
     /* The default as a value of *type* in binary, in the form that avro_from_json() writes: shortest integers, arrays
-     * and maps as one block, maps in the order of their keys' bytes, decimals in the fewest bytes.  A union's default
-     * is a value of its first branch.  Fields that a record's default leaves out have their own defaults. */
+     * and maps as one block, decimals in the fewest bytes.  A union's default is a value of its first branch.  Fields
+     * that a record's default leaves out have their own defaults. */
     struct banyan_str default_binary;
 };
 

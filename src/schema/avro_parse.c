@@ -13,7 +13,6 @@
  * 5. A union and an enum need at least one branch or symbol: no value of them could be written.
  */
 #include <assert.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,7 +278,8 @@ static enum avro_logical logical_of(enum avro_kind kind, struct banyan_str name)
 /* Digits that two's complement in *size* bytes always holds: floor(log10(2^(8 size - 1) - 1)). */
 static int64_t digits_of(size_t size)
 {
-    return size == 0 ? 0 : (int64_t)floor((double)(8 * size - 1) * log10(2));
+    const double log10_of_2 = 0.30102999566398120;
+    return size == 0 ? 0 : (int64_t)((double)(8 * size - 1) * log10_of_2);
 }
 
 /* Precision and scale; false when the decimal is not valid and to be ignored. */
@@ -380,6 +380,8 @@ static enum banyan_status parse_name(struct avro_parser *parser, const json_t *j
     char memory[FULL_NAME_BYTES];
     type->name =
         banyan_arena_str(&parser->schema->arena, full_name(name, own_space.data != NULL ? own_space : space, memory));
+    if (type->name.size > AVRO_NAME_BYTES_MAX)
+        return avro_fail_limit(parser, "the full name of the type has more than %d bytes", AVRO_NAME_BYTES_MAX);
     type->simple_name = avro_simple_name(type->name);
     if (primitive_of(type->simple_name) != AVRO_NONE)
         return avro_fail(parser, "\"%s\" cannot be defined: %s is a primitive type", type->name.data,

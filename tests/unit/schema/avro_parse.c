@@ -211,7 +211,10 @@ static void refusals(void **state)
         {DEFAULT("{\"type\":\"record\",\"name\":\"S\",\"fields\":[]}", "{\"a\":1}"),
          "a field that record \"S\" does not"},
         {DEFAULT("\"R\"", "{}"), "the default of field \"f\" contains itself"},
-        {DEFAULT("{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":2}", "\"d\""), "more than 2 digits"},
+        {DEFAULT("{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":2}", "\"d\""),
+         "fields[0].default: the default is not allowed: the value"},
+        {DEFAULT("{\"type\":\"string\",\"logicalType\":\"uuid\"}", "\"x\""), "the default is not allowed: the value"},
+        {DEFAULT("{\"type\":\"int\",\"logicalType\":\"time-millis\"}", "86400000"), "the default is not allowed"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct avro_schema *schema = NULL;
@@ -307,7 +310,7 @@ static void defaults(void **state)
         {DEFAULT("{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\",\"B\"]}", "\"B\""), "\x02", 1},
         {DEFAULT("{\"type\":\"array\",\"items\":\"long\"}", "[3,27]"), "\x04\x06\x36\x00", 4},
         {DEFAULT("{\"type\":\"array\",\"items\":\"long\"}", "[]"), "\x00", 1},
-        {DEFAULT("{\"type\":\"map\",\"values\":\"int\"}", "{\"b\":1,\"a\":2}"), "\x04\x02\x61\x04\x02\x62\x02\x00", 8},
+        {DEFAULT("{\"type\":\"map\",\"values\":\"int\"}", "{\"b\":1,\"a\":2}"), "\x04\x02\x62\x02\x02\x61\x04\x00", 8},
         {DEFAULT("[\"string\",\"null\"]", "\"x\""), "\x00\x02\x78", 3},
         {DEFAULT("{\"type\":\"record\",\"name\":\"S\",\"fields\":[{\"name\":\"a\",\"type\":\"int\",\"default\":7},{"
                  "\"name\":"
@@ -363,6 +366,15 @@ static void limits(void **state)
     free(text);
     text = nested(AVRO_DEPTH_MAX);
     assert_int_equal(avro_parse(banyan_str_of(text), &schema, &err), BANYAN_LIMIT);
+    free(text);
+    /* A name and a namespace that are too long together. */
+    text = malloc(2048);
+    (void)snprintf(text, 2048, "{\"type\":\"fixed\",\"size\":1,\"name\":\"%0*d\",\"namespace\":\"n%0*d\"}", 300, 0, 300,
+                   0);
+    strstr(text, "\"0")[1] = 'n';
+    banyan_error_clear(&err);
+    assert_int_equal(avro_parse(banyan_str_of(text), &schema, &err), BANYAN_LIMIT);
+    assert_non_null(strstr(err.message, "full name"));
     free(text);
     /* More symbols than a list may have. */
     text = malloc(16 * AVRO_LIST_MAX);
