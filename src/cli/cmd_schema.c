@@ -301,10 +301,13 @@ static enum banyan_status register_served(const struct schema_command *command, 
 {
     struct banyan_buf path = BANYAN_BUF_INIT(8192);
     json_t *answer = NULL;
+    if (command->version != 0) {
+        (void)banyan_error_set(err, BANYAN_BUSY, "%s", busy->message);
+        banyan_error_hint(err, "A running serve registers the next version alone: leave --version out, or stop it.");
+        return BANYAN_BUSY;
+    }
     banyan_buf_add_text(&path, "/schemas/");
     client_add_escaped(&path, command->arguments[0]);
-    if (command->version != 0)
-        banyan_buf_printf(&path, "?version=%u", (unsigned)command->version);
     enum banyan_status st = path.overflow ? banyan_error_set(err, BANYAN_INVALID, "the name of the subject is too long")
                                           : ask_serve(command, CLIENT_POST, path.data, text, busy, &answer, err);
     if (st == BANYAN_OK)
@@ -372,8 +375,8 @@ static enum banyan_status freeze(struct schema_command *command, bool frozen, st
     enum banyan_status st = open_for_change(command, &opened, &served, &busy, err);
     if (st != BANYAN_OK)
         return st;
-    st = served ? ask_serve(command, CLIENT_POST, frozen ? "/schemas/freeze" : "/schemas/thaw", BANYAN_STR("{}"), &busy,
-                            &answer, err)
+    st = served ? ask_serve(command, CLIENT_POST, frozen ? "/schemas/freeze" : "/schemas/thaw",
+                            (struct banyan_str){NULL, 0}, &busy, &answer, err)
                 : store_registry_freeze(opened.registry, frozen, err);
     if (st == BANYAN_OK && command->target.common.json)
         printf("{\"frozen\":%s}\n", frozen ? "true" : "false");
