@@ -5,12 +5,16 @@ _banyan() {
     case "$line" in
     *" store append "*) COMPREPLY=($(compgen -W "--data --config --json --expect --id --meta --bytes --help" -- "$current")) ;;
     *" store bench "*) COMPREPLY=($(compgen -W "--data --config --json --writers --batch --size --seconds --help" -- "$current")) ;;
+    *" store check-proof "*) COMPREPLY=($(compgen -f -W "--public-key --json --help" -- "$current")) ;;
     *" store create "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store export "*) COMPREPLY=($(compgen -W "--data --config --json --out --format --codec --from --help" -- "$current")) ;;
     *" store import "*) COMPREPLY=($(compgen -W "--data --config --json --dry-run --help" -- "$current")) ;;
+    *" store keygen "*) COMPREPLY=($(compgen -f -W "--help" -- "$current")) ;;
+    *" store prove "*) COMPREPLY=($(compgen -W "--data --config --json --head --heads --output --help" -- "$current")) ;;
+    *" store sign "*) COMPREPLY=($(compgen -W "--data --config --json --key --help" -- "$current")) ;;
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
-    *" store "*) COMPREPLY=($(compgen -W "append bench create export import stats verify" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "append bench check-proof create export import keygen prove sign stats verify" -- "$current")) ;;
     *" schema register "*) COMPREPLY=($(compgen -f -W "--version --data --config --json --help" -- "$current")) ;;
     *" schema check "*) COMPREPLY=($(compgen -f -W "--data --config --json --help" -- "$current")) ;;
     *" schema list "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;

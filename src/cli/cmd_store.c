@@ -22,6 +22,10 @@ static const struct cli_command verbs[] = {
     {"import", "the events of a file, NDJSON or Avro", cmd_store_import},
     {"stats", "how much is in the store, and where", cmd_store_stats},
     {"verify", "read every byte of the store and check it", cmd_store_verify},
+    {"keygen", "make a key pair for signing", cmd_store_keygen},
+    {"sign", "sign all that the log holds", cmd_store_sign},
+    {"prove", "write a proof that an event belongs to a signed head", cmd_store_prove},
+    {"check-proof", "check a proof without the store, print its event", cmd_store_check_proof},
 };
 
 enum {

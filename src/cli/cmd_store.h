@@ -43,6 +43,10 @@ enum banyan_status cmd_store_bench(struct cli *cli, int argc, char **argv, struc
 enum banyan_status cmd_store_create(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_export(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_import(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_check_proof(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_keygen(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_prove(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_sign(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_stats(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 

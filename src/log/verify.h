@@ -75,8 +75,8 @@ struct log_verify_visitor {
     void (*record)(void *context, const struct log_record *record, const char *path, uint64_t byte);
     /* The positions from *first* to *last* cannot be read. */
     void (*lost)(void *context, uint64_t first, uint64_t last);
-    /* The sealed segment that begins with *first_position* is read whole, and *place* is behind it.  Anything but OK ends the
-     * verification with it. */
+    /* The sealed segment that begins with *first_position* is read whole, and *place* is behind it.  Anything but OK
+     * ends the verification with it. */
     enum banyan_status (*segment)(void *context, const struct log_verify_place *place, uint64_t first_position,
                                   struct banyan_error *err);
     /* Every few MiB.  Anything but OK ends the verification with it. */
@@ -95,5 +95,12 @@ struct log_verify_options {
  * NOT_FOUND when there is no log; IO; what a visitor returned. */
 BANYAN_MUST_CHECK enum banyan_status log_verify(const struct log_verify_options *options,
                                                 struct log_verify_place *place, struct banyan_error *err);
+
+/* ---- one frame without its log: for proofs ---- */
+
+/* Are these *size* bytes one whole frame, with the right checksum and the chain that follows from *chain_before*? */
+bool log_frame_follows(const char *frame, size_t size, const uint8_t chain_before[LOG_CHAIN_BYTES]);
+/* The record of *position* in a frame that log_frame_follows() found whole; false when it is not there. */
+bool log_frame_record(const char *frame, uint64_t position, struct log_record *ret);
 
 #endif

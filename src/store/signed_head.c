@@ -63,25 +63,19 @@ struct merkle_hash signed_tree_root(const struct signed_tree *tree)
 
 /* ---- text ---- */
 
-static void add_hex(struct banyan_buf *buf, const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        banyan_buf_printf(buf, "%02x", bytes[i]);
-}
-
 static void format_content(const struct signed_head *head, struct banyan_buf *buf)
 {
     banyan_buf_add_text(buf, "{\"format\":1,\"log\":\"");
-    add_hex(buf, head->log_id.bytes, sizeof(head->log_id.bytes));
+    line_add_hex(buf, head->log_id.bytes, sizeof(head->log_id.bytes));
     banyan_buf_printf(buf,
                       "\",\"position\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"segments\":%" PRIu64 ",\"frames\":%" PRIu64
                       ",\"chain\":\"",
                       head->position, head->offset, head->segments, head->frames);
-    add_hex(buf, head->chain, sizeof(head->chain));
+    line_add_hex(buf, head->chain, sizeof(head->chain));
     banyan_buf_add_text(buf, "\",\"root\":\"");
-    add_hex(buf, head->root.bytes, sizeof(head->root.bytes));
+    line_add_hex(buf, head->root.bytes, sizeof(head->root.bytes));
     banyan_buf_printf(buf, "\",\"time_us\":%" PRId64 ",\"key\":\"", head->time.us);
-    add_hex(buf, head->key, sizeof(head->key));
+    line_add_hex(buf, head->key, sizeof(head->key));
     banyan_buf_add_text(buf, "\"");
 }
 
@@ -89,7 +83,7 @@ void signed_head_format(const struct signed_head *head, struct banyan_buf *buf)
 {
     format_content(head, buf);
     banyan_buf_add_text(buf, ",\"signature\":\"");
-    add_hex(buf, head->signature, sizeof(head->signature));
+    line_add_hex(buf, head->signature, sizeof(head->signature));
     banyan_buf_add_text(buf, "\"}");
 }
 
@@ -101,94 +95,43 @@ static void format_signed(const struct signed_head *head, struct banyan_buf *buf
     banyan_buf_add_text(buf, "}");
 }
 
-/* What is left of a line. */
-struct scan {
-    const char *next, *end;
-    bool bad;
-};
-
-static void expect(struct scan *scan, const char *text)
+void signed_head_read(struct line *line, struct signed_head *ret)
 {
-    size_t size = strlen(text);
-
-    if (scan->bad || (size_t)(scan->end - scan->next) < size || memcmp(scan->next, text, size) != 0)
-        scan->bad = true;
-    else
-        scan->next += size;
+    line_expect(line, "{\"format\":1,\"log\":\"");
+    line_hex(line, ret->log_id.bytes, sizeof(ret->log_id.bytes));
+    line_expect(line, "\",\"position\":");
+    ret->position = line_number(line);
+    line_expect(line, ",\"offset\":");
+    ret->offset = line_number(line);
+    line_expect(line, ",\"segments\":");
+    ret->segments = line_number(line);
+    line_expect(line, ",\"frames\":");
+    ret->frames = line_number(line);
+    line_expect(line, ",\"chain\":\"");
+    line_hex(line, ret->chain, sizeof(ret->chain));
+    line_expect(line, "\",\"root\":\"");
+    line_hex(line, ret->root.bytes, sizeof(ret->root.bytes));
+    line_expect(line, "\",\"time_us\":");
+    ret->time.us = line_signed(line);
+    line_expect(line, ",\"key\":\"");
+    line_hex(line, ret->key, sizeof(ret->key));
+    line_expect(line, "\",\"signature\":\"");
+    line_hex(line, ret->signature, sizeof(ret->signature));
+    line_expect(line, "\"}");
 }
 
-/* Its one form is seen to when the whole line is compared. */
-static uint64_t get_number(struct scan *scan)
-{
-    uint64_t value = 0;
-
-    while (!scan->bad && scan->next < scan->end && *scan->next >= '0' && *scan->next <= '9')
-        value = value * 10 + (uint64_t)(*scan->next++ - '0');
-    return value;
-}
-
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static void get_hex(struct scan *scan, uint8_t *ret, size_t size)
-{
-    for (size_t i = 0; i < size && !scan->bad; i++) {
-        int high, low;
-
-        if (scan->end - scan->next < 2) {
-            scan->bad = true;
-            return;
-        }
-        high = digit_of(scan->next[0]);
-        low = digit_of(scan->next[1]);
-        scan->bad = high < 0 || low < 0;
-        ret[i] = (uint8_t)(high * 16 + low);
-        scan->next += 2;
-    }
-}
-
-enum banyan_status signed_head_parse(struct banyan_str line, struct signed_head *ret, struct banyan_error *err)
+enum banyan_status signed_head_parse(struct banyan_str text, struct signed_head *ret, struct banyan_error *err)
 {
     struct banyan_buf again = BANYAN_BUF_INIT(SIGNED_LINE_BYTES_MAX);
-    struct scan scan = {line.data, line.data + line.size, false};
+    struct line line = {text.data, text.data + text.size, false};
     struct signed_head head = {.position = 0};
-    bool negative;
 
-    expect(&scan, "{\"format\":1,\"log\":\"");
-    get_hex(&scan, head.log_id.bytes, sizeof(head.log_id.bytes));
-    expect(&scan, "\",\"position\":");
-    head.position = get_number(&scan);
-    expect(&scan, ",\"offset\":");
-    head.offset = get_number(&scan);
-    expect(&scan, ",\"segments\":");
-    head.segments = get_number(&scan);
-    expect(&scan, ",\"frames\":");
-    head.frames = get_number(&scan);
-    expect(&scan, ",\"chain\":\"");
-    get_hex(&scan, head.chain, sizeof(head.chain));
-    expect(&scan, "\",\"root\":\"");
-    get_hex(&scan, head.root.bytes, sizeof(head.root.bytes));
-    expect(&scan, "\",\"time_us\":");
-    negative = !scan.bad && scan.next < scan.end && *scan.next == '-';
-    scan.next += negative;
-    head.time.us = (int64_t)get_number(&scan);
-    if (negative)
-        head.time.us = (int64_t)(0 - (uint64_t)head.time.us);
-    expect(&scan, ",\"key\":\"");
-    get_hex(&scan, head.key, sizeof(head.key));
-    expect(&scan, "\",\"signature\":\"");
-    get_hex(&scan, head.signature, sizeof(head.signature));
-    expect(&scan, "\"}");
-    if (!scan.bad)
+    signed_head_read(&line, &head);
+    if (!line.bad)
         signed_head_format(&head, &again);
-    if (scan.bad || scan.next != scan.end || again.size != line.size || memcmp(again.data, line.data, line.size) != 0)
-        scan.bad = true;
+    line.bad |= again.size != text.size || memcmp(again.data, text.data, text.size) != 0;
     banyan_buf_release(&again);
-    if (scan.bad)
+    if (line.bad)
         return banyan_error_set(err, BANYAN_INVALID, "not a signed head of format 1");
     *ret = head;
     return BANYAN_OK;

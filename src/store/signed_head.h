@@ -27,6 +27,7 @@
 #include "log/verify.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "store/line.h"
 
 #define SIGNED_HEADS_FILE "heads.jsonl"
 
@@ -72,8 +73,10 @@ struct merkle_hash signed_segment_leaf(uint64_t first_position, uint64_t frames,
 
 /* One line without its end. */
 void signed_head_format(const struct signed_head *head, struct banyan_buf *buf);
-/* The whole of *line* and nothing else; INVALID. */
-BANYAN_MUST_CHECK enum banyan_status signed_head_parse(struct banyan_str line, struct signed_head *ret,
+/* What signed_head_format() wrote, as a part of a longer line; the caller compares. */
+void signed_head_read(struct line *line, struct signed_head *ret);
+/* The whole of *text* and nothing else; INVALID. */
+BANYAN_MUST_CHECK enum banyan_status signed_head_parse(struct banyan_str text, struct signed_head *ret,
                                                        struct banyan_error *err);
 /* MISMATCH when the signature is not that of head->key over what the head says. */
 BANYAN_MUST_CHECK enum banyan_status signed_head_check(const struct signed_head *head, struct banyan_error *err);

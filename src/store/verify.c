@@ -22,6 +22,7 @@
 #include "log/varint.h"
 #include "os/random.h"
 #include "store/envelope.h"
+#include "store/sign.h"
 #include "store/signed_head.h"
 #include "store/verify_ledger.h"
 
@@ -66,6 +67,8 @@ struct verify {
     bool all_lost;
 
     struct signed_tree tree;
+    struct signed_root *roots; /* of the derived file; owned */
+    size_t root_count;
     struct signed_heads heads; /* sorted by offset */
     size_t head_next;
 
@@ -358,7 +361,7 @@ static void on_frame(void *context, const struct frame_header *frame, uint64_t o
     struct verify *verify = context;
     const struct signed_heads *heads = &verify->heads;
 
-    if (heads->count == 0 && !verify->options->resume) /* one that is resumed may meet heads later */
+    if (heads->count == 0 && verify->root_count == 0 && !verify->options->resume) /* which may meet heads later */
         return;
     signed_tree_add(&verify->tree, frame);
     for (; verify->head_next < heads->count && heads->items[verify->head_next].offset <= offset; verify->head_next++) {
@@ -369,6 +372,43 @@ static void on_frame(void *context, const struct frame_header *frame, uint64_t o
         else
             head_damage(verify, head, "no frame ends at offset %" PRIu64 ", which was signed", head->offset);
     }
+}
+
+/* ---- the derived file of roots ---- */
+
+static void root_finding(struct verify *verify, uint64_t number, uint64_t position, const char *text)
+{
+    size_t size = strlen(verify->options->folder) + sizeof("/" SIGNED_ROOTS_FILE);
+    char *path = alloc_zeroed(1, size);
+    struct log_finding finding = {.kind = "roots",
+                                  .class = LOG_FINDING_DERIVED,
+                                  .path = path,
+                                  .byte = number * sizeof(struct signed_root),
+                                  .position = position};
+
+    (void)snprintf(path, size, "%s/" SIGNED_ROOTS_FILE, verify->options->folder); /* fits: counted above */
+    (void)snprintf(finding.text, sizeof(finding.text), "%s", text);               /* over-long texts are cut */
+    tell(verify, &finding);
+    free(path);
+}
+
+static void check_root(struct verify *verify, const struct log_verify_place *place, uint64_t first_position)
+{
+    struct signed_root wanted = signed_root_make(&verify->tree, place, first_position);
+
+    if (memcmp(&wanted, &verify->roots[place->segment - 1], sizeof(wanted)) != 0)
+        root_finding(verify, place->segment - 1, first_position, "not the root of the segment; it is made anew");
+}
+
+static enum banyan_status load_roots(struct verify *verify, struct banyan_error *err)
+{
+    bool more = false;
+    enum banyan_status status =
+        signed_roots_load(verify->files, verify->options->folder, &verify->roots, &verify->root_count, &more, err);
+
+    if (status == BANYAN_OK && more)
+        root_finding(verify, verify->root_count, 0, "bytes that are no root; they are made anew");
+    return status;
 }
 
 /* ---- resuming ---- */
@@ -468,6 +508,8 @@ static enum banyan_status on_segment(void *context, const struct log_verify_plac
     bool stopped = options->stop != NULL && os_stop_requested(options->stop);
     enum banyan_status status = BANYAN_OK;
 
+    if (place->segment <= verify->root_count)
+        check_root(verify, place, first_position);
     signed_tree_seal(&verify->tree, first_position);
     if (options->resume && (stopped || os_clock_monotonic_us(verify->clock) - verify->saved_us >= CHECKPOINT_EVERY_US))
         status = save_checkpoint(verify, place, err);
@@ -582,10 +624,14 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
     if (status == BANYAN_OK)
         status = load_heads(verify, &place, err);
     if (status == BANYAN_OK)
+        status = load_roots(verify, err);
+    if (status == BANYAN_OK)
         status = log_verify(&log, &place, err);
     if (status == BANYAN_OK)
         status = on_progress(verify, 1, 1, err);
     verify->report->log = place;
+    if (status == BANYAN_OK && verify->root_count > 0 && verify->root_count >= place.segment)
+        root_finding(verify, place.segment, 0, "roots of segments that are not sealed; they are made anew");
     if (status == BANYAN_OK)
         finish_heads(verify);
     if (status == BANYAN_OK)
@@ -618,6 +664,7 @@ enum banyan_status store_verify(const struct store_verify_options *options, stru
     ledger_release(&verify->streams);
     ledger_release(&verify->ids);
     signed_heads_release(&verify->heads);
+    free(verify->roots);
     free(verify->log_folder);
     free(verify);
     return status;
