@@ -132,10 +132,12 @@ static enum banyan_status get(struct verify *verify, uint64_t at, size_t size, c
     *ret = NULL;
     if (at > verify->file_bytes || verify->file_bytes - at < size)
         return BANYAN_OK;
+    if (want > verify->file_bytes)
+        want = (size_t)verify->file_bytes; /* not less than size */
     if (at < verify->data_at || at + size > verify->data_at + verify->size) {
-        if (want > verify->capacity || (verify->capacity > WINDOW_BYTES && want == WINDOW_BYTES)) {
+        if (want > verify->capacity || (verify->capacity > WINDOW_BYTES && want <= WINDOW_BYTES)) {
             free(verify->data);
-            verify->data = alloc_zeroed(1, want);
+            verify->data = alloc_resized(NULL, want, 1);
             verify->capacity = want;
         }
         verify->data_at = at;
@@ -545,6 +547,9 @@ static enum banyan_status judge_end(struct verify *verify, struct banyan_error *
     else if (dirty != UINT64_MAX)
         report(verify, "torn_tail", LOG_FINDING_NOTE, dirty, place->next_position,
                "the end is torn: never acknowledged, cut when the log is opened; or a writer is at work");
+    if (last && dirty == UINT64_MAX && !place->closed && !place->in_batch)
+        report(verify, "not_closed", LOG_FINDING_NOTE, verify->at, place->next_position,
+               "the log was not closed in good order: its process was killed, or it is at work");
     if (last && place->in_batch)
         report(verify, "torn_tail", LOG_FINDING_NOTE, verify->at, place->next_position,
                "the last batch is not whole: never acknowledged, cut when the log is opened");

@@ -2,9 +2,9 @@
 /* See line.h. */
 #include "store/line.h"
 
-#include <limits.h>
-#include <openssl/evp.h>
 #include <string.h>
+
+#include "base/base64.h"
 
 void line_expect(struct line *line, const char *text)
 {
@@ -85,32 +85,19 @@ void line_add_hex(struct banyan_buf *buf, const uint8_t *bytes, size_t size)
 
 void line_add_base64(struct banyan_buf *buf, struct banyan_str bytes)
 {
-    size_t size = (bytes.size + 2) / 3 * 4;
-    char *out;
+    char *out = banyan_buf_extend(buf, base64_text_size(bytes.size));
 
-    if (bytes.size > INT_MAX / 2) {
-        buf->overflow = true;
-        return;
-    }
-    out = banyan_buf_extend(buf, size + 1); /* with the NUL that it writes */
-    if (out == NULL)
-        return;
-    (void)EVP_EncodeBlock((uint8_t *)out, (const uint8_t *)bytes.data, (int)bytes.size);
-    buf->size--;
+    if (out != NULL)
+        (void)base64_encode(bytes, out);
 }
 
 bool line_from_base64(struct banyan_str text, struct banyan_buf *ret)
 {
-    size_t padding = 0, room = text.size / 4 * 3;
-    char *out;
+    size_t before = ret->size, size = 0;
+    char *out = banyan_buf_extend(ret, text.size / 4 * 3);
 
-    if (text.size % 4 != 0 || text.size > INT_MAX / 2)
+    if (out == NULL || !base64_decode(text, (unsigned char *)out, &size))
         return false;
-    while (padding < 2 && padding < text.size && text.data[text.size - 1 - padding] == '=')
-        padding++;
-    out = banyan_buf_extend(ret, room);
-    if (out == NULL || (room > 0 && EVP_DecodeBlock((uint8_t *)out, (const uint8_t *)text.data, (int)text.size) < 0))
-        return false;
-    ret->size -= padding;
+    ret->size = before + size;
     return true;
 }

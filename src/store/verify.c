@@ -24,6 +24,7 @@
 #include "store/envelope.h"
 #include "store/sign.h"
 #include "store/signed_head.h"
+#include "store/verify_index.h"
 #include "store/verify_ledger.h"
 
 enum {
@@ -67,7 +68,8 @@ struct verify {
     bool all_lost;
 
     struct signed_tree tree;
-    struct signed_root *roots; /* of the derived file; owned */
+    struct verify_index *index; /* NULL: there is none, or its events were not all seen by this run */
+    struct signed_root *roots;  /* of the derived file; owned */
     size_t root_count;
     struct signed_heads heads; /* sorted by offset */
     size_t head_next;
@@ -304,6 +306,8 @@ static void on_record(void *context, const struct log_record *record, const char
         damage(verify, "envelope", position, "not as an event is written: %s", wrong);
     verify->report->cursors += envelope.cursor.name.data != NULL;
     verify->report->payload_bytes += envelope.event.payload.size;
+    if (verify->index != NULL)
+        verify_index_event(verify->index, &envelope, record);
     if (verify->failed == BANYAN_OK)
         add_facts(verify, &envelope, position);
     verify->path = NULL;
@@ -603,6 +607,23 @@ static enum banyan_status load_heads(struct verify *verify, const struct log_ver
     return status;
 }
 
+/* A resumed verification did not see all events: the index is then left to one that does. */
+static enum banyan_status open_index(struct verify *verify, const struct log_verify_place *place,
+                                     struct banyan_error *err)
+{
+    size_t size = strlen(verify->options->folder) + sizeof("/index");
+    char *folder = alloc_zeroed(1, size);
+    struct verify_index_options options = {
+        .files = verify->files, .folder = folder, .context = verify, .finding = on_log_finding};
+    enum banyan_status status = BANYAN_OK;
+
+    (void)snprintf(folder, size, "%s/index", verify->options->folder); /* fits: counted above */
+    if (place->segment == 0)
+        status = verify_index_open(&options, &verify->index, err);
+    free(folder);
+    return status;
+}
+
 static enum banyan_status run(struct verify *verify, struct banyan_error *err)
 {
     static const struct log_verify_visitor calls = {.finding = on_log_finding,
@@ -626,6 +647,8 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
     if (status == BANYAN_OK)
         status = load_roots(verify, err);
     if (status == BANYAN_OK)
+        status = open_index(verify, &place, err);
+    if (status == BANYAN_OK)
         status = log_verify(&log, &place, err);
     if (status == BANYAN_OK)
         status = on_progress(verify, 1, 1, err);
@@ -634,6 +657,8 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
         root_finding(verify, place.segment, 0, "roots of segments that are not sealed; they are made anew");
     if (status == BANYAN_OK)
         finish_heads(verify);
+    if (status == BANYAN_OK && verify->index != NULL)
+        status = verify_index_finish(verify->index, place.whole_position, verify->report->damages == 0, err);
     if (status == BANYAN_OK)
         status = ledger_finish(&verify->streams, err);
     if (status == BANYAN_OK)
@@ -664,6 +689,7 @@ enum banyan_status store_verify(const struct store_verify_options *options, stru
     ledger_release(&verify->streams);
     ledger_release(&verify->ids);
     signed_heads_release(&verify->heads);
+    verify_index_close(verify->index);
     free(verify->roots);
     free(verify->log_folder);
     free(verify);

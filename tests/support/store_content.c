@@ -101,9 +101,10 @@ void store_content_build(const char *folder, const struct store_content *content
 
     os_random_seed(&random, seed);
     for (unsigned round = 0; round < content->rounds; round++) {
-        must(store_open(&(struct store_options){.folder = folder, .segment_bytes = content->segment_bytes}, &store,
-                        &err),
-             &err);
+        struct store_options options = {
+            .folder = folder, .segment_bytes = content->segment_bytes, .index_events_max = content->index_events};
+
+        must(store_open(&options, &store, &err), &err);
         for (unsigned i = 0; i < content->batches; i++)
             append_small(store, &random);
         if (round == content->rounds / 2)

@@ -16,12 +16,14 @@ struct store_content {
     unsigned batches;       /* small ones of each */
     unsigned large_batch;   /* events of the one that spans segments; 0: none */
     unsigned large_record;  /* bytes; 0: none */
+    uint64_t index_events;  /* of a run of the index, about; 0: the store's default */
 };
 
 /* Some 250 KiB. */
 #define STORE_CONTENT_SMALL                                                                                            \
     {                                                                                                                  \
-        .segment_bytes = 48 * 1024, .rounds = 4, .batches = 40, .large_batch = 500, .large_record = 20000              \
+        .segment_bytes = 48 * 1024, .rounds = 4, .batches = 40, .large_batch = 500, .large_record = 20000,             \
+        .index_events = 200                                                                                            \
     }
 
 /* Make a store in *folder*; closed in good order.  Same seed, same content but for times. */
