@@ -130,7 +130,10 @@ static void write_config(struct banyan_buf *file, const struct init_options *opt
                       "# What is particular to the business: events, legacy mapping, read models.\ndomain: %s\n\n"
                       "# Folder of the log, the read models and spooled transactions.  Put it on a disk that you "
                       "trust.\ndata: banyan-data\n\n"
-                      "# HTTP.  There is no authentication yet: keep it on loopback.\nlisten: 127.0.0.1:7070\n\n"
+                      "# HTTP.  Another address than loopback needs tokens (`banyan token create`) and a certificate.\n"
+                      "listen: 127.0.0.1:7070\n# http:\n#   tokens_file: banyan.tokens\n"
+                      "#   certificate_file: banyan.crt\n#   key_file: banyan.key\n#   insecure: false\n"
+                      "#   connections_max: 1000\n#   subscribers_max: 256\n\n"
                       "# The legacy database.  Banyan makes one publication and one replication slot in it, nothing "
                       "else.\nsource:\n  name: legacy\n  conninfo: ",
                       (int)found->database.size, found->database.data, (int)found->version.size, found->version.data,

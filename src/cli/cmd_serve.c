@@ -85,8 +85,9 @@ static error_t parse_serve(int key, char *argument, struct argp_state *state)
 
 static enum banyan_status start_views(struct serve *serve, struct banyan_error *err)
 {
-    enum banyan_status st =
-        views_list(serve->config, serve->domain, &serve->arena, &serve->views, &serve->view_count, err);
+    enum banyan_status st = BANYAN_OK;
+    if (serve->domain != NULL)
+        st = views_list(serve->config, serve->domain, &serve->arena, &serve->views, &serve->view_count, err);
     if (st != BANYAN_OK)
         return st;
     serve->http_views = banyan_arena_zalloc(&serve->arena, (serve->view_count + 1) * sizeof(*serve->http_views));
@@ -127,6 +128,7 @@ static enum banyan_status write_port(const struct serve *serve, struct banyan_er
 
 static enum banyan_status start_http(struct serve *serve, struct banyan_error *err)
 {
+    const struct config_http *http = serve->config->http;
     char *address = NULL;
     int port = 0;
     enum banyan_status st = config_listen(serve->config, &address, &port, err);
@@ -138,12 +140,20 @@ static enum banyan_status start_http(struct serve *serve, struct banyan_error *e
                                                .store = serve->store,
                                                .views = serve->http_views,
                                                .view_count = serve->running,
-                                               .has_source = serve->config->source != NULL},
+                                               .has_source = serve->config->source != NULL,
+                                               .tokens_file = http->tokens_file,
+                                               .certificate_file = http->certificate_file,
+                                               .key_file = http->key_file,
+                                               .insecure = http->insecure,
+                                               .reload_on_hangup = true,
+                                               .connections_max = http->connections_max,
+                                               .subscribers_max = http->subscribers_max},
                         &serve->http, err);
     if (st == BANYAN_OK)
         st = write_port(serve, err);
     if (st == BANYAN_OK)
-        fprintf(stderr, "listening on http://%s:%d\n", address, http_port(serve->http));
+        fprintf(stderr, "listening on http%s://%s:%d\n", http->certificate_file == NULL ? "" : "s", address,
+                http_port(serve->http));
     free(address);
     return st;
 }
@@ -178,7 +188,7 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
         st = os_stop_on_signals(&serve->stop, err);
     if (st == BANYAN_OK)
         st = config_load(serve->common.config, &serve->config, err);
-    if (st == BANYAN_OK)
+    if (st == BANYAN_OK && serve->config->domain != NULL)
         st = cli_domain(cli, serve->config->domain, &serve->domain, err);
     if (st == BANYAN_OK)
         st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
@@ -263,7 +273,7 @@ static enum banyan_status look(struct serve *serve, bool *ret_finished, struct b
     if (status.backfill_done)
         release_views(serve);
     bool live = status.backfill_done && views_live(serve);
-    if (live && !serve->told_live) {
+    if (live && !serve->told_live && serve->running > 0) {
         fprintf(stderr, "live: every view follows the log\n");
         serve->told_live = true;
     }

@@ -154,7 +154,7 @@ static enum banyan_status read_offline(struct stream_command *command, const str
         if (st != BANYAN_OK)
             break;
         banyan_buf_reset(&text);
-        http_event_json(domain, &event, &text);
+        http_event_json(domain, NULL, &event, &text);
         json_t *json = json_loadb(text.data, text.size, 0, NULL);
         if (json == NULL)
             st = banyan_error_set(err, BANYAN_CORRUPT, "event %" PRIu64 " cannot be shown", event.position.value);
@@ -186,7 +186,7 @@ enum banyan_status cmd_stream_read(struct cli *cli, int argc, char **argv, struc
 
     options_parse(&argp, "banyan stream read", argc, argv, &command);
     enum banyan_status st = config_load(command.common.config, &config, err);
-    if (st == BANYAN_OK)
+    if (st == BANYAN_OK && config->domain != NULL)
         st = cli_domain(cli, config->domain, &domain, err);
     if (st != BANYAN_OK)
         goto out;

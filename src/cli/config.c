@@ -54,10 +54,23 @@ static const cyaml_schema_value_t view_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_view, view_fields),
 };
 
+static const cyaml_schema_field_t http_fields[] = {
+    CYAML_FIELD_STRING_PTR("tokens_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_http, tokens_file, 1,
+                           4096),
+    CYAML_FIELD_STRING_PTR("certificate_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_http,
+                           certificate_file, 1, 4096),
+    CYAML_FIELD_STRING_PTR("key_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_http, key_file, 1, 4096),
+    CYAML_FIELD_BOOL("insecure", CYAML_FLAG_OPTIONAL, struct config_http, insecure),
+    CYAML_FIELD_UINT("connections_max", CYAML_FLAG_OPTIONAL, struct config_http, connections_max),
+    CYAML_FIELD_UINT("subscribers_max", CYAML_FLAG_OPTIONAL, struct config_http, subscribers_max),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
-    CYAML_FIELD_STRING_PTR("domain", CYAML_FLAG_POINTER, struct config, domain, 1, 63),
+    CYAML_FIELD_STRING_PTR("domain", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, domain, 1, 63),
     CYAML_FIELD_STRING_PTR("data", CYAML_FLAG_POINTER, struct config, data, 1, 4096),
     CYAML_FIELD_STRING_PTR("listen", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, listen, 1, 255),
+    CYAML_FIELD_MAPPING_PTR("http", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, http, http_fields),
     CYAML_FIELD_MAPPING_PTR("source", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, source, source_fields),
     CYAML_FIELD_SEQUENCE("views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, views, &view_schema, 0,
                          CONFIG_VIEWS_MAX),
@@ -223,18 +236,43 @@ static enum banyan_status check_views(struct config *config, const char *path, s
     return BANYAN_OK;
 }
 
-/* A relative data folder belongs beside the configuration, wherever the command is started. */
-static void resolve_data(struct config *config, const char *path)
+/* A relative path belongs beside the configuration, wherever the command is started. */
+static void resolve(char **name, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    if (config->data[0] == '/' || slash == NULL)
+    if (*name == NULL || (*name)[0] == '/' || slash == NULL)
         return;
     struct banyan_buf full = BANYAN_BUF_INIT(PATH_MAX * 2);
     banyan_buf_add(&full, path, (size_t)(slash - path) + 1);
-    banyan_buf_add_text(&full, config->data);
-    free(config->data);
-    config->data = alloc_text(full.data);
+    banyan_buf_add_text(&full, *name);
+    free(*name);
+    *name = alloc_text(full.data);
     banyan_buf_release(&full);
+}
+
+static enum banyan_status check_http(struct config *config, const char *path, struct banyan_error *err)
+{
+    if (config->http == NULL)
+        config->http = alloc_zeroed(1, sizeof(*config->http));
+    resolve(&config->http->tokens_file, path);
+    resolve(&config->http->certificate_file, path);
+    resolve(&config->http->key_file, path);
+    if ((config->http->certificate_file == NULL) != (config->http->key_file == NULL))
+        return banyan_error_set(err, BANYAN_CONFIG, "%s: http: certificate_file and key_file belong together", path);
+    if (config->http->connections_max > 1000000 || config->http->subscribers_max > 1000000)
+        return banyan_error_set(err, BANYAN_CONFIG, "%s: http: a maximum is larger than 1000000", path);
+    return BANYAN_OK;
+}
+
+/* Only a legacy database and read models need one. */
+static enum banyan_status check_domain(const struct config *config, const char *path, struct banyan_error *err)
+{
+    if (config->domain != NULL || (config->source == NULL && config->views_count == 0))
+        return BANYAN_OK;
+    banyan_error_set(err, BANYAN_CONFIG, "%s: domain is missing, but there is %s", path,
+                     config->source != NULL ? "a source" : "a view");
+    banyan_error_hint(err, "a domain maps legacy tables and has the read models; a store alone needs none");
+    return BANYAN_CONFIG;
 }
 
 static enum banyan_status read_file(const char *path, struct banyan_buf *ret, struct banyan_error *err)
@@ -277,8 +315,11 @@ enum banyan_status config_load(const char *path, struct config **ret, struct ban
         goto out;
     }
     default_text(&config->listen, "127.0.0.1:7070");
-    resolve_data(config, path);
-    if (config->source != NULL)
+    resolve(&config->data, path);
+    st = check_http(config, path, err);
+    if (st == BANYAN_OK)
+        st = check_domain(config, path, err);
+    if (st == BANYAN_OK && config->source != NULL)
         st = check_source(config->source, path, err);
     if (st == BANYAN_OK)
         st = check_views(config, path, err);

@@ -33,10 +33,19 @@ struct config_view {
     char *schema;     /* postgres; default "banyan" */
 };
 
+struct config_http {
+    char *tokens_file;      /* NULL: no tokens */
+    char *certificate_file; /* NULL: no TLS */
+    char *key_file;
+    bool insecure;                             /* beyond loopback without tokens or TLS */
+    uint32_t connections_max, subscribers_max; /* 0: the server's default */
+};
+
 struct config {
-    char *domain;
+    char *domain;                 /* NULL: a store alone */
     char *data;                   /* folder */
     char *listen;                 /* address:port */
+    struct config_http *http;     /* never NULL once loaded */
     struct config_source *source; /* NULL: no legacy database */
     struct config_view *views;
     unsigned views_count;

@@ -55,6 +55,11 @@ static int command_words(const struct cli_command *command, int argc, char **arg
 enum banyan_status cli_domain(struct cli *cli, const char *name, const struct banyan_domain **ret,
                               struct banyan_error *err)
 {
+    if (name == NULL) {
+        banyan_error_set(err, BANYAN_CONFIG, "the configuration names no domain");
+        banyan_error_hint(err, "`domain` says what the legacy tables and read models are");
+        return BANYAN_CONFIG;
+    }
     for (size_t i = 0; i < cli->domain_count; i++) {
         if (strcmp(cli->domains[i]->name, name) != 0)
             continue;

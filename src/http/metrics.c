@@ -102,11 +102,38 @@ static void add_views(struct banyan_buf *ret, const struct http_options *options
     free(statuses);
 }
 
+static void add_http(struct banyan_buf *ret, const struct http_figures *figures, size_t subscribers)
+{
+    counter(ret, "banyan_http_requests_total", "Requests read.", figures->requests);
+    counter(ret, "banyan_http_errors_total", "Answers with 400 or above.", figures->errors);
+    counter(ret, "banyan_http_refused_total", "Connections and requests refused before they were understood.",
+            figures->refused);
+    gauge(ret, "banyan_http_connections", "Open connections.", (double)figures->connections);
+    counter(ret, "banyan_http_connections_total", "Connections taken.", figures->connections_total);
+    counter(ret, "banyan_http_received_bytes_total", "Bytes of requests.", figures->bytes_in);
+    counter(ret, "banyan_http_sent_bytes_total", "Bytes of answers.", figures->bytes_out);
+    counter(ret, "banyan_http_appends_total", "Appends that were durable or repeated.", figures->appends);
+    counter(ret, "banyan_http_append_events_total", "Events of them.", figures->append_events);
+    counter(ret, "banyan_http_append_conflicts_total", "Appends whose condition did not hold.",
+            figures->append_conflicts);
+    counter(ret, "banyan_http_append_duplicates_total", "Appends of an id with other content.",
+            figures->append_duplicates);
+    gauge(ret, "banyan_http_append_seconds_sum", "Time of appends, from request to durable.",
+          (double)figures->append_us_sum / 1e6);
+    gauge(ret, "banyan_http_append_seconds_max", "Longest append since the start.",
+          (double)figures->append_us_max / 1e6);
+    gauge(ret, "banyan_http_subscribers", "Open subscriptions.", (double)subscribers);
+    counter(ret, "banyan_http_subscriber_events_total", "Events sent to subscribers.", figures->subscriber_events);
+}
+
 void http_metrics(struct http_call *call)
 {
+    static const char *const none[] = {NULL};
     struct http_server *server = call->server;
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct legacy_status legacy;
+    if (!http_only(call, none))
+        return;
     head(&body, "banyan_info", "gauge", "Version of the program.");
     banyan_buf_printf(&body, "banyan_info{version=\"%s\"} 1\n", server->options.version);
     gauge(&body, "banyan_uptime_seconds", "Time since the start.",
@@ -115,8 +142,7 @@ void http_metrics(struct http_call *call)
     if (http_legacy_status(server, &legacy))
         add_legacy(&body, &legacy);
     add_views(&body, &server->options);
-    counter(&body, "banyan_http_requests_total", "Requests answered.", server->requests);
-    counter(&body, "banyan_http_errors_total", "Answers with 400 or above.", server->errors);
+    add_http(&body, &server->figures, server->subscriber_count);
     http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
     banyan_buf_release(&body);
 }

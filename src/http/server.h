@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP server of `banyan serve`: probes, metrics, status, read models, streams.  docs/HTTP.md is its contract.
+ * The HTTP server of `banyan serve`: probes, metrics, status, read models, and the event store: append, read,
+ * subscribe, schemas.  docs/HTTP.md is its contract, openapi.json the same for programs.
  *
- * Threads: one thread with one event loop of its own; it only reads.  Nothing blocks the loop: a request that waits
- * for a position is looked at again by a timer.
+ * Threads: one thread runs one event loop; nothing in it waits for the disk to be flushed.  Two more help it: one
+ * submits appends, one waits for what was submitted to become durable.
  */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
@@ -17,6 +18,18 @@
 #include "store/store.h"
 
 struct http_server;
+struct store_registry;
+
+/* What a token allows; each includes those before it. */
+enum http_role {
+    HTTP_ROLE_NONE = 0, /* probes */
+    HTTP_ROLE_READ,
+    HTTP_ROLE_APPEND,
+    HTTP_ROLE_ADMIN,
+    HTTP_ROLE_COUNT,
+};
+/* "none", "read", "append", "admin" */
+const char *http_role_name(enum http_role role);
 
 /* A read model under /views/<name>. */
 struct http_view {
@@ -26,18 +39,25 @@ struct http_view {
 };
 
 struct http_options {
-    const char *address; /* to listen on */
-    int port;            /* 0: any free one */
-    const char *version; /* of the program, shown in /status */
-    const struct banyan_domain *domain;
-    struct store *store; /* borrowed */
+    const char *address;                /* to listen on */
+    int port;                           /* 0: any free one */
+    const char *version;                /* of the program, shown in /status */
+    const struct banyan_domain *domain; /* NULL: a store alone */
+    struct store *store;                /* borrowed */
+    struct store_registry *registry;    /* borrowed; NULL: no schemas */
     const struct http_view *views;
     size_t view_count;
-    bool has_source;        /* a legacy source will be set: not ready before it captures */
-    struct os_clock *clock; /* NULL: the system's */
+    bool has_source;                           /* a legacy source will be set: not ready before it captures */
+    struct os_clock *clock;                    /* NULL: the system's */
+    const char *tokens_file;                   /* NULL: who can connect may do everything */
+    const char *certificate_file, *key_file;   /* PEM; NULL: no TLS */
+    bool insecure;                             /* listen beyond loopback although tokens or TLS are missing */
+    bool reload_on_hangup;                     /* SIGHUP reads the certificate again */
+    unsigned connections_max, subscribers_max; /* 0: the default */
 };
 
-/* Start listening; the readers of the views are opened here.  UNAVAILABLE/BUSY when the address cannot be used. */
+/* Start listening; the readers of the views are opened here.  UNAVAILABLE/BUSY when the address cannot be used; CONFIG
+ * for an address beyond loopback without tokens and TLS. */
 BANYAN_MUST_CHECK enum banyan_status http_start(const struct http_options *options, struct http_server **ret,
                                                 struct banyan_error *err);
 /* The port that it listens on. */
@@ -46,8 +66,30 @@ int http_port(const struct http_server *server);
 void http_set_legacy(struct http_server *server, struct legacy *legacy);
 void http_stop(struct http_server *server); /* NULL allowed */
 
-/* One event as JSON, as /streams/{name} and `banyan stream read --json` show it; the payload decoded by the domain's
- * event type, or as it is where it is JSON, else as base64. */
-void http_event_json(const struct banyan_domain *domain, const struct store_read_event *event, struct banyan_buf *ret);
+/* One event as JSON, as /streams/{name} and `banyan stream read --json` show it; the payload through the registry or
+ * the domain's event type, or as it is where it is JSON, else as base64.  Both may be NULL. */
+void http_event_json(const struct banyan_domain *domain, struct store_registry *registry,
+                     const struct store_read_event *event, struct banyan_buf *ret);
+
+/* ---- tokens: see token.c ---- */
+
+enum {
+    HTTP_TOKEN_TEXT_SIZE = 48, /* "bny_", 43 characters, a NUL */
+    HTTP_TOKEN_NAME_MAX = 63,
+};
+struct http_token_info {
+    char name[HTTP_TOKEN_NAME_MAX + 1];
+    enum http_role role;
+    struct banyan_time created_at;
+};
+/* Make a token and store its hash in *path* (made with mode 0600 when missing); *ret is the only copy of the secret.
+ * CONFLICT when the name is taken. */
+BANYAN_MUST_CHECK enum banyan_status http_token_create(const char *path, const char *name, enum http_role role,
+                                                       char ret[HTTP_TOKEN_TEXT_SIZE], struct banyan_error *err);
+/* Gives *ret: free() it. */
+BANYAN_MUST_CHECK enum banyan_status http_token_list(const char *path, struct http_token_info **ret, size_t *ret_count,
+                                                     struct banyan_error *err);
+/* NOT_FOUND. */
+BANYAN_MUST_CHECK enum banyan_status http_token_revoke(const char *path, const char *name, struct banyan_error *err);
 
 #endif

@@ -174,7 +174,10 @@ static bool is_ready(struct http_server *server, struct banyan_buf *missing)
 
 void http_livez(struct http_call *call)
 {
+    static const char *const none[] = {NULL};
     struct banyan_buf body = BANYAN_BUF_INIT(64);
+    if (!http_only(call, none))
+        return;
     banyan_buf_add_text(&body, "{\"live\":true}\n");
     http_reply(call, 200, "application/json", &body);
     banyan_buf_release(&body);
@@ -182,8 +185,11 @@ void http_livez(struct http_call *call)
 
 void http_readyz(struct http_call *call)
 {
+    static const char *const none[] = {NULL};
     struct banyan_buf missing = BANYAN_BUF_INIT(8192);
     struct banyan_buf body = BANYAN_BUF_INIT(64);
+    if (!http_only(call, none))
+        return;
     if (is_ready(call->server, &missing)) {
         banyan_buf_add_text(&body, "{\"ready\":true}\n");
         http_reply(call, 200, "application/json", &body);
@@ -196,13 +202,19 @@ void http_readyz(struct http_call *call)
 
 void http_status(struct http_call *call)
 {
+    static const char *const none[] = {NULL};
     struct http_server *server = call->server;
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct banyan_buf missing = BANYAN_BUF_INIT(8192);
     struct legacy_status legacy;
+    if (!http_only(call, none))
+        return;
     banyan_buf_add_text(&body, "{\"version\":");
     banyan_buf_add_json(&body, banyan_str_of(server->options.version));
-    add_text(&body, "domain", server->options.domain->name);
+    if (server->options.domain == NULL)
+        banyan_buf_add_text(&body, ",\"domain\":null");
+    else
+        add_text(&body, "domain", server->options.domain->name);
     banyan_buf_printf(&body, ",\"ready\":%s", is_ready(server, &missing) ? "true" : "false");
     add_seconds(&body, "uptime_s", os_clock_monotonic_us(server->clock) - server->started_us);
     banyan_buf_add_text(&body, ",\"log\":");

@@ -5,12 +5,9 @@
  * A request with Banyan-Min-Position that came too early is kept (struct waiting) and looked at again by a timer until
  * its time is over: the loop never blocks.
  */
-#include <event2/buffer.h>
-#include <event2/keyvalq_struct.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/alloc.h"
 #include "http/http_int.h"
@@ -25,17 +22,13 @@ enum {
 /* A request that waits for a position; linked from the server. */
 struct waiting {
     struct waiting *next;
-    struct http_server *server;
-    struct evhttp_request *request;
+    struct http_call *call;
     struct event *timer;
-    size_t view;
-    char *rest; /* of the path behind the view's name; NULL: the list */
-    struct evkeyvalq query;
+    int view; /* or HTTP_WAIT_LOG */
+    void (*again)(struct http_call *call);
     uint64_t position;
     int64_t until_us;
 };
-
-static void answer(struct http_call *call, size_t view, const char *rest);
 
 /* ---- rows ---- */
 
@@ -99,23 +92,13 @@ static void one(struct http_call *call, size_t view, const char *text)
 
 /* ---- lists ---- */
 
-static bool time_parameter(struct http_call *call, const char *name, struct banyan_time *ret)
-{
-    const char *text = evhttp_find_header(call->query, name);
-    ret->us = BANYAN_TIME_NULL;
-    if (text == NULL || http_parse_time(text, ret))
-        return true;
-    http_problem(call, 400, "for example 2015-05-01T00:00:00Z; write a plus as %2B", "%s is no time", name);
-    return false;
-}
-
 /* The index whose column is among the parameters; a problem is sent where there is none or something unknown. */
 static const struct banyan_view_index *choose_index(struct http_call *call, const struct banyan_projection *projection)
 {
     const struct banyan_view_index *chosen = NULL;
     const char *known[] = {"from", "to", "limit", "after", NULL, NULL};
     for (size_t i = 0; i < projection->index_count; i++)
-        if (evhttp_find_header(call->query, projection->indexes[i].equal) != NULL && chosen == NULL)
+        if (http_parameter(call, projection->indexes[i].equal) != NULL && chosen == NULL)
             chosen = &projection->indexes[i];
     if (chosen != NULL)
         known[4] = chosen->equal;
@@ -133,7 +116,7 @@ static const struct banyan_view_index *choose_index(struct http_call *call, cons
 
 static bool after_parameter(struct http_call *call, struct sink_list *query)
 {
-    const char *text = evhttp_find_header(call->query, "after");
+    const char *text = http_parameter(call, "after");
     const char *point = text == NULL ? NULL : strchr(text, '.');
     char range[AFTER_TEXT_SIZE];
     if (text == NULL)
@@ -160,12 +143,12 @@ static void list(struct http_call *call, size_t view)
     uint64_t limit;
     if (index == NULL)
         return;
-    struct sink_list query = {.index = index, .equal = banyan_str_of(evhttp_find_header(call->query, index->equal))};
+    struct sink_list query = {.index = index, .equal = banyan_str_of(http_parameter(call, index->equal))};
     struct rows rows = {.record = projection->row,
                         .range = banyan_record_field(projection->row, banyan_str_of(index->range)),
                         .body = &body};
-    if (!time_parameter(call, "from", &query.from) || !time_parameter(call, "to", &query.to) ||
-        !after_parameter(call, &query) || !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
+    if (!http_time(call, "from", &query.from) || !http_time(call, "to", &query.to) || !after_parameter(call, &query) ||
+        !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
         return;
     query.limit = limit + 1;
     rows.limit = limit;
@@ -186,108 +169,87 @@ static void list(struct http_call *call, size_t view)
 
 static void waiting_unlink(struct waiting *waiting)
 {
-    for (struct waiting **link = &waiting->server->waiting; *link != NULL; link = &(*link)->next) {
+    struct http_server *server = waiting->call->server;
+    for (struct waiting **link = &server->waiting; *link != NULL; link = &(*link)->next) {
         if (*link == waiting) {
             *link = waiting->next;
-            waiting->server->waiting_count--;
+            server->waiting_count--;
             break;
         }
     }
+    waiting->call->gone = NULL;
     event_free(waiting->timer);
-    evhttp_clear_headers(&waiting->query);
-    free(waiting->rest);
     free(waiting);
 }
 
-static bool reached(struct http_server *server, size_t view, uint64_t position)
+static bool reached(struct http_server *server, int view, uint64_t position)
 {
     struct sink_checkpoint checkpoint;
+    if (view == HTTP_WAIT_LOG)
+        return store_durable(server->options.store).value >= position;
     (void)projection_state(server->options.views[view].runner, &checkpoint); /* only its position matters */
     return checkpoint.position.value >= position;
 }
 
-static void too_early(struct http_call *call, size_t view, uint64_t position)
+static void too_early(struct http_call *call, int view, uint64_t position)
 {
-    http_problem(call, 503, "ask again, or wait with Prefer: wait=MS", "view %s has not reached position %" PRIu64,
-                 call->server->options.views[view].name, position);
+    http_problem(call, 503, "ask again, or wait with Prefer: wait=MS", "%s%s has not reached position %" PRIu64,
+                 view == HTTP_WAIT_LOG ? "the log" : "view ",
+                 view == HTTP_WAIT_LOG ? "" : call->server->options.views[view].name, position);
 }
 
 static void look_again(evutil_socket_t fd, short what, void *context)
 {
-    struct waiting *waiting = context;
+    struct waiting *waiting = context, copy = *waiting;
     struct timeval pause = {0, LOOK_AGAIN_US};
-    struct http_call call = {.server = waiting->server, .request = waiting->request, .query = &waiting->query};
+    struct http_server *server = waiting->call->server;
     (void)fd, (void)what;
-    bool there = reached(waiting->server, waiting->view, waiting->position);
-    if (!there && os_clock_monotonic_us(waiting->server->clock) < waiting->until_us) {
-        (void)event_add(waiting->timer, &pause); /* fails without memory only: the time-out ends the request */
+    bool there = reached(server, waiting->view, waiting->position);
+    if (!there && os_clock_monotonic_us(server->clock) < waiting->until_us) {
+        (void)event_add(waiting->timer, &pause); /* fails without memory only: the client gives up */
         return;
     }
-    if (there)
-        answer(&call, waiting->view, waiting->rest);
-    else
-        too_early(&call, waiting->view, waiting->position);
     waiting_unlink(waiting);
+    if (there)
+        copy.again(copy.call);
+    else
+        too_early(copy.call, copy.view, copy.position);
 }
 
 /* The client went away: nobody waits any more. */
-static void on_gone(struct evhttp_connection *connection, void *context)
+static void on_gone(struct http_call *call)
 {
-    struct http_server *server = context;
-    for (struct waiting *waiting = server->waiting, *next; waiting != NULL; waiting = next) {
-        next = waiting->next;
-        if (evhttp_request_get_connection(waiting->request) == connection)
+    for (struct waiting *waiting = call->server->waiting; waiting != NULL; waiting = waiting->next) {
+        if (waiting->call == call) {
             waiting_unlink(waiting);
+            return;
+        }
     }
 }
 
-static void keep(struct http_call *call, size_t view, const char *rest, uint64_t position, uint64_t wait_ms)
+static void keep(struct http_call *call, int view, void (*again)(struct http_call *), uint64_t position,
+                 uint64_t wait_ms)
 {
     struct http_server *server = call->server;
     struct waiting *waiting = alloc_zeroed(1, sizeof(*waiting));
     struct timeval pause = {0, LOOK_AGAIN_US};
-    struct evkeyval *parameter;
     *waiting = (struct waiting){.next = server->waiting,
-                                .server = server,
-                                .request = call->request,
+                                .call = call,
                                 .view = view,
-                                .rest = rest == NULL ? NULL : alloc_text(rest),
+                                .again = again,
                                 .position = position,
                                 .until_us = os_clock_monotonic_us(server->clock) + (int64_t)wait_ms * 1000};
-    TAILQ_INIT(&waiting->query);
-    TAILQ_FOREACH (parameter, call->query, next)
-        (void)evhttp_add_header(&waiting->query, parameter->key, parameter->value); /* was decoded from a request */
     waiting->timer = evtimer_new(server->base, look_again, waiting);
     server->waiting = waiting;
     server->waiting_count++;
-    evhttp_connection_set_closecb(evhttp_request_get_connection(call->request), on_gone, server);
-    (void)event_add(waiting->timer, &pause); /* fails without memory only: the time-out ends the request */
-}
-
-void http_view_stop(struct http_server *server)
-{
-    while (server->waiting != NULL)
-        waiting_unlink(server->waiting);
-}
-
-/* ---- entry ---- */
-
-static void answer(struct http_call *call, size_t view, const char *rest)
-{
-    const struct http_view *options = &call->server->options.views[view];
-    if (!projection_serves(options->runner))
-        http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built",
-                     options->name);
-    else if (rest != NULL)
-        one(call, view, rest);
-    else
-        list(call, view);
+    call->gone = on_gone;
+    (void)event_add(waiting->timer, &pause); /* fails without memory only: the client gives up */
 }
 
 /* "wait=250" of the Prefer header; 0 when there is none that can be understood: preferences are no demands. */
-static uint64_t preferred_wait_ms(const struct evkeyvalq *headers)
+static uint64_t preferred_wait_ms(struct http_call *call)
 {
-    const char *prefer = evhttp_find_header(headers, "Prefer");
+    const char *prefer = http_asked(call, "Prefer");
     const char *wait = prefer == NULL ? NULL : strstr(prefer, "wait=");
     char digits[8] = "";
     uint64_t ms = 0;
@@ -302,28 +264,71 @@ static uint64_t preferred_wait_ms(const struct evkeyvalq *headers)
     return ms > HTTP_WAIT_MS_MAX ? HTTP_WAIT_MS_MAX : ms;
 }
 
-void http_view(struct http_call *call, const char *rest)
+bool http_await(struct http_call *call, int view, void (*again)(struct http_call *call))
 {
-    struct http_server *server = call->server;
-    const struct evkeyvalq *headers = evhttp_request_get_input_headers(call->request);
-    const char *wanted = evhttp_find_header(headers, "Banyan-Min-Position");
-    const char *slash = strchr(rest, '/');
-    size_t size = slash == NULL ? strlen(rest) : (size_t)(slash - rest);
-    for (size_t i = 0; i < server->options.view_count; i++) {
-        if (strlen(server->options.views[i].name) != size || memcmp(server->options.views[i].name, rest, size) != 0)
-            continue;
-        const char *key = slash == NULL ? NULL : slash + 1;
-        uint64_t position = 0, wait_ms = preferred_wait_ms(headers);
-        if (wanted != NULL && !http_parse_number(wanted, &position))
-            http_problem(call, 400, NULL, "Banyan-Min-Position is no number");
-        else if (wanted == NULL || reached(server, i, position))
-            answer(call, i, key);
-        else if (wait_ms == 0 || server->waiting_count >= WAITING_MAX)
-            too_early(call, i, position);
-        else
-            keep(call, i, key, position, wait_ms);
-        return;
-    }
-    http_problem(call, 404, "GET /status lists the views", "there is no view %.*s", (int)(size > 100 ? 100 : size),
-                 rest);
+    const char *wanted = http_asked(call, "Banyan-Min-Position");
+    uint64_t position = 0, wait_ms = preferred_wait_ms(call);
+    if (wanted == NULL)
+        return true;
+    if (!http_parse_number(wanted, &position))
+        http_problem(call, 400, NULL, "Banyan-Min-Position is no number");
+    else if (reached(call->server, view, position))
+        return true;
+    else if (wait_ms == 0 || call->server->waiting_count >= WAITING_MAX)
+        too_early(call, view, position);
+    else
+        keep(call, view, again, position, wait_ms);
+    return false;
+}
+
+/* ---- entry ---- */
+
+/* The view that the path names; -1 and a problem when there is none. */
+static int view_of(struct http_call *call)
+{
+    const struct http_options *options = &call->server->options;
+    struct banyan_str name = call->segments[1];
+    for (size_t i = 0; i < options->view_count; i++)
+        if (banyan_str_equal(banyan_str_of(options->views[i].name), name))
+            return (int)i;
+    http_problem(call, 404, "GET /status lists the views", "there is no view %.*s",
+                 (int)(name.size > 100 ? 100 : name.size), name.data);
+    return -1;
+}
+
+static bool is_built(struct http_call *call, int view)
+{
+    const struct http_view *options = &call->server->options.views[view];
+    if (projection_serves(options->runner))
+        return true;
+    http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built", options->name);
+    return false;
+}
+
+static void answer_list(struct http_call *call)
+{
+    int view = view_of(call);
+    if (view >= 0 && is_built(call, view))
+        list(call, (size_t)view);
+}
+
+static void answer_row(struct http_call *call)
+{
+    int view = view_of(call);
+    if (view >= 0 && is_built(call, view))
+        one(call, (size_t)view, call->segments[2].data);
+}
+
+void http_view_list(struct http_call *call)
+{
+    int view = view_of(call);
+    if (view >= 0 && http_await(call, view, answer_list))
+        answer_list(call);
+}
+
+void http_view_row(struct http_call *call)
+{
+    int view = view_of(call);
+    if (view >= 0 && http_await(call, view, answer_row))
+        answer_row(call);
 }

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Appends without waiting in the event loop.
+ *
+ *   loop: http_appender_submit() ─▶ queue ─▶ submitter: store_submit() ─▶ list of what is not durable yet ─┐
+ *   loop: done() ◀── wake-up ◀── watcher: waits until the durable position moves ◀──────────────────────────┘
+ *
+ * The submitter does not wait for the disk, so that the appends of all connections meet in one flush.  The watcher also
+ * wakes the subscribers, whoever appended.  A full disk fails what waits (it may still become durable: a repeat with
+ * the same ids tells); a broken log fails everything.
+ *
+ * Threads: shared is guarded by its lock; everything else belongs to the loop.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "http/http_int.h"
+#include "os/clock.h"
+
+enum {
+    WATCH_US = 250 * 1000,  /* how long the end of the server may have to wait for the watcher */
+    UNWELL_US = 100 * 1000, /* between two looks at a full disk */
+};
+
+struct job_list {
+    struct http_job *first, **last;
+};
+
+struct http_appender {
+    struct http_server *server;
+    struct event *wake;
+    struct os_thread submitter, watcher;
+    struct {
+        pthread_mutex_t lock; /* guards the rest */
+        pthread_cond_t more;  /* of queue, or stop */
+        struct job_list queue, submitted, finished;
+        bool stop;
+        struct banyan_error unwell; /* why nothing becomes durable; status OK: it does */
+    } shared;
+};
+
+static void list_init(struct job_list *list)
+{
+    list->first = NULL;
+    list->last = &list->first;
+}
+
+static void list_add(struct job_list *list, struct http_job *job)
+{
+    job->next = NULL;
+    *list->last = job;
+    list->last = &job->next;
+}
+
+static struct http_job *list_take(struct job_list *list)
+{
+    struct http_job *first = list->first;
+    list_init(list);
+    return first;
+}
+
+/* ---- the submitter ---- */
+
+/* The versions after the append, where the heads still say them; the loop reads the others. */
+static void note_versions(struct store *store, struct http_job *job)
+{
+    for (size_t i = 0; i < job->written_count && !job->appended.repeated; i++) {
+        struct http_written *written = &job->written[i];
+        struct store_head head;
+        if (store_head(store, written->stream, &head, NULL) == BANYAN_OK &&
+            head.position.value == job->appended.first.value + written->last_event)
+            written->version = head.version;
+    }
+}
+
+static void submitter_main(void *argument)
+{
+    struct http_appender *appender = argument;
+    struct store *store = appender->server->options.store;
+    (void)pthread_mutex_lock(&appender->shared.lock);
+    while (!appender->shared.stop) {
+        struct http_job *job = list_take(&appender->shared.queue), *next;
+        if (job == NULL) {
+            (void)os_cond_wait(&appender->shared.more, &appender->shared.lock, 1000 * 1000);
+            continue;
+        }
+        (void)pthread_mutex_unlock(&appender->shared.lock);
+        bool finished = false;
+        struct job_list good, bad;
+        list_init(&good);
+        list_init(&bad);
+        for (; job != NULL; job = next) {
+            next = job->next;
+            job->status = store_submit(store, &job->append, &job->appended, &job->err);
+            if (job->status == BANYAN_OK)
+                note_versions(store, job);
+            list_add(job->status == BANYAN_OK ? &good : &bad, job);
+        }
+        (void)pthread_mutex_lock(&appender->shared.lock);
+        while ((job = good.first) != NULL) {
+            good.first = job->next;
+            finished = finished || job->appended.repeated;
+            list_add(&appender->shared.submitted, job);
+        }
+        while ((job = bad.first) != NULL) {
+            bad.first = job->next;
+            finished = true;
+            list_add(&appender->shared.finished, job);
+        }
+        /* What was flushed before it came to the list was not seen by the wake-up of that flush. */
+        struct http_job *oldest = appender->shared.submitted.first;
+        if (finished || (oldest != NULL && oldest->appended.last.value <= store_durable(store).value))
+            event_active(appender->wake, EV_TIMEOUT, 0);
+    }
+    (void)pthread_mutex_unlock(&appender->shared.lock);
+}
+
+/* ---- the watcher ---- */
+
+static void watcher_main(void *argument)
+{
+    struct http_appender *appender = argument;
+    struct store *store = appender->server->options.store;
+    bool stop = false;
+    while (!stop) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        struct banyan_position next = {store_durable(store).value + 1};
+        enum banyan_status st = store_wait(store, next, WATCH_US, &err);
+        (void)pthread_mutex_lock(&appender->shared.lock);
+        bool unwell = st != BANYAN_OK && st != BANYAN_TIMEOUT;
+        if (unwell)
+            appender->shared.unwell = err;
+        else
+            banyan_error_clear(&appender->shared.unwell);
+        if (st != BANYAN_TIMEOUT)
+            event_active(appender->wake, EV_TIMEOUT, 0);
+        if (unwell && !appender->shared.stop)
+            (void)os_cond_wait(&appender->shared.more, &appender->shared.lock, UNWELL_US);
+        stop = appender->shared.stop;
+        (void)pthread_mutex_unlock(&appender->shared.lock);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void finish(struct http_server *server, struct http_job *job)
+{
+    int64_t took_us = os_clock_monotonic_us(server->clock) - job->began_us;
+    struct http_figures *figures = &server->figures;
+    if (job->status == BANYAN_OK) {
+        figures->appends++;
+        figures->append_events += job->append.event_count;
+        figures->append_us_sum += took_us;
+        if (took_us > figures->append_us_max)
+            figures->append_us_max = took_us;
+    } else if (job->status == BANYAN_CONFLICT) {
+        figures->append_conflicts++;
+    } else if (job->status == BANYAN_DUPLICATE) {
+        figures->append_duplicates++;
+    }
+    job->done(job);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *context)
+{
+    struct http_server *server = context;
+    struct http_appender *appender = server->appender;
+    uint64_t durable = store_durable(server->options.store).value;
+    struct job_list ready, waiting;
+    struct http_job *job, *next;
+    (void)fd, (void)what;
+    list_init(&ready);
+    list_init(&waiting);
+    (void)pthread_mutex_lock(&appender->shared.lock);
+    for (job = list_take(&appender->shared.finished); job != NULL; job = next) {
+        next = job->next;
+        list_add(&ready, job);
+    }
+    for (job = list_take(&appender->shared.submitted); job != NULL; job = next) {
+        next = job->next;
+        bool is_durable = job->appended.last.value <= durable;
+        if (!is_durable && appender->shared.unwell.status != BANYAN_OK) {
+            job->status = appender->shared.unwell.status;
+            job->err = appender->shared.unwell;
+        }
+        list_add(is_durable || job->status != BANYAN_OK ? &ready : &waiting, job);
+    }
+    while ((job = waiting.first) != NULL) {
+        waiting.first = job->next;
+        list_add(&appender->shared.submitted, job);
+    }
+    (void)pthread_mutex_unlock(&appender->shared.lock);
+    for (job = ready.first; job != NULL; job = next) {
+        next = job->next;
+        finish(server, job);
+    }
+    http_subscribers_wake(server);
+}
+
+void http_appender_submit(struct http_server *server, struct http_job *job)
+{
+    struct http_appender *appender = server->appender;
+    job->began_us = os_clock_monotonic_us(server->clock);
+    (void)pthread_mutex_lock(&appender->shared.lock);
+    bool first = appender->shared.queue.first == NULL;
+    list_add(&appender->shared.queue, job);
+    if (first)
+        (void)pthread_cond_broadcast(&appender->shared.more);
+    (void)pthread_mutex_unlock(&appender->shared.lock);
+}
+
+enum banyan_status http_appender_open(struct http_server *server, struct banyan_error *err)
+{
+    struct http_appender *appender = alloc_zeroed(1, sizeof(*appender));
+    server->appender = appender;
+    appender->server = server;
+    (void)pthread_mutex_init(&appender->shared.lock, NULL);
+    os_cond_init(&appender->shared.more);
+    list_init(&appender->shared.queue);
+    list_init(&appender->shared.submitted);
+    list_init(&appender->shared.finished);
+    appender->wake = event_new(server->base, -1, 0, on_wake, server);
+    if (appender->wake == NULL)
+        return banyan_error_set(err, BANYAN_LIMIT, "cannot make an event");
+    os_thread_start(&appender->submitter, "http-append", submitter_main, appender);
+    os_thread_start(&appender->watcher, "http-durable", watcher_main, appender);
+    return BANYAN_OK;
+}
+
+void http_appender_close(struct http_server *server)
+{
+    struct http_appender *appender = server->appender;
+    if (appender == NULL)
+        return;
+    (void)pthread_mutex_lock(&appender->shared.lock);
+    appender->shared.stop = true;
+    (void)pthread_cond_broadcast(&appender->shared.more);
+    (void)pthread_mutex_unlock(&appender->shared.lock);
+    os_thread_join(&appender->submitter);
+    os_thread_join(&appender->watcher);
+    struct job_list *const lists[] = {&appender->shared.queue, &appender->shared.submitted, &appender->shared.finished};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        for (struct http_job *job = list_take(lists[i]), *next; job != NULL; job = next) {
+            next = job->next;
+            job->status = banyan_error_set(&job->err, BANYAN_STOPPED, "the server ends");
+            job->done(job);
+        }
+    }
+    if (appender->wake != NULL)
+        event_free(appender->wake);
+    (void)pthread_cond_destroy(&appender->shared.more);
+    (void)pthread_mutex_destroy(&appender->shared.lock);
+    free(appender);
+    server->appender = NULL;
+}
