@@ -36,6 +36,9 @@ enum banyan_status cmd_serve(struct cli *cli, int argc, char **argv, struct bany
 enum banyan_status cmd_status(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_stream_read(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_token_create(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_token_list(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_token_revoke(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 
 /* Run the verb of *command* that argv[1] names, or print the verbs; USAGE when there is none. */

@@ -138,6 +138,7 @@ static enum banyan_status start_http(struct serve *serve, struct banyan_error *e
                                                .version = CLI_VERSION,
                                                .domain = serve->domain,
                                                .store = serve->store,
+                                               .registry = serve->registry,
                                                .views = serve->http_views,
                                                .view_count = serve->running,
                                                .has_source = serve->config->source != NULL,
@@ -194,7 +195,7 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
         st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
     if (st == BANYAN_OK)
         st = store_registry_open(serve->store, &serve->registry, err);
-    if (st == BANYAN_OK)
+    if (st == BANYAN_OK && serve->domain != NULL)
         st = store_registry_use_domain(serve->registry, serve->domain, err);
     if (st == BANYAN_OK)
         st = start_views(serve, err);

@@ -18,6 +18,9 @@ static const struct cli_command commands[] = {
     {"verify", "compare every row and column of legacy and read model, live", cmd_verify},
     {"stream read", "print the events of a stream", cmd_stream_read},
     {"schema", "schemas of events: `banyan schema --help` lists the verbs", cmd_schema},
+    {"token create", "make a token for HTTP and print it once", cmd_token_create},
+    {"token list", "list the tokens", cmd_token_list},
+    {"token revoke", "end a token", cmd_token_revoke},
     {"store", "work on the event store itself: `banyan store --help` lists the verbs", cmd_store},
 };
 

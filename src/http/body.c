@@ -10,6 +10,7 @@
 #include "base/jtext.h"
 #include "http/http_int.h"
 #include "os/random.h"
+#include "store/registry.h"
 
 enum member {
     MEMBER_STREAM = 1,
@@ -174,12 +175,28 @@ static enum banyan_status parse_provenance(struct banyan_str text, enum banyan_p
 enum banyan_status body_payload(const struct body_defaults *defaults, struct banyan_str json, int32_t schema,
                                 struct banyan_arena *arena, struct store_event *event, struct banyan_error *err)
 {
-    (void)defaults, (void)arena;
+    struct banyan_buf binary = BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    uint16_t version = 0;
     event->payload = json;
     event->schema = 0;
-    if (schema > 0)
+    if (schema == 0 || (schema < 0 && defaults->registry == NULL))
+        return BANYAN_OK;
+    if (defaults->registry == NULL)
         return banyan_error_set(err, BANYAN_INVALID, "schema: there are no schemas here");
-    return BANYAN_OK;
+    enum banyan_status st = store_registry_from_json(defaults->registry, event->type, schema < 0 ? 0 : (uint16_t)schema,
+                                                     json, &binary, &version, &why);
+    if (st == BANYAN_OK) {
+        event->payload = banyan_arena_str(arena, banyan_buf_str(&binary));
+        event->schema = version;
+    } else if (st == BANYAN_NOT_FOUND && schema < 0) {
+        st = BANYAN_OK; /* a type without a schema: plain JSON */
+    } else {
+        st = banyan_error_set(err, st == BANYAN_LIMIT ? st : BANYAN_INVALID, "payload: %s", why.message);
+        banyan_error_hint(err, "%s", why.hint);
+    }
+    banyan_buf_release(&binary);
+    return st;
 }
 
 /* ---- one event ---- */

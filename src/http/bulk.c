@@ -10,7 +10,7 @@
  *   3. The answer counts what is durable, also when a line was bad: what came before it stays.
  *
  * A repeat with the same ids is safe, also when its batches fall in other places: a batch of which some events were
- * there is appended once more, event by event.
+ * there is appended again in smaller parts, until each part is all new or all known.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct batch {
     struct banyan_arena arena;
     struct store_event events[BATCH_EVENTS_MAX];
     size_t count, bytes;
-    uint64_t first_line;
+    uint64_t lines[BATCH_EVENTS_MAX]; /* of each event */
 };
 
 struct bulk {
@@ -38,7 +38,7 @@ struct bulk {
     struct http_call *call; /* NULL: the client is gone */
     struct http_server *server;
     struct batch *filling, *sending; /* sending: NULL, or on its way */
-    size_t one_by_one;               /* of sending: next event to be sent alone; 0: all in one append */
+    size_t sent, part;               /* of sending: events that are done, and that are on their way behind them */
     struct banyan_buf line;          /* the beginning of a line whose end is not there yet */
     struct banyan_buf held;          /* lines behind a full batch */
     struct banyan_str key;           /* Idempotency-Key; data NULL: none */
@@ -102,10 +102,10 @@ static void answer(struct bulk *bulk)
 static void submit(struct bulk *bulk)
 {
     const struct batch *batch = bulk->sending;
-    size_t at = bulk->one_by_one;
+    if (bulk->part > batch->count - bulk->sent)
+        bulk->part = batch->count - bulk->sent;
     bulk->job.err = (struct banyan_error)BANYAN_ERROR_INIT;
-    bulk->job.append = (struct store_append){.events = at > 0 ? &batch->events[at - 1] : batch->events,
-                                             .event_count = at > 0 ? 1 : batch->count};
+    bulk->job.append = (struct store_append){.events = &batch->events[bulk->sent], .event_count = bulk->part};
     http_appender_submit(bulk->server, &bulk->job);
 }
 
@@ -113,7 +113,8 @@ static void send_batch(struct bulk *bulk)
 {
     bulk->sending = bulk->filling;
     bulk->filling = alloc_zeroed(1, sizeof(*bulk->filling));
-    bulk->one_by_one = 0;
+    bulk->sent = 0;
+    bulk->part = bulk->sending->count;
     submit(bulk);
 }
 
@@ -128,20 +129,20 @@ static void on_done(struct http_job *job)
         *(job->appended.repeated ? &bulk->repeated : &bulk->appended) += job->append.event_count;
         if (job->appended.last.value > bulk->position)
             bulk->position = job->appended.last.value;
-        if (bulk->one_by_one > 0 && bulk->one_by_one < batch->count) {
-            bulk->one_by_one++;
+        bulk->sent += bulk->part;
+        bulk->part *= 2;
+        if (bulk->sent < batch->count) {
             submit(bulk);
             return;
         }
         bulk->batches++;
-    } else if (job->status == BANYAN_DUPLICATE && bulk->one_by_one == 0 && batch->count > 1) {
-        bulk->one_by_one = 1;
+    } else if (job->status == BANYAN_DUPLICATE && bulk->part > 1) {
+        bulk->part /= 2;
         submit(bulk);
         return;
     } else if (bulk->err.status == BANYAN_OK) {
         bulk->err = job->err;
-        banyan_error_context(&bulk->err, "line %" PRIu64 " and on",
-                             batch->first_line + (bulk->one_by_one > 0 ? bulk->one_by_one - 1 : 0));
+        banyan_error_context(&bulk->err, "line %" PRIu64 " and on", batch->lines[bulk->sent]);
     }
     banyan_arena_release(&batch->arena);
     free(batch);
@@ -173,8 +174,7 @@ static void take_line(struct bulk *bulk, struct banyan_str line)
         line.size--;
     if (line.size == 0 || bulk->err.status != BANYAN_OK)
         return; /* an empty line is nothing */
-    if (batch->count == 0)
-        batch->first_line = bulk->lines;
+    batch->lines[batch->count] = bulk->lines;
     struct banyan_str copy = banyan_arena_str(&batch->arena, line);
     if (body_line(copy, &defaults, bulk->lines - 1, &batch->arena, &batch->events[batch->count], &bulk->err) !=
         BANYAN_OK) {

@@ -7,6 +7,7 @@
 #include "banyan/arena.h"
 #include "base/jtext.h"
 #include "http/http_int.h"
+#include "store/registry.h"
 
 static const char *const provenances[] = {"none", "exact", "inferred", "reconciled"};
 
@@ -42,6 +43,7 @@ static bool add_json(const struct banyan_domain *domain, struct store_registry *
 {
     struct banyan_arena arena = BANYAN_ARENA_INIT;
     const struct banyan_event_type *type = type_of(domain, event);
+    size_t before = ret->size;
     bool done = false;
     if (event->schema == 0) {
         done = http_is_json(event->payload);
@@ -55,6 +57,11 @@ static bool add_json(const struct banyan_domain *domain, struct store_registry *
         if (done)
             banyan_record_json(type->record, value, ret);
         banyan_arena_release(&arena);
+    }
+    if (!done && registry != NULL) {
+        done = store_registry_to_json(registry, event, ret, NULL) == BANYAN_OK;
+        if (!done)
+            ret->size = before; /* what it wrote of it */
     }
     return done;
 }

@@ -127,6 +127,7 @@ struct http_server {
     struct http_tokens *tokens; /* NULL: none are asked for */
     struct ssl_ctx_st *tls;     /* NULL: plain */
     struct http_appender *appender;
+    struct http_changer *changer; /* NULL: no schemas */
     struct subscriber *subscribers; /* linked */
     size_t subscriber_count;
     struct event *keep_alive; /* of subscribers */
@@ -230,6 +231,11 @@ struct http_written {
 };
 /* At most one a connection is on its way, so that their number has a limit. */
 void http_appender_submit(struct http_server *server, struct http_job *job);
+
+/* ---- schemas.c ---- */
+
+BANYAN_MUST_CHECK enum banyan_status http_changer_open(struct http_server *server, struct banyan_error *err);
+void http_changer_close(struct http_server *server);
 
 /* ---- views.c: waiting ---- */
 

@@ -26,6 +26,14 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/events", HTTP_ROLE_READ, HTTP_BODY_NONE, http_events_read, NULL},
     {HTTP_POST, "/events", HTTP_ROLE_APPEND, HTTP_BODY_EVENTS, http_events_append, http_events_bulk},
     {HTTP_GET, "/events/subscribe", HTTP_ROLE_READ, HTTP_BODY_NONE, http_events_subscribe, NULL},
+    {HTTP_GET, "/schemas", HTTP_ROLE_READ, HTTP_BODY_NONE, http_schemas_list, NULL},
+    {HTTP_POST, "/schemas/freeze", HTTP_ROLE_ADMIN, HTTP_BODY_NONE, http_schemas_freeze, NULL},
+    {HTTP_POST, "/schemas/thaw", HTTP_ROLE_ADMIN, HTTP_BODY_NONE, http_schemas_thaw, NULL},
+    {HTTP_GET, "/schemas/{subject}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_schema_get, NULL},
+    {HTTP_POST, "/schemas/{subject}", HTTP_ROLE_ADMIN, HTTP_BODY_SMALL, http_schema_register, NULL},
+    {HTTP_GET, "/schemas/{subject}/{version}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_schema_get, NULL},
+    {HTTP_POST, "/schemas/{subject}/check", HTTP_ROLE_READ, HTTP_BODY_SMALL, http_schema_check, NULL},
+    {HTTP_PUT, "/schemas/{subject}/compatibility", HTTP_ROLE_ADMIN, HTTP_BODY_SMALL, http_schema_compatibility, NULL},
 };
 
 enum {

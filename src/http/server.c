@@ -223,6 +223,8 @@ enum banyan_status http_start(const struct http_options *options, struct http_se
         st = http_subscribers_open(server, err);
     if (st == BANYAN_OK)
         st = http_appender_open(server, err);
+    if (st == BANYAN_OK)
+        st = http_changer_open(server, err);
     if (st != BANYAN_OK)
         goto out;
     os_thread_start(&server->thread, "http", loop_main, server);
@@ -253,6 +255,7 @@ void http_stop(struct http_server *server)
         event_active(server->ender, EV_TIMEOUT, 0); /* wakes the loop, also one that only begins */
     os_thread_join(&server->thread);
     http_appender_close(server); /* its jobs are forgotten; what was submitted becomes durable all the same */
+    http_changer_close(server);
     http_conns_close(server);
     http_subscribers_close(server);
     if (server->listener != NULL)
