@@ -81,8 +81,8 @@ static enum banyan_status find_file(const struct token_command *command, struct 
 enum banyan_status cmd_token_create(struct cli *cli, int argc, char **argv, struct banyan_error *err)
 {
     struct token_command command = {.common = OPTIONS_COMMON_INIT, .wants_name = true, .wants_role = true};
-    const struct argp argp = {create_options, parse_token,    "NAME", "Make a token, print it once, store its hash.",
-                              token_children, NULL,           NULL};
+    const struct argp argp = {create_options, parse_token, "NAME", "Make a token, print it once, store its hash.",
+                              token_children, NULL,        NULL};
     struct config *config = NULL;
     enum http_role role = HTTP_ROLE_NONE;
     char token[HTTP_TOKEN_TEXT_SIZE];
@@ -109,8 +109,8 @@ enum banyan_status cmd_token_create(struct cli *cli, int argc, char **argv, stru
 enum banyan_status cmd_token_list(struct cli *cli, int argc, char **argv, struct banyan_error *err)
 {
     struct token_command command = {.common = OPTIONS_COMMON_INIT};
-    const struct argp argp = {other_options, parse_token,   NULL, "List the tokens: names, roles, when they were made.",
-                              token_children, NULL,         NULL};
+    const struct argp argp = {other_options,  parse_token, NULL, "List the tokens: names, roles, when they were made.",
+                              token_children, NULL,        NULL};
     static const struct banyan_field field = {"time", BANYAN_FIELD_TIME, 0, 0, 0};
     struct http_token_info *infos = NULL;
     struct config *config = NULL;
@@ -128,7 +128,8 @@ enum banyan_status cmd_token_list(struct cli *cli, int argc, char **argv, struct
             printf("{\"name\":\"%s\",\"role\":\"%s\",\"created_at\":%s}\n", infos[i].name,
                    http_role_name(infos[i].role), time.data);
         else
-            printf("%-24s %-8s %.*s\n", infos[i].name, http_role_name(infos[i].role), (int)time.size - 2, time.data + 1);
+            printf("%-24s %-8s %.*s\n", infos[i].name, http_role_name(infos[i].role), (int)time.size - 2,
+                   time.data + 1);
         banyan_buf_release(&time);
     }
     free(infos);
@@ -139,8 +140,9 @@ enum banyan_status cmd_token_list(struct cli *cli, int argc, char **argv, struct
 enum banyan_status cmd_token_revoke(struct cli *cli, int argc, char **argv, struct banyan_error *err)
 {
     struct token_command command = {.common = OPTIONS_COMMON_INIT, .wants_name = true};
-    const struct argp argp = {other_options, parse_token,   "NAME", "End a token: a running serve knows within a second.",
-                              token_children, NULL,         NULL};
+    const struct argp argp = {
+        other_options,  parse_token, "NAME", "End a token: a running serve knows within a second.",
+        token_children, NULL,        NULL};
     struct config *config = NULL;
     const char *file;
     (void)cli;

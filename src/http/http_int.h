@@ -127,7 +127,7 @@ struct http_server {
     struct http_tokens *tokens; /* NULL: none are asked for */
     struct ssl_ctx_st *tls;     /* NULL: plain */
     struct http_appender *appender;
-    struct http_changer *changer; /* NULL: no schemas */
+    struct http_changer *changer;   /* NULL: no schemas */
     struct subscriber *subscribers; /* linked */
     size_t subscriber_count;
     struct event *keep_alive; /* of subscribers */

@@ -283,7 +283,8 @@ void http_schema_get(struct http_call *call)
     uint64_t version = 0;
     if (!has_registry(call))
         return;
-    if (call->segment_count == 3 && (!wire_number(call->segments[2], &version) || version == 0 || version > UINT16_MAX)) {
+    if (call->segment_count == 3 &&
+        (!wire_number(call->segments[2], &version) || version == 0 || version > UINT16_MAX)) {
         http_problem(call, 400, "versions are numbers from 1", "\"%.100s\" is no version", call->segments[2].data);
         return;
     }

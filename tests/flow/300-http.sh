@@ -21,13 +21,9 @@ printf 'domain: trading\ndata: data\nlisten: 127.0.0.1:0\nviews:\n  - projection
 serve "$work/views" views || exit 1
 views_url=$url
 wait_until 30 "the view to be live" ready
-# An event of the domain, made by its schema.
-decimal='{"type":"bytes","logicalType":"decimal","precision":38,"scale":8}'
+# An event of the domain, sent as JSON and kept under its schema.
 json=(-H 'Content-Type: application/json')
-equal "a schema of the domain is registered" "$(curl -s "${json[@]}" "$views_url/schemas/OrderCreated" -d '{"type":"record","name":"OrderCreated","fields":[
-    {"name":"order_id","type":"long"},{"name":"trader_id","type":"long"},{"name":"symbol","type":"string"},{"name":"side","type":"string"},
-    {"name":"quantity","type":'"$decimal"'},{"name":"price","type":'"$decimal"'},
-    {"name":"updated_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}')" '{"subject":"OrderCreated","version":1}'
+matches "the schemas of the domain are registered" "$(curl -s "$views_url/schemas/OrderCreated")" '"subject":"OrderCreated","version":1'
 matches "an event is checked against its schema" "$(curl -s "${json[@]}" "$views_url/streams/order-1" -d '{"type":"OrderCreated","payload":{"order_id":1}}')" \
     '"code":"INVALID"'
 matches "an event of the domain is appended as JSON" "$(curl -s "${json[@]}" "$views_url/streams/order-1" \

@@ -101,8 +101,13 @@ def resolve(reference):
     return at
 
 
-lost = [r for r in every(document, "$ref") if not any(True for _ in [0] if (lambda: resolve(r) is not None)())]
-ok(not lost, "every reference leads somewhere")
+lost = []
+for reference in set(every(document, "$ref")):
+    try:
+        resolve(reference)
+    except KeyError:
+        lost.append(reference)
+ok(not lost, "every reference leads somewhere", lost)
 ids = list(every(document["paths"], "operationId"))
 ok(len(ids) == len(set(ids)), "operation ids are unique")
 for path, operations in document["paths"].items():
@@ -121,8 +126,9 @@ FAR = {"Banyan-Min-Position": "999999999"}
 cases = {}
 
 
-def case(path, method, status, base, real=None, headers={}, body=None):
-    cases[(path, method, str(status))] = (base, real or path, headers, body)
+def case(path, method, status, base, real=None, headers={}, body=None, around=(None, None)):
+    """*around*: paths that are posted to before and after it."""
+    cases[(path, method, str(status))] = (base, real or path, headers, body, around)
 
 
 for path in document["paths"]:
@@ -181,12 +187,9 @@ case("/schemas/thaw", "post", 200, plain)
 # What the cases need.
 ask(plain, "POST", "/streams/truth-1", {"Idempotency-Key": "one", **JSON}, EVENT)
 ask(plain, "POST", "/schemas/S", JSON, AVRO)
-DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 8}
-created = {"type": "record", "name": "OrderCreated", "fields": [
-    {"name": "order_id", "type": "long"}, {"name": "trader_id", "type": "long"}, {"name": "symbol", "type": "string"}, {"name": "side", "type": "string"}]}
 held = http.client.HTTPConnection(urllib.parse.urlsplit(starting).hostname, urllib.parse.urlsplit(starting).port)
 held.request("GET", "/events/subscribe")
-held.getresponse()  # the one subscriber that it takes
+held_answer = held.getresponse()  # the one subscriber that it takes
 
 
 def send(base, method, path, headers, body):
@@ -207,10 +210,14 @@ for missing in sorted(described - set(cases)):
     ok(False, f"{missing} of the document is exercised")
 for extra in sorted(k for k in set(cases) - described):
     ok(False, f"{extra} is in the document")
-for (path, method, status), (base, real, headers, body) in sorted(cases.items()):
+for (path, method, status), (base, real, headers, body, (before, after)) in sorted(cases.items()):
     if (path, method, status) not in described:
         continue
+    if before:
+        ask(base, "POST", before)
     got, kind, data, fields = send(base, method.upper(), real, headers, body)
+    if after:
+        ask(base, "POST", after)
     response = document["paths"][path][method]["responses"][status]
     why = []
     if got != int(status):
