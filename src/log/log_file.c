@@ -34,6 +34,7 @@ static void release(struct log *log)
     free(log->shared.segments);
     EVP_MD_CTX_free(log->out.hash);
     EVP_MD_free(log->out.digest);
+    log_shared_frames_release(&log->frames);
     (void)pthread_mutex_destroy(&log->lock);
     (void)pthread_cond_destroy(&log->work);
     (void)pthread_cond_destroy(&log->gathered);
@@ -52,6 +53,7 @@ enum banyan_status log_open(const struct log_options *options, struct log **ret,
     if (log->options.segment_bytes == 0)
         log->options.segment_bytes = LOG_SEGMENT_BYTES;
     (void)pthread_mutex_init(&log->lock, NULL);
+    (void)pthread_mutex_init(&log->frames.lock, NULL);
     os_cond_init(&log->work);
     os_cond_init(&log->gathered);
     os_cond_init(&log->room);

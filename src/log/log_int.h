@@ -35,6 +35,8 @@ enum {
     LOG_SPARE_FRAMES_MAX = 64,
     LOG_SPARE_BYTES_MAX = 4 * LOG_FRAME_BYTES, /* larger buffers are not kept */
     LOG_MERGE_US_MAX = 1000,                   /* batches share a frame, and so recorded_at, within this */
+    LOG_SHARED_FRAMES = 64,                    /* kept for readers that follow the end */
+    LOG_SHARED_POSITIONS = 65536,              /* so near the end a frame is shared */
     LOG_RETRY_US = 250000,                     /* pause of the flusher while the disk is full */
     LOG_GATHER_US_MAX = 2000,
 };
@@ -83,6 +85,21 @@ struct log_end {
     uint8_t chain[LOG_CHAIN_BYTES];
 };
 
+/* A checked frame in memory, for several readers. */
+struct log_shared_frame {
+    unsigned holders; /* atomic */
+    size_t segment;
+    uint64_t at; /* byte in the segment's file */
+    struct frame_header header;
+    char records[];
+};
+
+struct log_shared_frames {
+    pthread_mutex_t lock; /* guards the ring; taken alone */
+    struct log_shared_frame *ring[LOG_SHARED_FRAMES];
+    uint64_t next; /* frames ever added */
+};
+
 struct log {
     struct log_options options; /* folder is owned */
     struct banyan_uuid id;
@@ -127,6 +144,8 @@ struct log {
     pthread_cond_t room;      /* pending_bytes fell, or flushing ended */
     struct os_event done[2];  /* group number & 1 ended */
     struct os_event progress; /* durable moved: for those who wait for what is not appended yet */
+
+    struct log_shared_frames frames;
 
     /* Guarded by lock; durable, tail and segment_count are also read without it (atomically). */
     struct {
@@ -211,6 +230,16 @@ BANYAN_MUST_CHECK enum banyan_status log_write_closed(struct log *log, struct ba
 void log_flusher_main(void *log);
 /* With the lock held: nothing works any more. */
 void log_break(struct log *log, const struct banyan_error *err);
+
+/* ---- shared_frame.c ---- */
+
+/* Hold a frame that begins with *first_position*; NULL when it is not there.  End it with log_shared_frame_give(). */
+struct log_shared_frame *log_shared_frame_take(struct log_shared_frames *frames, uint64_t first_position);
+void log_shared_frame_give(struct log_shared_frame *frame); /* NULL allowed */
+/* Offer a checked durable frame with records, at byte *at* of segment number *segment*; copied. */
+void log_shared_frame_add(struct log_shared_frames *frames, size_t segment, uint64_t at,
+                          const struct frame_header *header, const char *records);
+void log_shared_frames_release(struct log_shared_frames *frames);
 
 /* ---- chain.c ---- */
 

@@ -42,6 +42,7 @@ struct log_reader {
     const char *frame_begin;  /* its first record; NULL: none loaded */
     uint64_t frame_first;
     int64_t recorded_at;
+    struct log_shared_frame *shared; /* held; where the records of the loaded frame are, or were before */
 };
 
 struct log_reader *log_reader_open(struct log *log)
@@ -58,6 +59,7 @@ void log_reader_close(struct log_reader *reader)
     if (reader == NULL)
         return;
     log_source_close(reader->source);
+    log_shared_frame_give(reader->shared);
     free(reader->buffer);
     free(reader);
 }
@@ -175,6 +177,35 @@ static enum banyan_status read_header(struct log_reader *reader, struct frame_he
     return BANYAN_OK;
 }
 
+/* The frame that begins at byte *at* is the loaded one. */
+static void use_frame(struct log_reader *reader, uint64_t at, const struct frame_header *header, const char *records)
+{
+    reader->frame_at = at + sizeof(*header) + header->size;
+    reader->frame_first = header->first_position;
+    reader->frame_begin = reader->cursor = records;
+    reader->end = records + header->size;
+    reader->recorded_at = header->recorded_at;
+    reader->next_frame = header->first_position + header->record_count;
+    reader->position = header->first_position;
+}
+
+/* Load the next frame from what another reader has checked. */
+static bool load_shared(struct log_reader *reader)
+{
+    struct log_shared_frame *frame = log_shared_frame_take(&reader->log->frames, reader->next_frame);
+
+    if (frame == NULL)
+        return false;
+    if (frame->segment != reader->segment) { /* we have to cross over first */
+        log_shared_frame_give(frame);
+        return false;
+    }
+    log_shared_frame_give(reader->shared);
+    reader->shared = frame;
+    use_frame(reader, frame->at, &frame->header, frame->records);
+    return true;
+}
+
 /* Load the next frame that has records, checked. */
 static enum banyan_status load_frame(struct log_reader *reader, struct banyan_error *err)
 {
@@ -195,13 +226,26 @@ static enum banyan_status load_frame(struct log_reader *reader, struct banyan_er
             return damaged(reader, "the checksum is wrong", err);
         reader->frame_at += sizeof(header) + header.size;
     } while (header.record_count == 0);
-    reader->frame_first = header.first_position;
-    reader->frame_begin = reader->cursor = data + sizeof(header);
-    reader->end = reader->cursor + header.size;
-    reader->recorded_at = header.recorded_at;
-    reader->next_frame = header.first_position + header.record_count;
-    reader->position = header.first_position;
+    use_frame(reader, reader->frame_at - sizeof(header) - header.size, &header, data + sizeof(header));
     return BANYAN_OK;
+}
+
+/* The next frame of a reader that goes through the log; near the end it is shared with those that do the same. */
+static enum banyan_status follow_frame(struct log_reader *reader, uint64_t durable, struct banyan_error *err)
+{
+    bool near_end = durable - reader->next_frame < LOG_SHARED_POSITIONS;
+    const struct frame_header *header;
+    enum banyan_status status;
+
+    if (near_end && load_shared(reader))
+        return BANYAN_OK;
+    status = load_frame(reader, err);
+    if (status == BANYAN_OK && near_end) {
+        header = (const struct frame_header *)(reader->frame_begin - sizeof(*header)); /* packed, in the buffer */
+        log_shared_frame_add(&reader->log->frames, reader->segment, reader->frame_at - sizeof(*header) - header->size,
+                             header, reader->frame_begin);
+    }
+    return status;
 }
 
 /* Step over one record of the loaded frame. */
@@ -286,15 +330,19 @@ enum banyan_status log_reader_seek(struct log_reader *reader, struct banyan_posi
 enum banyan_status log_reader_next(struct log_reader *reader, struct log_record *ret, struct banyan_error *err)
 {
     enum banyan_status status;
+    uint64_t durable;
 
     if (reader->cursor == reader->end) {
         if (reader->position == 0)
             reader->position = 1;
-        if (reader->position > log_durable(reader->log).value)
+        durable = log_durable(reader->log).value;
+        if (reader->position > durable) {
+            reader->read_bytes = READ_BYTES_FIRST; /* what comes will be little at a time */
             return BANYAN_NOT_FOUND;
+        }
         /* next_frame 0: no place yet, the reader stood behind the last position. */
         status = reader->next_frame == 0 ? log_reader_seek(reader, (struct banyan_position){reader->position}, err)
-                                         : load_frame(reader, err);
+                                         : follow_frame(reader, durable, err);
         if (status != BANYAN_OK)
             return status;
     }

@@ -112,21 +112,20 @@ static uint64_t log_bytes(struct store *store)
 }
 
 struct place {
-    char folder[FOLDER_PATH_MAX], copy[FOLDER_PATH_MAX + 16], file[FOLDER_PATH_MAX + 32];
+    char base[FOLDER_PATH_MAX], folder[FOLDER_PATH_MAX + 16], copy[FOLDER_PATH_MAX + 16], file[FOLDER_PATH_MAX + 32];
 };
 
 static void make_place(struct place *place)
 {
-    folder_make_quick(place->folder);
-    (void)snprintf(place->copy, sizeof(place->copy), "%s/copy", place->folder);
-    (void)strcat(place->folder, "/store");
-    (void)snprintf(place->file, sizeof(place->file), "%s/blocks", place->folder);
+    folder_make_quick(place->base);
+    (void)snprintf(place->copy, sizeof(place->copy), "%s/copy", place->base);
+    (void)snprintf(place->folder, sizeof(place->folder), "%s/store", place->base);
+    (void)snprintf(place->file, sizeof(place->file), "%s/store/blocks", place->base);
 }
 
 static void remove_place(struct place *place)
 {
-    *strrchr(place->folder, '/') = '\0';
-    folder_remove(place->folder);
+    folder_remove(place->base);
 }
 
 static void test_skips(void **state)
