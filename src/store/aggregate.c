@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "store/emitter.h"
 #include "store/live.h"
+#include "store/snapshot.h"
 #include "store/state.h"
 
 enum {
@@ -27,12 +28,14 @@ enum {
     EVENTS_FIRST = 4,
     WORK_BYTES_MAX = 1024 * 1024, /* memory that a spare workspace keeps */
     META_BYTES_MAX = 512,
-    SPARE_MAX = 16, /* workspaces; more are made when more commands are under way */
+    SNAPSHOT_EVENTS = 128, /* folded since the last snapshot before there is a new one */
+    SPARE_MAX = 16,        /* workspaces; more are made when more commands are under way */
 };
 
 /* An aggregate that takes commands. */
 struct kind {
     struct banyan_str category;
+    uint64_t snapshots; /* snapshot_kind() */
     struct states states;
     size_t fields_max; /* of any command's struct */
 };
@@ -97,6 +100,7 @@ struct aggregates *aggregates_new(const struct aggregates_options *options)
         struct kind *kind = &aggregates->kinds[aggregates->kind_count++];
 
         kind->category = banyan_str_of(aggregate->category);
+        kind->snapshots = snapshot_kind(aggregate);
         states_init(&kind->states, options->store, domain, aggregate, &aggregates->arena);
         if (aggregate->state->size > aggregates->state_size_max)
             aggregates->state_size_max = aggregate->state->size;
@@ -225,6 +229,59 @@ static void keep_state(const struct kind *kind, const struct work *work, struct 
     live->state = packed;
 }
 
+/* Read the event at *position* of version *version* of *stream*; false when it is another. */
+static bool find_event(struct work *work, struct banyan_str stream, uint64_t version, uint64_t position,
+                       struct banyan_uuid *ret)
+{
+    struct store_read_event read;
+
+    if (store_reader_seek(work->reader, (struct banyan_position){position}, NULL) != BANYAN_OK ||
+        store_reader_next(work->reader, &read, NULL) != BANYAN_OK || read.position.value != position ||
+        read.version.value != version || !banyan_str_equal(read.event.stream, stream))
+        return false;
+    *ret = read.event.id;
+    return true;
+}
+
+/* Begin with the snapshot of *stream* if there is one that fits; returns its version, or 0. */
+static uint64_t load_snapshot(const struct aggregates *aggregates, const struct kind *kind, struct work *work,
+                              struct banyan_str stream, const struct store_head *head)
+{
+    struct snapshot snapshot;
+    struct banyan_uuid event;
+
+    if (aggregates->options.snapshots == NULL || head->version.value < SNAPSHOT_EVENTS ||
+        !snapshots_load(aggregates->options.snapshots, stream, kind->snapshots, &work->arena, &snapshot) ||
+        snapshot.version > head->version.value || snapshot.position > head->position.value ||
+        !find_event(work, stream, snapshot.version, snapshot.position, &event) ||
+        !banyan_uuid_equal(event, snapshot.event) ||
+        banyan_record_decode(kind->states.aggregate->state, snapshot.state, work->state, NULL) != BANYAN_OK)
+        return 0;
+    return snapshot.version;
+}
+
+/* Keep the state of a long stream, when all of it is durable.  A state that its record cannot carry is not kept. */
+static void save_snapshot(struct aggregates *aggregates, const struct kind *kind, struct work *work, struct live *live)
+{
+    const struct banyan_record *record = kind->states.aggregate->state;
+    struct banyan_str stream = {live->stream, live->stream_size};
+    struct snapshot snapshot = {.version = live->version, .position = live->position};
+
+    if (aggregates->options.snapshots == NULL || live->version < live->saved + SNAPSHOT_EVENTS ||
+        live->position > store_durable(aggregates->options.store).value)
+        return;
+    live->saved = live->version;
+    banyan_buf_reset(&work->bytes);
+    if (banyan_record_encode(record, live->state, &work->bytes, NULL) != BANYAN_OK)
+        return;
+    snapshot.state = banyan_buf_str(&work->bytes);
+    if (banyan_record_decode(record, snapshot.state, work->state, NULL) != BANYAN_OK ||
+        banyan_record_diff(record, work->state, live->state) != 0 ||
+        !find_event(work, stream, live->version, live->position, &snapshot.event))
+        return;
+    snapshots_save(aggregates->options.snapshots, stream, kind->snapshots, &snapshot);
+}
+
 /* Bring a live state to what is submitted now. */
 static enum banyan_status catch_up(struct aggregates *aggregates, const struct kind *kind, struct work *work,
                                    struct live *live, struct banyan_error *err)
@@ -242,7 +299,12 @@ static enum banyan_status catch_up(struct aggregates *aggregates, const struct k
         return BANYAN_OK;
     if (live->state == NULL || head.version.value < from.value) {
         banyan_record_init(record, work->state);
-        from.value = 0;
+        status = store_wait(store, head.position, INT64_MAX, err);
+        if (status != BANYAN_OK)
+            return status;
+        from.value = live->saved = load_snapshot(aggregates, kind, work, stream, &head);
+        if (from.value == 0)
+            banyan_record_init(record, work->state); /* a snapshot may have been looked at */
         count_one(&aggregates->stats.loads);
     } else {
         memcpy(work->state, live->state, record->size);
@@ -583,6 +645,8 @@ static enum banyan_status run(struct execution *execution, struct banyan_arena *
 
     if (live->state == NULL)
         status = catch_up(aggregates, execution->kind, execution->work, live, err);
+    if (status == BANYAN_OK)
+        save_snapshot(aggregates, execution->kind, execution->work, live);
     for (int tries = 0; status == BANYAN_OK && tries < TRIES_MAX; tries++) {
         uint64_t version = live->version;
 

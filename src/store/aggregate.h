@@ -23,6 +23,7 @@
 #include "store/store.h"
 
 struct aggregates;
+struct snapshots;
 
 enum {
     AGGREGATES_STATES_DEFAULT = 65536,
@@ -32,6 +33,7 @@ struct aggregates_options {
     struct store *store;                /* borrowed */
     const struct banyan_domain *domain; /* borrowed */
     struct os_clock *clock;             /* NULL: the system's */
+    struct snapshots *snapshots;        /* borrowed; NULL: long streams are folded from their first event */
     size_t states_max;                  /* live states; 0: AGGREGATES_STATES_DEFAULT */
 };
 

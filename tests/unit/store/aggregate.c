@@ -14,6 +14,7 @@
 #include "os/random.h"
 #include "os/thread.h"
 #include "store/aggregate.h"
+#include "store/snapshot.h"
 #include "trading/commands.h"
 #include "trading/order.h"
 #include "trading/trading.h"
@@ -302,6 +303,97 @@ static void test_failed_flush(void **state)
     finish(&rig);
 }
 
+/* ---- snapshots ---- */
+
+struct snapshot_rig {
+    struct rig rig;
+    char path[FOLDER_PATH_MAX + 32];
+    struct snapshots *snapshots;
+};
+
+static void open_with_snapshots(struct snapshot_rig *rig)
+{
+    open_rig(&rig->rig, 0);
+    aggregates_free(rig->rig.aggregates);
+    rig->snapshots = snapshots_open(rig->path);
+    rig->rig.aggregates = aggregates_new(&(struct aggregates_options){
+        .store = rig->rig.store, .domain = &banyan_domain_trading, .snapshots = rig->snapshots});
+}
+
+/* The events that were folded to answer a command on order 1 with a cold state; the answer is right in any case. */
+static uint64_t folded_cold(struct snapshot_rig *rig, uint64_t version)
+{
+    struct aggregates_stats stats;
+
+    open_with_snapshots(rig);
+    assert_true(state_of(&rig->rig, "1", version).row.filled_quantity.units == (int64_t)(version - 1) * 1000);
+    aggregates_stats(rig->rig.aggregates, &stats);
+    close_rig(&rig->rig);
+    snapshots_close(rig->snapshots);
+    return stats.folded;
+}
+
+/* Whatever is in the file of snapshots, the state is the fold of the stream. */
+static void test_snapshots(void **state)
+{
+    struct snapshot_rig rig = {.rig = {.store = NULL}};
+    struct snapshot found, forged;
+    uint64_t kind = snapshot_kind(&order_aggregate), version = 1;
+    struct banyan_str stream = BANYAN_STR("order-1");
+    size_t size = 0;
+    char *file;
+
+    (void)state;
+    folder_make_quick(rig.rig.folder);
+    (void)snprintf(rig.path, sizeof(rig.path), "%s/snapshots.sqlite", rig.rig.folder);
+    open_with_snapshots(&rig);
+    assert_non_null(rig.snapshots);
+    (void)place(&rig.rig, "1");
+    for (; version < 400; version++)
+        assert_true(fill(&rig.rig, "1", 1000).accepted);
+    close_rig(&rig.rig);
+    snapshots_close(rig.snapshots);
+    assert_in_range(folded_cold(&rig, version), 1, 200);
+
+    rig.snapshots = snapshots_open(rig.path);
+    assert_true(snapshots_load(rig.snapshots, stream, kind, &rig.rig.arena, &found));
+    assert_false(snapshots_load(rig.snapshots, stream, kind + 1, &rig.rig.arena, &forged)); /* another domain's */
+    assert_false(snapshots_load(rig.snapshots, BANYAN_STR("order-2"), kind, &rig.rig.arena, &forged));
+    forged = found; /* a whole one that is not of this log */
+    forged.event = os_uuid_new();
+    snapshots_save(rig.snapshots, stream, kind, &forged);
+    snapshots_close(rig.snapshots);
+    assert_int_equal(folded_cold(&rig, version), version);
+
+    forged = found; /* of a version that the event does not have */
+    forged.version--;
+    rig.snapshots = snapshots_open(rig.path);
+    snapshots_save(rig.snapshots, stream, kind, &forged);
+    snapshots_close(rig.snapshots);
+    assert_int_equal(folded_cold(&rig, version), version);
+
+    rig.snapshots = snapshots_open(rig.path);
+    snapshots_save(rig.snapshots, stream, kind, &found);
+    snapshots_close(rig.snapshots);
+    assert_in_range(folded_cold(&rig, version), 1, 200);
+    file = file_load(rig.path, &size);
+    for (size_t i = 0; i < size; i += 61) { /* any part of it */
+        char *damaged = memcpy(malloc(size), file, size);
+
+        memset(damaged + i, 0x55, i + 40 < size ? 40 : size - i);
+        file_save(rig.path, damaged, size);
+        free(damaged);
+        (void)folded_cold(&rig, version);
+    }
+    free(file);
+    file_save(rig.path, "not a database, but long enough to be looked at as one", 54);
+    assert_int_equal(folded_cold(&rig, version), version);
+    assert_int_equal(unlink(rig.path), 0);
+    assert_int_equal(folded_cold(&rig, version), version);
+    banyan_arena_release(&rig.rig.arena);
+    folder_remove(rig.rig.folder);
+}
+
 /* ---- many threads ---- */
 
 struct worker {
@@ -404,13 +496,10 @@ static void test_race(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_an_order),
-        cmocka_unit_test(test_repeats),
-        cmocka_unit_test(test_two_events),
-        cmocka_unit_test(test_expectations),
-        cmocka_unit_test(test_other_writers),
-        cmocka_unit_test(test_failed_flush),
-        cmocka_unit_test(test_race),
+        cmocka_unit_test(test_life_of_an_order), cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_two_events),       cmocka_unit_test(test_expectations),
+        cmocka_unit_test(test_other_writers),    cmocka_unit_test(test_failed_flush),
+        cmocka_unit_test(test_snapshots),        cmocka_unit_test(test_race),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
