@@ -49,7 +49,7 @@ struct index_options {
 };
 
 enum {
-    INDEX_TABLE_EVENTS = 64 * 1024,
+    INDEX_TABLE_EVENTS = 128 * 1024,
     INDEX_FILTER_BYTES = 256 * 1024 * 1024, /* of all runs; a filter that does not fit is read by block */
 };
 

@@ -14,7 +14,7 @@ enum {
 
 bool index_block_check(const char *block, uint64_t sequence, uint64_t number, enum index_section section);
 
-uint64_t index_filter_lines(uint64_t count);
+uint64_t index_filter_lines(uint64_t count, uint32_t level);
 /* Never falls when *hash* grows. */
 uint64_t index_filter_line(uint64_t hash, uint64_t line_count);
 

@@ -20,7 +20,9 @@ enum {
     INDEX_FORMAT = 1,
     INDEX_BLOCK_BYTES = 4096,
     INDEX_FILTER_LINE_BYTES = 64, /* what one key touches */
-    INDEX_FILTER_BITS = 10,       /* a key */
+    INDEX_FILTER_BITS = 10,       /* a key … */
+    INDEX_FILTER_BITS_SMALL = 20, /* … and in the many small runs, which hold a small part of the keys: */
+    INDEX_SMALL_LEVEL_MAX = 1,    /* those of levels up to this one */
     INDEX_JUMPS_MAX = 72,         /* more than any 64-bit version has on its way */
 };
 

@@ -136,11 +136,11 @@ static enum banyan_status load_fences(struct index_run *run, int which, struct b
     return status;
 }
 
-uint64_t index_filter_lines(uint64_t count)
+uint64_t index_filter_lines(uint64_t count, uint32_t level)
 {
     uint64_t bits = INDEX_FILTER_LINE_BYTES * 8;
 
-    return count == 0 ? 0 : (count * INDEX_FILTER_BITS + bits - 1) / bits;
+    return (count * (level <= INDEX_SMALL_LEVEL_MAX ? INDEX_FILTER_BITS_SMALL : INDEX_FILTER_BITS) + bits - 1) / bits;
 }
 
 uint64_t index_run_filter_bytes(const struct index_run *run)
@@ -238,7 +238,8 @@ enum banyan_status index_run_open(struct os_files *files, const char *folder, ui
         run->bytes += (uint64_t)run->header.blocks[i] * INDEX_BLOCK_BYTES;
     run->bytes += INDEX_BLOCK_BYTES;
     for (int i = 0; i < 2 && status == BANYAN_OK; i++) {
-        run->line_count[i] = index_filter_lines(i == 0 ? run->header.id_count : run->header.stream_count);
+        run->line_count[i] =
+            index_filter_lines(i == 0 ? run->header.id_count : run->header.stream_count, run->header.level);
         if ((run->line_count[i] + INDEX_BLOCK_LINES - 1) / INDEX_BLOCK_LINES != run->header.blocks[INDEX_ID_FILTER + i])
             status = damaged(run, 0, err);
         if (status == BANYAN_OK)
@@ -281,29 +282,36 @@ void index_run_prefetch(const struct index_run *run, enum index_section section,
         __builtin_prefetch(lines + index_filter_line(hash, run->line_count[section]) * INDEX_FILTER_LINE_BYTES);
 }
 
-/* Can *hash* be in *section*? */
-static enum banyan_status may_have(const struct index_run *run, enum index_section section, uint64_t hash, bool *ret,
-                                   struct banyan_error *err)
+/* A filter that is not in memory: one block of it is read. */
+static enum banyan_status may_have_on_disk(const struct index_run *run, enum index_section section, uint64_t hash,
+                                           bool *ret, struct banyan_error *err)
 {
-    const unsigned char *lines = __atomic_load_n(&run->lines[section], __ATOMIC_ACQUIRE);
     uint64_t line = index_filter_line(hash, run->line_count[section]);
     _Alignas(8) char block[INDEX_BLOCK_BYTES];
-    enum banyan_status status;
+    enum banyan_status status =
+        read_blocks(run, INDEX_ID_FILTER + section, (uint32_t)(line / INDEX_BLOCK_LINES), 1, block, err);
 
-    if (run->line_count[section] == 0) {
-        *ret = false;
-        return BANYAN_OK;
-    }
-    if (lines != NULL) {
-        *ret = line_has(lines + line * INDEX_FILTER_LINE_BYTES, hash);
-        return BANYAN_OK;
-    }
-    status = read_blocks(run, INDEX_ID_FILTER + section, (uint32_t)(line / INDEX_BLOCK_LINES), 1, block, err);
     if (status == BANYAN_OK)
         *ret = line_has((unsigned char *)block + sizeof(struct index_block_header) +
                             line % INDEX_BLOCK_LINES * INDEX_FILTER_LINE_BYTES,
                         hash);
     return status;
+}
+
+/* Can *hash* be in *section*? */
+static enum banyan_status may_have(const struct index_run *run, enum index_section section, uint64_t hash, bool *ret,
+                                   struct banyan_error *err)
+{
+    const unsigned char *lines = __atomic_load_n(&run->lines[section], __ATOMIC_ACQUIRE);
+    uint64_t line_count = run->line_count[section];
+
+    *ret = false;
+    if (line_count == 0)
+        return BANYAN_OK;
+    if (lines == NULL)
+        return may_have_on_disk(run, section, hash, ret, err);
+    *ret = line_has(lines + index_filter_line(hash, line_count) * INDEX_FILTER_LINE_BYTES, hash);
+    return BANYAN_OK;
 }
 
 /* The first block of *section* that can hold *hash*. */
@@ -330,20 +338,15 @@ static bool goes_on(const struct index_run *run, enum index_section section, uin
 
 /* ---- lookups ---- */
 
-enum banyan_status index_run_find_id(const struct index_run *run, uint64_t hash, uint64_t *positions, size_t max,
-                                     size_t *ret_count, struct banyan_error *err)
+static enum banyan_status read_id(const struct index_run *run, uint64_t hash, uint64_t *positions, size_t max,
+                                  size_t *ret_count, struct banyan_error *err)
 {
     _Alignas(8) char data[INDEX_BLOCK_BYTES];
     const struct index_block_header *header = (const void *)data;
     const struct index_id *ids = (const void *)(data + sizeof(*header));
     enum banyan_status status;
     size_t count = 0;
-    bool may = false;
 
-    *ret_count = 0;
-    status = may_have(run, INDEX_IDS, hash, &may, err);
-    if (status != BANYAN_OK || !may)
-        return status;
     for (uint32_t block = first_block(run, INDEX_IDS, hash); goes_on(run, INDEX_IDS, block, hash); block++) {
         uint16_t low = 0, high;
 
@@ -367,6 +370,16 @@ enum banyan_status index_run_find_id(const struct index_run *run, uint64_t hash,
     }
     *ret_count = count;
     return BANYAN_OK;
+}
+
+enum banyan_status index_run_find_id(const struct index_run *run, uint64_t hash, uint64_t *positions, size_t max,
+                                     size_t *ret_count, struct banyan_error *err)
+{
+    bool may;
+    enum banyan_status status = may_have(run, INDEX_IDS, hash, &may, err);
+
+    *ret_count = 0;
+    return status != BANYAN_OK || !may ? status : read_id(run, hash, positions, max, ret_count, err);
 }
 
 /* An entry, read; false when it is none.  *next moves behind it. */
@@ -423,17 +436,12 @@ static bool search_block(const char *data, uint64_t hash, struct banyan_str name
     return true;
 }
 
-enum banyan_status index_run_find_head(const struct index_run *run, uint64_t hash, struct banyan_str name,
-                                       struct index_head *ret, struct banyan_error *err)
+static enum banyan_status read_head(const struct index_run *run, uint64_t hash, struct banyan_str name,
+                                    struct index_head *ret, struct banyan_error *err)
 {
     _Alignas(8) char data[INDEX_BLOCK_BYTES];
     enum banyan_status status;
-    bool may = false;
 
-    ret->version = 0;
-    status = may_have(run, INDEX_STREAMS, hash, &may, err);
-    if (status != BANYAN_OK || !may)
-        return status;
     for (uint32_t block = first_block(run, INDEX_STREAMS, hash);
          ret->version == 0 && goes_on(run, INDEX_STREAMS, block, hash); block++) {
         status = read_blocks(run, INDEX_STREAMS, block, 1, data, err);
@@ -443,6 +451,16 @@ enum banyan_status index_run_find_head(const struct index_run *run, uint64_t has
             return status;
     }
     return BANYAN_OK;
+}
+
+enum banyan_status index_run_find_head(const struct index_run *run, uint64_t hash, struct banyan_str name,
+                                       struct index_head *ret, struct banyan_error *err)
+{
+    bool may;
+    enum banyan_status status = may_have(run, INDEX_STREAMS, hash, &may, err);
+
+    ret->version = 0;
+    return status != BANYAN_OK || !may ? status : read_head(run, hash, name, ret, err);
 }
 
 /* ---- walking ---- */

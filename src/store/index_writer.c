@@ -220,7 +220,9 @@ static void write_filter(struct index_writer *writer, int which)
 {
     struct index_run *run = writer->run;
     unsigned char line[INDEX_FILTER_LINE_BYTES] = {0};
-    uint64_t line_count = index_filter_lines(which == 0 ? run->header.id_count : run->header.stream_count), done = 0;
+    uint64_t line_count =
+                 index_filter_lines(which == 0 ? run->header.id_count : run->header.stream_count, run->header.level),
+             done = 0;
     struct index_iterator iterator;
     bool found = true;
 
