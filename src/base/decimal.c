@@ -306,6 +306,7 @@ bool banyan_decimal_parse(struct banyan_str text, struct banyan_decimal *ret)
     bool negative = at < end && *at == '-';
     if (at < end && (*at == '-' || *at == '+'))
         at++;
+    const u128 units_max = power_of_ten(BANYAN_DECIMAL_DIGITS_MAX - 1); /* one more digit still fits */
     u128 units = 0;
     int scale = 0;
     bool any = false;
@@ -317,7 +318,7 @@ bool banyan_decimal_parse(struct banyan_str text, struct banyan_decimal *ret)
         }
         if (*at < '0' || *at > '9')
             break;
-        if (units >= power_of_ten(BANYAN_DECIMAL_DIGITS_MAX - 1) || scale > BANYAN_DECIMAL_SCALE_MAX)
+        if (units >= units_max || scale > BANYAN_DECIMAL_SCALE_MAX)
             return false;
         units = units * 10 + (unsigned)(*at - '0');
         scale += point;

@@ -128,6 +128,31 @@ bool jtext_member(struct jtext_input *in, struct banyan_str *ret_name)
     return true;
 }
 
+bool jtext_member_is(struct jtext_input *in, struct banyan_str name)
+{
+    struct jtext_input ahead = *in;
+
+    if (in->fault != NULL)
+        return false;
+    skip_space(&ahead);
+    if (!in->first) {
+        if (ahead.at == in->end || *ahead.at != ',')
+            return false;
+        ahead.at++;
+        skip_space(&ahead);
+    }
+    if ((size_t)(in->end - ahead.at) < name.size + 3 || ahead.at[0] != '"' || ahead.at[name.size + 1] != '"' ||
+        memcmp(ahead.at + 1, name.data, name.size) != 0)
+        return false;
+    ahead.at += name.size + 2;
+    skip_space(&ahead);
+    if (ahead.at == in->end || *ahead.at != ':')
+        return false;
+    in->at = ahead.at + 1;
+    in->first = false;
+    return true;
+}
+
 /* ---- scalars ---- */
 
 static bool is_hex(char c)

@@ -62,6 +62,8 @@ bool jtext_object(struct jtext_input *in);
 bool jtext_array(struct jtext_input *in);
 /* The next member's name, as jtext_string() gives it; its value comes next.  False at the end, or at a fault. */
 bool jtext_member(struct jtext_input *in, struct banyan_str *ret_name);
+/* Step over the next member's name if it is *name* (plain ASCII), written as it is; else false, and nothing moved. */
+bool jtext_member_is(struct jtext_input *in, struct banyan_str name);
 bool jtext_element(struct jtext_input *in);
 /* The bytes between the quotes, escapes as they are. */
 bool jtext_string(struct jtext_input *in, struct banyan_str *ret_raw);

@@ -42,10 +42,11 @@ static inline size_t utf8_json_run(const unsigned char *text, size_t left)
         memcpy(&word, text + at, sizeof(word));
         quote = word ^ ones * '"';
         slash = word ^ ones * '\\';
-        /* A byte below n borrows into its top bit; what a borrow makes of its neighbours only ends the run of words
-         * early, and the bytes are looked at one by one below. */
-        if (((word | (word - ones * 0x20) | (quote - ones) | (slash - ones)) & tops) != 0)
-            break;
+        /* A byte below n borrows into its top bit, and maybe from its neighbour above; so the lowest byte that is
+         * marked is really one that does not stand for itself. */
+        uint64_t marks = (word | (word - ones * 0x20) | (quote - ones) | (slash - ones)) & tops;
+        if (marks != 0)
+            return at + (size_t)__builtin_ctzll(marks) / 8;
     }
     while (at < left && text[at] >= 0x20 && text[at] < 0x80 && text[at] != '"' && text[at] != '\\')
         at++;

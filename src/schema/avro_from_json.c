@@ -304,17 +304,18 @@ static bool put_in_order(struct reader *r, const struct avro_type *type, size_t 
 {
     size_t size = avro_out_size(&r->out) - start;
     banyan_buf_reset(&r->moved);
-    if (size > 0)
+    if (size > 0) {
         banyan_buf_add(&r->moved, r->out.buf->data + start, size);
+        r->out.at -= size;
+    }
     if (r->moved.overflow)
         return avro_fault_set(&r->fault, BANYAN_LIMIT, "there is no memory for the record");
-    r->out.at -= size;
     for (size_t i = 0; i < type->field_count; i++) {
         const struct avro_field *field = &type->fields[i];
         struct avro_span span = r->spans.list[spans + i];
         struct banyan_str bytes = field->default_binary;
         if (span.at != span_unseen)
-            bytes = (struct banyan_str){r->moved.data + span.at - start, span.size};
+            bytes = (struct banyan_str){size == 0 ? "" : r->moved.data + (span.at - start), span.size};
         else if (!field->has_default) {
             (void)invalid(r, "the field is missing and has no default");
             return avro_fault_in_field(&r->fault, field->name);
@@ -325,26 +326,31 @@ static bool put_in_order(struct reader *r, const struct avro_type *type, size_t 
     return true;
 }
 
-/* The field of *key*, looked for from *next* on; gives which it is. */
-static bool parse_field(struct reader *r, const struct avro_type *type, size_t spans, struct banyan_str key,
-                        size_t *next, unsigned depth)
+/* The next member of a record, mostly the field *next*; gives which it is.  False at the end, and on failure. */
+static bool more_fields(struct reader *r, const struct avro_type *type, size_t *next)
 {
+    struct banyan_str key;
+    if (*next < type->field_count && jtext_member_is(&r->in, type->fields[*next].name))
+        return true;
+    if (!jtext_member(&r->in, &key))
+        return r->in.fault != NULL ? unreadable(r) : false;
     if (!plain_text(r, &key))
         return false;
-    size_t i = find_field(type, key, *next);
-    if (i == type->field_count)
-        return unknown_field(r, type, key);
-    struct avro_span *span = &r->spans.list[spans + i];
-    *next = i;
-    if (span->at != span_unseen) {
+    *next = find_field(type, key, *next);
+    return *next < type->field_count || unknown_field(r, type, key);
+}
+
+static bool parse_field(struct reader *r, const struct avro_field *field, size_t span, unsigned depth)
+{
+    const size_t at = avro_out_size(&r->out);
+    if (r->spans.list[span].at != span_unseen) {
         (void)invalid(r, "the field is there twice");
-        return avro_fault_in_field(&r->fault, type->fields[i].name);
+        return avro_fault_in_field(&r->fault, field->name);
     }
-    size_t at = avro_out_size(&r->out);
-    span->at = at;
-    if (!parse(r, type->fields[i].type, depth))
-        return avro_fault_in_field(&r->fault, type->fields[i].name);
-    r->spans.list[spans + i].size = avro_out_size(&r->out) - at; /* the list may have moved */
+    r->spans.list[span].at = at;
+    if (!parse(r, field->type, depth))
+        return avro_fault_in_field(&r->fault, field->name);
+    r->spans.list[span].size = avro_out_size(&r->out) - at; /* the list may have moved */
     return true;
 }
 
@@ -352,7 +358,6 @@ static bool parse_record(struct reader *r, const struct avro_type *type, unsigne
 {
     const size_t spans = r->spans.count, start = avro_out_size(&r->out);
     size_t seen = 0;
-    struct banyan_str key;
     bool in_order = true;
     if (!jtext_object(&r->in))
         return unreadable(r);
@@ -360,13 +365,13 @@ static bool parse_record(struct reader *r, const struct avro_type *type, unsigne
         return avro_fault_set(&r->fault, BANYAN_LIMIT, "there is no memory for the places of the fields");
     for (size_t i = 0; i < type->field_count; i++)
         r->spans.list[spans + i].at = span_unseen;
-    for (size_t next = 0; jtext_member(&r->in, &key); next++, seen++) {
-        if (!parse_field(r, type, spans, key, &next, depth))
+    for (size_t next = 0; more_fields(r, type, &next); next++, seen++) {
+        if (!parse_field(r, &type->fields[next], spans + next, depth))
             return false;
         in_order = in_order && next == seen;
     }
-    if (r->in.fault != NULL)
-        return unreadable(r);
+    if (r->fault.status != BANYAN_OK)
+        return false;
     if ((!in_order || seen < type->field_count) && !put_in_order(r, type, start, spans))
         return false;
     r->spans.count = spans;

@@ -77,11 +77,11 @@ static bool resolve_items(struct resolver *r, const struct avro_op *op, unsigned
 
 static bool resolve_record(struct resolver *r, const struct avro_op *op, unsigned depth)
 {
-    const struct avro_step *step = r->plan->steps + op->first;
     size_t marks;
     if (!avro_marks_open(&r->walk, op->marks, &marks))
         return false;
-    for (const struct avro_step *end = step + op->count; step < end; step++) {
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct avro_step *step = &r->plan->steps[op->first + i];
         bool ok = true;
         switch (step->kind) {
         case AVRO_STEP_VALUE:

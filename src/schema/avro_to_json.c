@@ -194,7 +194,7 @@ static bool print_default(struct printer *p, const struct avro_step *step, unsig
     struct banyan_str binary = step->field->default_binary;
     struct wire_input in = p->walk.in;
     struct banyan_str input = p->walk.input;
-    const unsigned char *at = (const unsigned char *)binary.data;
+    const unsigned char *at = (const unsigned char *)(binary.data == NULL ? "" : binary.data);
     p->walk.in = (struct wire_input){at, at + binary.size, NULL};
     p->walk.input = binary;
     p->walk.steps_left += (uint64_t)binary.size * AVRO_VALUE_STEPS_A_BYTE;
@@ -206,14 +206,14 @@ static bool print_default(struct printer *p, const struct avro_step *step, unsig
 
 static bool print_record(struct printer *p, const struct avro_op *op, unsigned depth)
 {
-    const struct avro_step *step = p->plan->steps + op->first;
     size_t first = 1; /* the comma of the first field is left out */
     size_t marks;
     if (!avro_marks_open(&p->walk, op->marks, &marks))
         return false;
     if (!avro_out_char(&p->out, '{'))
         return overflow(p);
-    for (const struct avro_step *end = step + op->count; step < end; step++) {
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct avro_step *step = &p->plan->steps[op->first + i];
         bool ok;
         if (step->kind != AVRO_STEP_VALUE && step->kind != AVRO_STEP_DEFAULT) {
             ok = avro_marks_step(&p->walk, step, marks, depth);

@@ -19,9 +19,9 @@
 #include "schema/wire.h"
 
 enum {
-    AVRO_VALUE_DEPTH_MAX = 128,             /* values within values */
-    AVRO_VALUE_STEPS_MIN = 4 * 1024 * 1024, /* values in one call, whatever its size */
-    AVRO_VALUE_STEPS_A_BYTE = 256,          /* and more of them for each byte */
+    AVRO_VALUE_DEPTH_MAX = 128,       /* values within values */
+    AVRO_VALUE_STEPS_MIN = 64 * 1024, /* values in one call, whatever its size */
+    AVRO_VALUE_STEPS_A_BYTE = 256,    /* and more of them for each byte */
     AVRO_PATH_MAX = 256,
 };
 
@@ -83,9 +83,10 @@ static inline bool avro_out_add(struct avro_out *out, const void *data, size_t s
 {
     if (size > (size_t)(out->end - out->at) && !avro_out_grow(out, size))
         return false;
-    if (size > 0)
+    if (size > 0) {
         memcpy(out->at, data, size);
-    out->at += size;
+        out->at += size;
+    }
     return true;
 }
 
