@@ -92,4 +92,35 @@ struct log_mark {
 };
 static_assert(sizeof(struct log_mark) == 24, "stored layout");
 
+/* ---- cold segments: sealed ones, compressed ---- */
+
+#define COLD_MAGIC "BANYCLD" /* with its NUL: 8 bytes */
+
+enum {
+    COLD_FORMAT = 1,
+};
+
+/* Then the dictionary, the blocks one behind the other, the index: one cold_block for each. */
+struct cold_header {
+    char magic[8];
+    uint32_t crc;                        /* CRC-32C of the bytes behind this field */
+    uint32_t format;                     /* COLD_FORMAT */
+    uint64_t next_position, next_offset; /* of the segment behind it */
+    uint8_t chain_after[LOG_CHAIN_BYTES];
+    uint64_t index_at; /* byte in this file */
+    uint32_t block_count;
+    uint32_t dictionary_bytes; /* 0: none */
+    uint32_t dictionary_crc, index_crc;
+    struct segment_header segment; /* as it was */
+} __attribute__((packed));
+static_assert(sizeof(struct cold_header) == 216, "stored layout");
+
+/* Whole frames of the segment, in order, from behind its header to its end without a gap. */
+struct cold_block {
+    uint32_t stored; /* bytes in this file; as many as *bytes*: not compressed */
+    uint32_t bytes;  /* in the segment */
+    uint32_t crc;    /* CRC-32C of the stored bytes */
+} __attribute__((packed));
+static_assert(sizeof(struct cold_block) == 12, "stored layout");
+
 #endif

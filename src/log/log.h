@@ -37,11 +37,12 @@ enum {
 };
 
 struct log_options {
-    const char *folder;     /* of the segments; made when missing */
-    struct os_files *files; /* borrowed */
-    struct os_clock *clock; /* borrowed */
-    uint64_t segment_bytes; /* 0: 64 MiB */
-    bool read_only;         /* no flusher, no repair: a torn tail is only left out */
+    const char *folder;      /* of the segments; made when missing */
+    const char *cold_folder; /* of archived ones, maybe on another disk; made when it is needed; NULL: none */
+    struct os_files *files;  /* borrowed */
+    struct os_clock *clock;  /* borrowed */
+    uint64_t segment_bytes;  /* 0: 64 MiB */
+    bool read_only;          /* no flusher, no repair: a torn tail is only left out */
 };
 
 /* Open, repairing a torn tail.  Gives *ret.  CORRUPT names file, offset and position; NO_SPACE, IO. */
@@ -103,10 +104,26 @@ BANYAN_MUST_CHECK enum banyan_status log_reader_next(struct log_reader *reader, 
 BANYAN_MUST_CHECK enum banyan_status log_position_at(struct log *log, struct banyan_time time,
                                                      struct banyan_position *ret, struct banyan_error *err);
 
+/* ---- archive ---- */
+
+struct log_archived {
+    uint64_t segments; /* 0: there was nothing to do; else 1 */
+    uint64_t first_position, last_position;
+    uint64_t bytes_before, bytes_after; /* of the segment */
+};
+/* Compress the oldest sealed segment that is not cold and has only records up to *limit* into the cold folder, then
+ * remove the plain file.  It is read, checked and made sure of before; readers go on, whatever they have open.  A crash
+ * at any point leaves one whole file at least.  For one thread at a time (BUSY). INVALID without a cold folder or read
+ * only; CORRUPT when the segment is damaged (it stays); NO_SPACE; IO. */
+BANYAN_MUST_CHECK enum banyan_status log_segment_archive(struct log *log, struct banyan_position limit,
+                                                         struct log_archived *ret, struct banyan_error *err);
+
 /* ---- facts ---- */
 
 struct log_stats {
     uint64_t records, batches, groups, bytes, segments;
+    uint64_t cold_segments;  /* of the segments */
+    uint64_t pending_bytes;  /* appended and not yet written; bounded, but for one record */
     uint64_t torn_bytes_cut; /* at the last open */
     int64_t flush_us_total, flush_us_max;
 };

@@ -40,6 +40,7 @@ static void release(struct log *log)
     (void)pthread_cond_destroy(&log->gathered);
     (void)pthread_cond_destroy(&log->room);
     free((char *)log->options.folder);
+    free((char *)log->options.cold_folder);
     free(log);
 }
 
@@ -50,6 +51,10 @@ enum banyan_status log_open(const struct log_options *options, struct log **ret,
 
     log->options = *options;
     log->options.folder = alloc_text(options->folder);
+    if (options->cold_folder != NULL)
+        log->options.cold_folder = alloc_text(options->cold_folder);
+    log->folders =
+        (struct log_folders){.files = options->files, .hot = log->options.folder, .cold = log->options.cold_folder};
     if (log->options.segment_bytes == 0)
         log->options.segment_bytes = LOG_SEGMENT_BYTES;
     (void)pthread_mutex_init(&log->lock, NULL);
@@ -523,5 +528,9 @@ void log_stats(struct log *log, struct log_stats *ret)
     *ret = log->shared.stats;
     ret->records = log->shared.durable;
     ret->segments = log->shared.segment_count;
+    ret->pending_bytes = log->shared.pending_bytes;
+    ret->cold_segments = 0;
+    for (size_t i = 0; i < log->shared.segment_count; i++)
+        ret->cold_segments += log->shared.segments[i]->cold;
     (void)pthread_mutex_unlock(&log->lock);
 }

@@ -20,11 +20,9 @@
 
 #include "log/frame.h"
 #include "log/log.h"
+#include "log/source.h"
 #include "os/event.h"
 #include "os/thread.h"
-
-#define LOG_SEGMENT_SUFFIX ".seg"
-#define LOG_MARKS_SUFFIX ".idx"
 
 enum {
     LOG_FRAME_BYTES = 64 * 1024,   /* a frame is closed when it has more: the unit of a checked random read */
@@ -59,6 +57,7 @@ struct log_segment {
     struct log_marks marks;
     bool marked;      /* marks are in memory, and all of them; else in a file, or to be made */
     uint64_t touched; /* when somebody last looked for a position here: a count */
+    bool cold;        /* there is no hot file any more */
     bool recorded_known;
     int64_t recorded_max; /* latest time of its records, where known */
 };
@@ -101,7 +100,8 @@ struct log_shared_frames {
 };
 
 struct log {
-    struct log_options options; /* folder is owned */
+    struct log_options options; /* folders are owned */
+    struct log_folders folders; /* the same */
     struct banyan_uuid id;
 
     /* The appender's own (one thread at a time; callers see to it). */
@@ -154,6 +154,7 @@ struct log {
         size_t saved;           /* segments whose marks need not be kept in memory: the first so many */
         size_t marked_segments; /* that have marks in memory */
         uint64_t touches;
+        bool archiving;
         struct log_frame *queue, *queue_last;
         struct log_frame *spare;
         size_t spare_count;
@@ -173,10 +174,6 @@ struct log {
 
 struct log_segment *log_segment_new(const char *folder, uint64_t first_position, uint64_t base_offset);
 void log_segment_free(struct log_segment *segment);
-/* Gives "<folder>/<20 digits><suffix>". */
-char *log_segment_path(const char *folder, uint64_t first_position, const char *suffix);
-/* "<20 digits>.seg" → first position; false for other names. */
-bool log_segment_parse_name(const char *name, uint64_t *ret_first_position);
 /* Make the file and reserve *capacity*.  NO_SPACE leaves nothing behind. */
 BANYAN_MUST_CHECK enum banyan_status log_segment_create(struct log *log, struct log_segment *segment, uint64_t capacity,
                                                         struct banyan_error *err);
@@ -190,17 +187,6 @@ void log_segments_add(struct log *log, struct log_segment *segment);
 /* The segment of *position*: its number, or segment_count. */
 size_t log_segments_find(struct log *log, uint64_t position);
 
-/* ---- source.c ---- */
-
-/* The bytes of a segment.  Not for two threads at once. */
-struct log_source;
-BANYAN_MUST_CHECK enum banyan_status log_source_open(struct log *log, const struct log_segment *segment,
-                                                     struct log_source **ret, struct banyan_error *err);
-void log_source_close(struct log_source *source); /* NULL allowed */
-/* As os_files.read(). */
-BANYAN_MUST_CHECK enum banyan_status log_source_read(struct log_source *source, uint64_t at, void *data, size_t size,
-                                                     size_t *ret_size, struct banyan_error *err);
-
 /* ---- marks.c ---- */
 
 /* A frame begins at *at*: remembered if the last mark is far enough away. */
@@ -211,6 +197,8 @@ void log_marks_release(struct log_marks *marks);
 /* The segment of *position*, and its last mark at or before it.  Takes the lock; may read files. */
 BANYAN_MUST_CHECK enum banyan_status log_marks_find(struct log *log, uint64_t position, size_t *ret_segment,
                                                     struct log_mark *ret, struct banyan_error *err);
+/* With the lock: what is known of segment *number*, which must have a next one; crc and mark_count are 0. */
+struct marks_header log_sealed_facts(struct log *log, size_t number);
 /* With the lock: may the marks of the next sealed segment go to their file?  Then do it; the lock is released
  * meanwhile. For one thread. */
 bool log_marks_can_save(const struct log *log);

@@ -76,24 +76,29 @@ struct sealed {
     uint64_t bytes;            /* of the segment: header and frames */
 };
 
-/* With the lock: segment number *number*, which must have a next one. */
-static struct sealed sealed_facts(struct log *log, size_t number)
+struct marks_header log_sealed_facts(struct log *log, size_t number)
 {
     const struct log_segment *segment = log->shared.segments[number], *next = log->shared.segments[number + 1];
-    struct sealed sealed = {
-        .segment = segment,
-        .facts = {.magic = MARKS_MAGIC,
-                  .format = MARKS_FORMAT,
-                  .log_id = log->id,
-                  .first_position = segment->first_position,
-                  .base_offset = segment->base_offset,
-                  .next_position = next->first_position,
-                  .next_offset = next->base_offset},
-        .bytes = next->base_offset - segment->base_offset,
+    struct marks_header facts = {
+        .magic = MARKS_MAGIC,
+        .format = MARKS_FORMAT,
+        .log_id = log->id,
+        .first_position = segment->first_position,
+        .base_offset = segment->base_offset,
+        .next_position = next->first_position,
+        .next_offset = next->base_offset,
     };
 
-    memcpy(sealed.facts.chain_before, segment->chain, LOG_CHAIN_BYTES);
-    memcpy(sealed.facts.chain_after, next->chain, LOG_CHAIN_BYTES);
+    memcpy(facts.chain_before, segment->chain, LOG_CHAIN_BYTES);
+    memcpy(facts.chain_after, next->chain, LOG_CHAIN_BYTES);
+    return facts;
+}
+
+static struct sealed sealed_of(struct log *log, size_t number)
+{
+    struct sealed sealed = {.segment = log->shared.segments[number], .facts = log_sealed_facts(log, number)};
+
+    sealed.bytes = sealed.facts.next_offset - sealed.facts.base_offset;
     return sealed;
 }
 
@@ -184,7 +189,7 @@ static enum banyan_status walk_get(struct walk *walk, uint64_t at, size_t size, 
 
     if (at < walk->at || at + size > walk->at + walk->size) {
         walk->at = at;
-        status = log_source_read(walk->source, at, walk->data, SCAN_BYTES, &walk->size, err);
+        status = log_source_read(walk->source, at, walk->data, size, SCAN_BYTES, &walk->size, err);
     }
     *ret = status == BANYAN_OK && walk->size >= size ? walk->data + (at - walk->at) : NULL;
     return status;
@@ -231,7 +236,7 @@ static enum banyan_status make_marks(struct log *log, const struct sealed *seale
                                      struct banyan_error *err)
 {
     struct walk walk = {.sealed = sealed};
-    enum banyan_status status = log_source_open(log, sealed->segment, &walk.source, err);
+    enum banyan_status status = log_source_open(&log->folders, sealed->facts.first_position, &walk.source, err);
     uint64_t at = sizeof(struct segment_header);
 
     walk.data = alloc_zeroed(1, SCAN_BYTES);
@@ -288,7 +293,7 @@ static enum banyan_status load_marks(struct log *log, size_t number, struct bany
     segment->touched = ++log->shared.touches;
     if (segment->marked)
         return BANYAN_OK;
-    sealed = sealed_facts(log, number);
+    sealed = sealed_of(log, number);
     (void)pthread_mutex_unlock(&log->lock);
     if (!read_marks(log, &sealed, &marks)) {
         status = make_marks(log, &sealed, &marks, err);
@@ -317,7 +322,7 @@ bool log_marks_can_save(const struct log *log)
 
 void log_marks_save(struct log *log)
 {
-    struct sealed sealed = sealed_facts(log, log->shared.saved);
+    struct sealed sealed = sealed_of(log, log->shared.saved);
     const struct log_marks *marks =
         &sealed.segment->marks; /* complete, and nobody gives them up before they are saved */
 

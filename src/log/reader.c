@@ -67,7 +67,7 @@ void log_reader_close(struct log_reader *reader)
 static enum banyan_status damaged(struct log_reader *reader, const char *what, struct banyan_error *err)
 {
     (void)banyan_error_set(err, BANYAN_CORRUPT, "%s is damaged at byte %" PRIu64 ", position %" PRIu64 ": %s",
-                           reader->path_for_error, reader->frame_at, reader->next_frame, what);
+                           log_source_path(reader->source), reader->frame_at, reader->next_frame, what);
     banyan_error_hint(err, "restore this file from a copy, or from a replica of the log");
     reader->frame_begin = NULL;
     reader->cursor = reader->end = NULL;
@@ -88,11 +88,10 @@ static enum banyan_status open_segment(struct log_reader *reader, size_t number,
     reader->source = NULL;
     reader->segment = SIZE_MAX;
     reader->filled = 0;
-    status = log_source_open(log, segment, &reader->source, err);
+    status = log_source_open(&log->folders, segment->first_position, &reader->source, err);
     if (status != BANYAN_OK)
         return status;
     reader->segment = number;
-    reader->path_for_error = segment->path;
     reader->base_offset = segment->base_offset;
     reader->next_first = 0;
     return BANYAN_OK;
@@ -125,7 +124,7 @@ static enum banyan_status need(struct log_reader *reader, uint64_t at, size_t si
     reader->buffer_at = at;
     reader->filled = keep;
     if (keep < want) {
-        status = log_source_read(reader->source, at + keep, reader->buffer + keep, want - keep, &got, err);
+        status = log_source_read(reader->source, at + keep, reader->buffer + keep, size - keep, want - keep, &got, err);
         if (status != BANYAN_OK) {
             reader->filled = 0;
             return status;

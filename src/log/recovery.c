@@ -24,6 +24,7 @@
  * CORRUPT.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,16 +254,17 @@ static enum banyan_status judge_tail(struct scan *scan, struct banyan_error *err
 static enum banyan_status read_header(struct log *log, struct log_segment *segment, struct segment_header *ret,
                                       bool *ret_whole, struct banyan_error *err)
 {
-    struct os_files *files = log->options.files;
-    struct os_file *file = NULL;
-    enum banyan_status status = files->open(files, segment->path, false, &file, err);
+    struct log_source *source = NULL;
+    enum banyan_status status = log_source_open(&log->folders, segment->first_position, &source, err);
     size_t got = 0;
 
     if (status == BANYAN_OK)
-        status = files->read(file, 0, ret, sizeof(*ret), &got, err);
-    if (status == BANYAN_OK)
-        status = files->size(file, &segment->capacity, err);
-    files->close(file);
+        status = log_source_read(source, 0, ret, sizeof(*ret), sizeof(*ret), &got, err);
+    if (status == BANYAN_OK) {
+        segment->capacity = log_source_bytes(source);
+        segment->cold = log_source_is_cold(source);
+    }
+    log_source_close(source);
     *ret_whole = status == BANYAN_OK && got == sizeof(*ret) && log_segment_check_header(ret);
     if (*ret_whole && ret->format != SEGMENT_FORMAT)
         return banyan_error_set(err, BANYAN_INVALID, "%s has format %u; this program reads format %d", segment->path,
@@ -347,24 +349,56 @@ static enum banyan_status find_end(struct scan *scan, struct banyan_error *err)
     return BANYAN_OK;
 }
 
-/* Make the table of the files in the folder. */
-static enum banyan_status list_segments(struct log *log, struct banyan_error *err)
+/* What an archiving that was interrupted left. */
+static void remove_unfinished(struct log *log)
 {
     struct os_files *files = log->options.files;
-    enum banyan_status status;
-    uint64_t first_position;
     char **names = NULL;
 
-    status = files->list(files, log->options.folder, &names, err);
-    if (status != BANYAN_OK)
-        return status;
+    if (log->options.read_only || log->folders.cold == NULL ||
+        files->list(files, log->folders.cold, &names, NULL) != BANYAN_OK)
+        return;
     for (size_t i = 0; names[i] != NULL; i++) {
-        if (log_segment_parse_name(names[i], &first_position))
-            log_segments_add(log, log_segment_new(log->options.folder, first_position, 0));
+        size_t size = strlen(names[i]), suffix = strlen(LOG_COLD_NEW_SUFFIX);
+
+        if (size > suffix && strcmp(names[i] + size - suffix, LOG_COLD_NEW_SUFFIX) == 0) {
+            size_t bytes = strlen(log->folders.cold) + size + 2;
+            char *path = alloc_zeroed(1, bytes);
+
+            (void)snprintf(path, bytes, "%s/%s", log->folders.cold, names[i]); /* fits: counted above */
+            (void)files->remove(files, path, NULL);                            /* it is in nobody's way */
+            free(path);
+        }
         free(names[i]);
     }
     free(names);
-    return BANYAN_OK;
+}
+
+/* Make the table of the segments. */
+static enum banyan_status list_segments(struct log *log, struct banyan_error *err)
+{
+    uint64_t *firsts = NULL;
+    size_t count = 0;
+    enum banyan_status status = log_segments_list(&log->folders, &firsts, &count, err);
+
+    for (size_t i = 0; i < count; i++)
+        log_segments_add(log, log_segment_new(log->options.folder, firsts[i], 0));
+    free(firsts);
+    return status;
+}
+
+/* Only sealed segments are archived: the last one is missing. */
+static enum banyan_status check_last(const struct scan *scan, struct banyan_error *err)
+{
+    const struct log_segment *last = scan->last == SIZE_MAX ? NULL : scan->log->shared.segments[scan->last];
+
+    if (last == NULL || !last->cold)
+        return BANYAN_OK;
+    (void)banyan_error_set(err, BANYAN_CORRUPT,
+                           "%s: the segment behind the archived one with position %" PRIu64 " is missing",
+                           scan->log->options.folder, last->first_position);
+    banyan_error_hint(err, "nothing was changed; put the missing files back");
+    return BANYAN_CORRUPT;
 }
 
 static void forget_segments(struct log *log, size_t keep)
@@ -512,10 +546,12 @@ static enum banyan_status recover_once(struct log *log, struct banyan_error *err
     if (status == BANYAN_OK && log->shared.segment_count > 0 && log->shared.segments[0]->first_position != 1) {
         status =
             banyan_error_set(err, BANYAN_CORRUPT, "%s: the segment with position 1 is missing", log->options.folder);
-        banyan_error_hint(err, "nothing was changed; put the missing files back");
+        banyan_error_hint(err, "nothing was changed; put the missing files back, or the folder of archived segments");
     }
     if (status == BANYAN_OK)
         status = read_headers(&scan, err);
+    if (status == BANYAN_OK)
+        status = check_last(&scan, err);
     if (status == BANYAN_OK && scan.last != SIZE_MAX)
         status = scan_frames(&scan, scan.last, err);
     if (status == BANYAN_OK && log->shared.segment_count > 0)
@@ -524,6 +560,8 @@ static enum banyan_status recover_once(struct log *log, struct banyan_error *err
         status = find_end(&scan, err);
     if (status == BANYAN_OK)
         status = finish(log, &scan, err);
+    if (status == BANYAN_OK)
+        remove_unfinished(log);
     if (status == BANYAN_OK)
         settle_marks(log);
     window_close(&scan.window);

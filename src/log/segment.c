@@ -7,26 +7,11 @@
  */
 #include "log/log_int.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
-
-enum {
-    NAME_DIGITS = 20,
-};
-
-char *log_segment_path(const char *folder, uint64_t first_position, const char *suffix)
-{
-    size_t size = strlen(folder) + 1 + NAME_DIGITS + strlen(suffix) + 1;
-    char *path = alloc_zeroed(1, size);
-
-    (void)snprintf(path, size, "%s/%0*llu%s", folder, NAME_DIGITS, (unsigned long long)first_position,
-                   suffix); /* fits: counted above */
-    return path;
-}
 
 struct log_segment *log_segment_new(const char *folder, uint64_t first_position, uint64_t base_offset)
 {
@@ -45,22 +30,6 @@ void log_segment_free(struct log_segment *segment)
     log_marks_release(&segment->marks);
     free(segment->path);
     free(segment);
-}
-
-bool log_segment_parse_name(const char *name, uint64_t *ret_first_position)
-{
-    uint64_t value = 0;
-
-    if (strlen(name) != NAME_DIGITS + sizeof(LOG_SEGMENT_SUFFIX) - 1 ||
-        strcmp(name + NAME_DIGITS, LOG_SEGMENT_SUFFIX) != 0)
-        return false;
-    for (int i = 0; i < NAME_DIGITS; i++) {
-        if (name[i] < '0' || name[i] > '9')
-            return false;
-        value = value * 10 + (uint64_t)(name[i] - '0');
-    }
-    *ret_first_position = value;
-    return true;
 }
 
 enum banyan_status log_segment_create(struct log *log, struct log_segment *segment, uint64_t capacity,

@@ -51,7 +51,8 @@ struct verify {
     bool header_good; /* of this segment */
     uint64_t damages; /* found before this segment */
 
-    struct os_file *file;
+    struct log_folders folders;
+    struct log_source *source;
     uint64_t file_bytes;
     char *data; /* owned */
     size_t size, capacity;
@@ -108,18 +109,20 @@ static void report(struct verify *verify, const char *kind, enum log_finding_cla
 
 static enum banyan_status open_segment(struct verify *verify, size_t number, struct banyan_error *err)
 {
-    struct os_files *files = verify->options->files;
     enum banyan_status status;
 
-    files->close(verify->file);
-    verify->file = NULL;
+    log_source_close(verify->source);
+    verify->source = NULL;
     verify->size = 0;
     free(verify->path);
     verify->path = log_segment_path(verify->options->folder, verify->names[number], LOG_SEGMENT_SUFFIX);
-    status = files->open(files, verify->path, false, &verify->file, err);
-    if (status == BANYAN_OK)
-        status = files->size(verify->file, &verify->file_bytes, err);
-    return status;
+    status = log_source_open(&verify->folders, verify->names[number], &verify->source, err);
+    if (status != BANYAN_OK)
+        return status;
+    free(verify->path);
+    verify->path = alloc_text(log_source_path(verify->source));
+    verify->file_bytes = log_source_bytes(verify->source);
+    return BANYAN_OK;
 }
 
 /* *ret: *size* bytes from *at* on; NULL when the file has fewer.  Moves the window: nothing may be taken from it. */
@@ -142,7 +145,7 @@ static enum banyan_status get(struct verify *verify, uint64_t at, size_t size, c
         }
         verify->data_at = at;
         verify->size = 0;
-        status = verify->options->files->read(verify->file, at, verify->data, want, &verify->size, err);
+        status = log_source_read(verify->source, at, verify->data, want, want, &verify->size, err);
         if (status != BANYAN_OK || verify->size < size)
             return status;
     }
@@ -508,22 +511,18 @@ static enum banyan_status next_frame(struct verify *verify, uint64_t *ret_at, co
 /* Does the segment behind this one prove that all of this one was flushed?  *ret_end: where it then ends; 0: no. */
 static enum banyan_status end_by_successor(struct verify *verify, uint64_t *ret_end, struct banyan_error *err)
 {
-    struct os_files *files = verify->options->files;
+    struct log_source *source = NULL;
     struct segment_header header;
-    struct os_file *file = NULL;
     size_t got = 0;
     enum banyan_status status;
-    char *path;
 
     *ret_end = 0;
     if (verify->number + 1 >= verify->count)
         return BANYAN_OK;
-    path = log_segment_path(verify->options->folder, verify->names[verify->number + 1], LOG_SEGMENT_SUFFIX);
-    status = files->open(files, path, false, &file, err);
+    status = log_source_open(&verify->folders, verify->names[verify->number + 1], &source, err);
     if (status == BANYAN_OK)
-        status = files->read(file, 0, &header, sizeof(header), &got, err);
-    files->close(file);
-    free(path);
+        status = log_source_read(source, 0, &header, sizeof(header), sizeof(header), &got, err);
+    log_source_close(source);
     if (status == BANYAN_OK && got == sizeof(header) && log_segment_check_header(&header) &&
         header.base_offset > verify->base &&
         (header.previous_position == 0 || header.previous_position == verify->names[verify->number]))
@@ -795,21 +794,8 @@ static enum banyan_status read_segment(struct verify *verify, struct banyan_erro
 
 static enum banyan_status list_segments(struct verify *verify, struct banyan_error *err)
 {
-    struct os_files *files = verify->options->files;
-    char **names = NULL;
-    uint64_t first;
-    enum banyan_status status = files->list(files, verify->options->folder, &names, err);
+    enum banyan_status status = log_segments_list(&verify->folders, &verify->names, &verify->count, err);
 
-    if (status != BANYAN_OK)
-        return status;
-    for (size_t i = 0; names[i] != NULL; i++) {
-        if (log_segment_parse_name(names[i], &first)) {
-            verify->names = alloc_resized(verify->names, verify->count + 1, sizeof(*verify->names));
-            verify->names[verify->count++] = first;
-        }
-        free(names[i]);
-    }
-    free(names);
     for (size_t i = 0; i < verify->count && status == BANYAN_OK; i++) {
         status = open_segment(verify, i, err);
         verify->bytes_total += verify->file_bytes;
@@ -851,6 +837,8 @@ enum banyan_status log_verify(const struct log_verify_options *options, struct l
     enum banyan_status status;
 
     verify->options = options;
+    verify->folders =
+        (struct log_folders){.files = options->files, .hot = options->folder, .cold = options->cold_folder};
     verify->visitor = options->visitor;
     verify->place = place;
     verify->digest = EVP_MD_fetch(NULL, "SHA256", NULL);
@@ -865,7 +853,7 @@ enum banyan_status log_verify(const struct log_verify_options *options, struct l
     if (status == BANYAN_OK)
         status = read_all(verify, err);
     helper_stop(verify);
-    options->files->close(verify->file);
+    log_source_close(verify->source);
     (void)pthread_cond_destroy(&verify->turned);
     (void)pthread_mutex_destroy(&verify->lock);
     EVP_MD_CTX_free(verify->hash);

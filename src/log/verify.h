@@ -84,8 +84,9 @@ struct log_verify_visitor {
 };
 
 struct log_verify_options {
-    const char *folder;     /* of the segments */
-    struct os_files *files; /* borrowed */
+    const char *folder;      /* of the segments */
+    const char *cold_folder; /* of archived ones; NULL: none */
+    struct os_files *files;  /* borrowed */
     const struct log_verify_visitor *visitor;
     uint64_t until_offset; /* stop behind the frame that ends there; 0: the end of the log */
     bool one_thread;       /* do not hash in a thread of its own */

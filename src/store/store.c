@@ -182,6 +182,7 @@ static void release(struct store *store)
     (void)pthread_cond_destroy(&store->batch_ended);
     watch_release(&store->watch);
     free((char *)store->options.folder);
+    free((char *)store->options.cold_folder);
     free(store);
 }
 
@@ -189,8 +190,11 @@ static enum banyan_status open_files(struct store *store, struct banyan_error *e
 {
     struct os_files *files = store->options.files;
     char *log_folder = alloc_path(store->options.folder, "log"), *lock_path = alloc_path(store->options.folder, "lock");
+    char *cold_folder = store->options.cold_folder == NULL ? alloc_path(store->options.folder, "cold")
+                                                           : alloc_text(store->options.cold_folder);
     struct log_options log_options = {
         .folder = log_folder,
+        .cold_folder = cold_folder,
         .files = files,
         .clock = store->options.clock,
         .segment_bytes = store->options.segment_bytes,
@@ -208,6 +212,7 @@ static enum banyan_status open_files(struct store *store, struct banyan_error *e
     if (status == BANYAN_OK)
         status = log_open(&log_options, &store->log, err);
     free(log_folder);
+    free(cold_folder);
     free(lock_path);
     return status;
 }
@@ -227,6 +232,8 @@ enum banyan_status store_open(const struct store_options *options, struct store 
 
     store->options = *options;
     store->options.folder = alloc_text(options->folder);
+    if (options->cold_folder != NULL)
+        store->options.cold_folder = alloc_text(options->cold_folder);
     if (store->options.files == NULL)
         store->options.files = os_files_real();
     if (store->options.clock == NULL)

@@ -36,11 +36,12 @@ enum {
 };
 
 struct store_options {
-    const char *folder;     /* holds lock, log/ and whatever else; made when missing */
-    struct os_files *files; /* NULL: the system's */
-    struct os_clock *clock; /* NULL: the system's */
-    uint64_t segment_bytes; /* 0: the log's default */
-    bool read_only;         /* beside a running writer: sees what was durable at open; takes no lock */
+    const char *folder;      /* holds lock, log/ and whatever else; made when missing */
+    const char *cold_folder; /* of archived segments, maybe on another disk; NULL: cold/ in *folder* */
+    struct os_files *files;  /* NULL: the system's */
+    struct os_clock *clock;  /* NULL: the system's */
+    uint64_t segment_bytes;  /* 0: the log's default */
+    bool read_only;          /* beside a running writer: sees what was durable at open; takes no lock */
     /* For tests; 0: the index's defaults. */
     uint64_t index_events_max;       /* of a table in memory */
     uint64_t index_filter_bytes_max; /* of all filters in memory */

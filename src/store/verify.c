@@ -55,7 +55,8 @@ struct verify {
     struct os_files *files;
     struct os_clock *clock;
     struct store_verify_report *report;
-    char *log_folder; /* owned */
+    char *log_folder;  /* owned */
+    char *cold_folder; /* owned */
     struct ledger streams, ids;
     uint64_t seed;
     int64_t saved_us; /* when the last checkpoint was written */
@@ -553,6 +554,12 @@ static enum banyan_status begin(struct verify *verify, struct log_verify_place *
     verify->clock = options->clock == NULL ? os_clock_real() : options->clock;
     verify->log_folder = alloc_zeroed(1, size);
     (void)snprintf(verify->log_folder, size, "%s/log", options->folder); /* fits: counted above */
+    if (options->cold_folder == NULL) {
+        verify->cold_folder = alloc_zeroed(1, size + 1);
+        (void)snprintf(verify->cold_folder, size + 1, "%s/cold", options->folder); /* as above */
+    } else {
+        verify->cold_folder = alloc_text(options->cold_folder);
+    }
     ledger_init(&verify->streams, LEDGER_STREAMS, verify->files, options->work_folder, memory / 2);
     ledger_init(&verify->ids, LEDGER_IDS, verify->files, options->work_folder, memory / 2);
     verify->streams.check = check_stream;
@@ -642,6 +649,7 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
     status = begin(verify, &place, err);
     log.files = verify->files;
     log.folder = verify->log_folder;
+    log.cold_folder = verify->cold_folder;
     if (status == BANYAN_OK)
         status = load_heads(verify, &place, err);
     if (status == BANYAN_OK)
@@ -692,6 +700,7 @@ enum banyan_status store_verify(const struct store_verify_options *options, stru
     verify_index_close(verify->index);
     free(verify->roots);
     free(verify->log_folder);
+    free(verify->cold_folder);
     free(verify);
     return status;
 }

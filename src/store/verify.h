@@ -23,6 +23,7 @@
 
 struct store_verify_options {
     const char *folder;           /* the store's */
+    const char *cold_folder;      /* of archived segments; NULL: cold/ in *folder* */
     struct os_files *files;       /* NULL: the system's */
     struct os_clock *clock;       /* NULL: the system's */
     const char *work_folder;      /* for what does not fit into memory; made; emptied at the end */
