@@ -194,10 +194,9 @@ static enum banyan_status decode(struct fold *fold, const struct store_event *ev
         banyan_error_hint(err, "run a program whose domain has this type");
         return st;
     }
-    struct store_event kept = *event;
-    kept.payload = banyan_arena_str(&fold->arena, event->payload);
+    struct banyan_str data = banyan_arena_str(&fold->arena, event->payload);
     void *payload = banyan_arena_alloc(&fold->arena, type->record->size);
-    enum banyan_status st = store_decode(fold->decoder, seen->type, &kept, &fold->arena, payload, err);
+    enum banyan_status st = store_decode(fold->decoder, seen->type, event->schema, data, &fold->arena, payload, err);
     if (st == BANYAN_OK)
         seen->payload = payload;
     return st;

@@ -156,14 +156,15 @@ static enum banyan_status find_plan(struct store_decoder *decoder, unsigned inde
     return st;
 }
 
-static enum banyan_status resolve(struct store_decoder *decoder, unsigned index, const struct store_event *event,
-                                  struct banyan_arena *arena, void *ret, struct banyan_error *err)
+static enum banyan_status resolve(struct store_decoder *decoder, unsigned index, uint16_t version,
+                                  struct banyan_str payload, struct banyan_arena *arena, void *ret,
+                                  struct banyan_error *err)
 {
     struct banyan_buf binary = BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
     const struct avro_plan *plan = NULL;
-    enum banyan_status st = find_plan(decoder, index, event->schema, &plan, err);
+    enum banyan_status st = find_plan(decoder, index, version, &plan, err);
     if (st == BANYAN_OK)
-        st = avro_resolve(plan, event->payload, &binary, err);
+        st = avro_resolve(plan, payload, &binary, err);
     if (st == BANYAN_OK)
         st = banyan_record_decode(decoder->domain->events[index].record,
                                   banyan_arena_str(arena, banyan_buf_str(&binary)), ret, err);
@@ -171,30 +172,31 @@ static enum banyan_status resolve(struct store_decoder *decoder, unsigned index,
     return st;
 }
 
-enum banyan_status store_decode(struct store_decoder *decoder, unsigned index, const struct store_event *event,
-                                struct banyan_arena *arena, void *ret, struct banyan_error *err)
+enum banyan_status store_decode(struct store_decoder *decoder, unsigned index, uint16_t version,
+                                struct banyan_str payload, struct banyan_arena *arena, void *ret,
+                                struct banyan_error *err)
 {
     const struct banyan_event_type *type = &decoder->domain->events[index];
     enum banyan_status st;
-    if (event->schema == type->version) {
-        st = banyan_record_decode(type->record, event->payload, ret, err);
+    if (version == type->version) {
+        st = banyan_record_decode(type->record, payload, ret, err);
         if (st != BANYAN_OK)
             banyan_error_context(err, "event type %s", type->name);
         return st;
     }
-    if (event->schema == 0 || event->schema > type->version) {
+    if (version == 0 || version > type->version) {
         (void)banyan_error_set(err, BANYAN_INVALID, "event type %s is stored in version %u, domain %s has version %u",
-                               type->name, (unsigned)event->schema, decoder->domain->name, (unsigned)type->version);
-        banyan_error_hint(err, event->schema == 0 ? "it was appended as JSON, without a schema"
-                                                  : "run a newer build of the domain, one that knows this version");
+                               type->name, (unsigned)version, decoder->domain->name, (unsigned)type->version);
+        banyan_error_hint(err, version == 0 ? "it was appended as JSON, without a schema"
+                                            : "run a newer build of the domain, one that knows this version");
         return BANYAN_INVALID;
     }
-    const struct banyan_upcaster *upcaster = store_find_upcaster(decoder->domain, index, event->schema);
+    const struct banyan_upcaster *upcaster = store_find_upcaster(decoder->domain, index, version);
     if (upcaster != NULL)
-        st = store_upcast(decoder->domain, upcaster, event->payload, arena, ret, err);
+        st = store_upcast(decoder->domain, upcaster, payload, arena, ret, err);
     else
-        st = resolve(decoder, index, event, arena, ret, err);
+        st = resolve(decoder, index, version, payload, arena, ret, err);
     if (st != BANYAN_OK)
-        banyan_error_context(err, "event type %s is stored in version %u", type->name, (unsigned)event->schema);
+        banyan_error_context(err, "event type %s is stored in version %u", type->name, (unsigned)version);
     return st;
 }

@@ -13,6 +13,7 @@
 
 #include "os/clock.h"
 #include "os/random.h"
+#include "store/decode.h"
 #include "store/registry_int.h"
 #include "store/store_int.h"
 
@@ -303,11 +304,30 @@ enum banyan_status store_registry_freeze(struct store_registry *registry, bool f
     return fulfil(registry, &wish, err);
 }
 
+/* A table of upcasters that is wrong is found at the start, not at the first old event. */
+static enum banyan_status check_upcasters(const struct banyan_domain *domain, struct banyan_error *err)
+{
+    for (size_t i = 0; i < domain->upcaster_count; i++) {
+        const struct banyan_upcaster *upcaster = &domain->upcasters[i];
+        bool good = upcaster->type < domain->event_count && upcaster->from != NULL && upcaster->upcast != NULL &&
+                    upcaster->from_version > 0 && upcaster->from_version < domain->events[upcaster->type].version &&
+                    store_find_upcaster(domain, upcaster->type, upcaster->from_version) == upcaster;
+        if (good)
+            continue;
+        (void)banyan_error_set(err, BANYAN_INVALID, "domain %s: upcaster %zu is not valid", domain->name, i);
+        banyan_error_hint(err, "Each is of one older version of one type of the domain, with its record and function.");
+        return BANYAN_INVALID;
+    }
+    return BANYAN_OK;
+}
+
 enum banyan_status store_registry_use_domain(struct store_registry *registry, const struct banyan_domain *domain,
                                              struct banyan_error *err)
 {
     struct banyan_buf text = BANYAN_BUF_INIT(PAYLOAD_BYTES_MAX);
-    enum banyan_status st = BANYAN_OK;
+    enum banyan_status st = check_upcasters(domain, err);
+    if (st != BANYAN_OK)
+        return st;
     (void)pthread_mutex_lock(&registry->lock);
     registry->domain = domain;
     (void)pthread_mutex_unlock(&registry->lock);

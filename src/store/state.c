@@ -53,7 +53,8 @@ enum banyan_status states_fold(const struct states *states, void *state, void *s
         banyan_error_hint(err, "run the build of the domain that wrote this log, or a newer one that knows the event");
         return BANYAN_INVALID;
     }
-    status = store_decode(states->decoder, (unsigned)(type - states->types), event, arena, scratch, err);
+    status = store_decode(states->decoder, (unsigned)(type - states->types), event->schema, event->payload, arena,
+                          scratch, err);
     if (status == BANYAN_OK)
         states->aggregate->evolve(state, (unsigned)(type - states->types), scratch, event->at);
     else

@@ -158,7 +158,7 @@ static enum banyan_status decode(struct rig *rig, const struct banyan_domain *do
     assert_int_equal(store_reader_next(reader, &read, NULL), BANYAN_OK);
     struct store_event event = read.event;
     event.payload = banyan_arena_str(&rig->arena, event.payload);
-    enum banyan_status st = store_decode(decoder, 0, &event, &rig->arena, ret, err);
+    enum banyan_status st = store_decode(decoder, 0, event.schema, event.payload, &rig->arena, ret, err);
     store_reader_close(reader);
     store_decoder_free(decoder);
     return st;
@@ -262,6 +262,24 @@ static void changed_without_a_version(void **state)
     assert_non_null(strstr(err.message, "the registry is frozen"));
 }
 
+static void bad_upcasters(void **state)
+{
+    static const struct banyan_upcaster bad[][2] = {
+        {{1, 1, &record1, from1}, {0, 2, &record2, from2}}, /* no such type */
+        {{0, 3, &record1, from1}, {0, 2, &record2, from2}}, /* not an older version */
+        {{0, 0, &record1, from1}, {0, 2, &record2, from2}}, /* JSON has no version */
+        {{0, 1, NULL, from1}, {0, 2, &record2, from2}},     /* no record */
+        {{0, 1, &record1, NULL}, {0, 2, &record2, from2}},  /* no function */
+        {{0, 2, &record1, from1}, {0, 2, &record2, from2}}, /* twice */
+    };
+    struct rig *rig = *state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct banyan_domain domain = domain3;
+        domain.upcasters = bad[i];
+        assert_int_equal(store_registry_use_domain(rig->registry, &domain, NULL), BANYAN_INVALID);
+    }
+}
+
 /* ---- states: old and new events of one stream, folded ---- */
 
 struct till {
@@ -320,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(by_upcasters, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_without_a_version, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_upcasters, setup, teardown),
         cmocka_unit_test_setup_teardown(states_of_old_events, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
