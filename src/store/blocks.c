@@ -13,7 +13,6 @@
  */
 #include "store/blocks.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,31 +20,15 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "store/blocks_format.h"
 #include "store/envelope.h"
 
 enum {
-    PAGE_POSITIONS = BLOCK_POSITIONS * BLOCKS_A_PAGE,
-    SAVE_AT = PAGE_POSITIONS / 2, /* positions into a page: the one before is durable by then, or waits for the end */
+    SAVE_AT =
+        BLOCKS_PAGE_POSITIONS / 2, /* positions into a page: the one before is durable by then, or waits for the end */
 };
 
 #define EVERYTHING UINT64_MAX
-static const char file_magic[8] = "BANYBLK";
-
-struct blocks_entry {
-    uint64_t types, categories;
-};
-
-/* As it is in the file; little-endian. */
-struct stored_page {
-    char magic[8];
-    uint32_t crc; /* of all behind it */
-    uint32_t format;
-    uint64_t number;
-    uint64_t covered; /* last position that it knows of */
-    uint64_t event;   /* hash of the id of the event there */
-    struct blocks_entry entries[BLOCKS_A_PAGE];
-};
-static_assert(sizeof(struct stored_page) == 40 + 4096, "the file's layout");
 
 struct blocks_page {
     struct blocks_entry entries[BLOCKS_A_PAGE];
@@ -67,7 +50,7 @@ static struct blocks_page *page_of(const struct blocks *blocks, uint64_t number)
 
 static struct blocks_entry *entry_of(const struct blocks *blocks, uint64_t position)
 {
-    struct blocks_page *page = page_of(blocks, (position - 1) / PAGE_POSITIONS);
+    struct blocks_page *page = page_of(blocks, (position - 1) / BLOCKS_PAGE_POSITIONS);
 
     return page == NULL ? NULL : &page->entries[(position - 1) / BLOCK_POSITIONS % BLOCKS_A_PAGE];
 }
@@ -106,7 +89,7 @@ static void save_page(struct blocks *blocks, uint64_t number);
 
 void blocks_add(struct blocks *blocks, uint64_t position, const struct store_event *event)
 {
-    uint64_t number = (position - 1) / PAGE_POSITIONS;
+    uint64_t number = (position - 1) / BLOCKS_PAGE_POSITIONS;
     struct blocks_entry *entry;
     uint64_t types, categories;
 
@@ -119,7 +102,7 @@ void blocks_add(struct blocks *blocks, uint64_t position, const struct store_eve
         __atomic_store_n(&entry->types, types, __ATOMIC_RELAXED);
     if (categories != entry->categories)
         __atomic_store_n(&entry->categories, categories, __ATOMIC_RELAXED);
-    if ((position - 1) % PAGE_POSITIONS == SAVE_AT && number > 0)
+    if ((position - 1) % BLOCKS_PAGE_POSITIONS == SAVE_AT && number > 0)
         save_page(blocks, number - 1);
 }
 
@@ -152,7 +135,7 @@ void blocks_learn(struct blocks *blocks, uint64_t last, uint64_t types, uint64_t
 
     __atomic_store_n(&entry->types, types, __ATOMIC_RELAXED);
     __atomic_store_n(&entry->categories, categories, __ATOMIC_RELAXED);
-    __atomic_store_n(&page_of(blocks, (last - 1) / PAGE_POSITIONS)->changed, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&page_of(blocks, (last - 1) / BLOCKS_PAGE_POSITIONS)->changed, true, __ATOMIC_RELEASE);
 }
 
 /* ---- the file ---- */
@@ -173,14 +156,14 @@ static bool event_at(struct log *log, uint64_t position, uint64_t *ret)
     return found;
 }
 
-static uint32_t page_crc(const struct stored_page *stored)
+static uint32_t page_crc(const struct blocks_stored_page *stored)
 {
-    size_t begin = offsetof(struct stored_page, format);
+    size_t begin = offsetof(struct blocks_stored_page, format);
 
     return crc32c(0, (const char *)stored + begin, sizeof(*stored) - begin);
 }
 
-static bool write_page(struct blocks *blocks, const struct stored_page *stored)
+static bool write_page(struct blocks *blocks, const struct blocks_stored_page *stored)
 {
     struct os_file *file = NULL;
     enum banyan_status status = blocks->files->open(blocks->files, blocks->path, true, &file, NULL);
@@ -195,13 +178,14 @@ static bool write_page(struct blocks *blocks, const struct stored_page *stored)
 static void save_page(struct blocks *blocks, uint64_t number)
 {
     struct blocks_page *page = blocks->pages[number];
-    uint64_t last = (number + 1) * PAGE_POSITIONS, durable = log_durable(blocks->log).value;
+    uint64_t last = (number + 1) * BLOCKS_PAGE_POSITIONS, durable = log_durable(blocks->log).value;
     bool changed = __atomic_exchange_n(&page->changed, false, __ATOMIC_ACQ_REL);
-    struct stored_page stored = {.format = 1, .number = number, .covered = last < durable ? last : durable};
+    struct blocks_stored_page stored = {.format = 1, .number = number, .covered = last < durable ? last : durable};
 
-    if (blocks->read_only || stored.covered <= number * PAGE_POSITIONS || (!changed && page->saved == stored.covered))
+    if (blocks->read_only || stored.covered <= number * BLOCKS_PAGE_POSITIONS ||
+        (!changed && page->saved == stored.covered))
         return;
-    memcpy(stored.magic, file_magic, sizeof(stored.magic));
+    memcpy(stored.magic, BLOCKS_MAGIC, sizeof(stored.magic));
     for (size_t i = 0; i < BLOCKS_A_PAGE; i++) {
         stored.entries[i].types = __atomic_load_n(&page->entries[i].types, __ATOMIC_RELAXED);
         stored.entries[i].categories = __atomic_load_n(&page->entries[i].categories, __ATOMIC_RELAXED);
@@ -222,9 +206,9 @@ void blocks_save(struct blocks *blocks)
 }
 
 /* The pages of the file as far as each is whole and covers only what is durable: others have covered 0. */
-static struct stored_page *load(const struct blocks *blocks, uint64_t durable, uint64_t *ret_count)
+static struct blocks_stored_page *load(const struct blocks *blocks, uint64_t durable, uint64_t *ret_count)
 {
-    struct stored_page *pages = NULL;
+    struct blocks_stored_page *pages = NULL;
     struct os_file *file = NULL;
     uint64_t size = 0;
     size_t got = 0;
@@ -233,25 +217,25 @@ static struct stored_page *load(const struct blocks *blocks, uint64_t durable, u
     if (blocks->files->open(blocks->files, blocks->path, false, &file, NULL) != BANYAN_OK)
         return NULL;
     if (blocks->files->size(file, &size, NULL) == BANYAN_OK && size >= sizeof(*pages) &&
-        size / sizeof(*pages) <= durable / PAGE_POSITIONS + 2)
+        size / sizeof(*pages) <= durable / BLOCKS_PAGE_POSITIONS + 2)
         pages = alloc_try(size / sizeof(*pages) * sizeof(*pages));
     if (pages != NULL &&
         blocks->files->read(file, 0, pages, size / sizeof(*pages) * sizeof(*pages), &got, NULL) == BANYAN_OK)
         *ret_count = got / sizeof(*pages);
     blocks->files->close(file);
     for (uint64_t i = 0; i < *ret_count; i++) {
-        struct stored_page *page = &pages[i];
+        struct blocks_stored_page *page = &pages[i];
 
-        if (memcmp(page->magic, file_magic, sizeof(page->magic)) != 0 || page->format != 1 || page->number != i ||
-            page->crc != page_crc(page) || page->covered > durable || page->covered <= i * PAGE_POSITIONS ||
-            page->covered > (i + 1) * PAGE_POSITIONS)
+        if (memcmp(page->magic, BLOCKS_MAGIC, sizeof(page->magic)) != 0 || page->format != 1 || page->number != i ||
+            page->crc != page_crc(page) || page->covered > durable || page->covered <= i * BLOCKS_PAGE_POSITIONS ||
+            page->covered > (i + 1) * BLOCKS_PAGE_POSITIONS)
             page->covered = 0;
     }
     return pages;
 }
 
 /* How many pages of the file are of this log's past. */
-static uint64_t trusted_count(const struct blocks *blocks, const struct stored_page *pages, uint64_t count)
+static uint64_t trusted_count(const struct blocks *blocks, const struct blocks_stored_page *pages, uint64_t count)
 {
     uint64_t event;
 
@@ -271,8 +255,8 @@ static void cut_file(struct blocks *blocks, uint64_t count)
 
     if (status == BANYAN_OK)
         status = blocks->files->size(file, &size, NULL);
-    if (status == BANYAN_OK && size > count * sizeof(struct stored_page))
-        status = blocks->files->truncate(file, count * sizeof(struct stored_page), NULL);
+    if (status == BANYAN_OK && size > count * sizeof(struct blocks_stored_page))
+        status = blocks->files->truncate(file, count * sizeof(struct blocks_stored_page), NULL);
     blocks->files->close(file);
     if (status != BANYAN_OK && status != BANYAN_NOT_FOUND &&
         blocks->files->remove(blocks->files, blocks->path, NULL) != BANYAN_OK)
@@ -280,10 +264,11 @@ static void cut_file(struct blocks *blocks, uint64_t count)
 }
 
 /* Fill a page with what the file says, if it does: blocks from *covered* on are known only where there is nothing. */
-static void fill_page(struct blocks_page *page, uint64_t number, const struct stored_page *stored, uint64_t durable)
+static void fill_page(struct blocks_page *page, uint64_t number, const struct blocks_stored_page *stored,
+                      uint64_t durable)
 {
     for (uint64_t i = 0; i < BLOCKS_A_PAGE; i++) {
-        uint64_t first = number * PAGE_POSITIONS + i * BLOCK_POSITIONS + 1, last = first + BLOCK_POSITIONS - 1;
+        uint64_t first = number * BLOCKS_PAGE_POSITIONS + i * BLOCK_POSITIONS + 1, last = first + BLOCK_POSITIONS - 1;
 
         if (first > durable)
             page->entries[i] = (struct blocks_entry){0, 0};
@@ -297,14 +282,14 @@ static void fill_page(struct blocks_page *page, uint64_t number, const struct st
 void blocks_init(struct blocks *blocks, struct log *log, struct os_files *files, const char *path, bool read_only)
 {
     uint64_t durable = log_durable(log).value, count = 0, trusted;
-    struct stored_page *stored;
+    struct blocks_stored_page *stored;
 
     *blocks = (struct blocks){.log = log, .files = files, .path = alloc_text(path), .read_only = read_only};
     stored = load(blocks, durable, &count);
     trusted = trusted_count(blocks, stored, count);
     if (!read_only)
         cut_file(blocks, trusted);
-    for (uint64_t i = 0; i * PAGE_POSITIONS < durable; i++)
+    for (uint64_t i = 0; i * BLOCKS_PAGE_POSITIONS < durable; i++)
         fill_page(add_page(blocks, EVERYTHING), i, i < trusted && stored[i].covered > 0 ? &stored[i] : NULL, durable);
     free(stored);
 }

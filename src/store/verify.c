@@ -24,6 +24,7 @@
 #include "store/envelope.h"
 #include "store/sign.h"
 #include "store/signed_head.h"
+#include "store/verify_blocks.h"
 #include "store/verify_index.h"
 #include "store/verify_ledger.h"
 
@@ -70,7 +71,8 @@ struct verify {
 
     struct signed_tree tree;
     struct verify_index *index; /* NULL: there is none, or its events were not all seen by this run */
-    struct signed_root *roots;  /* of the derived file; owned */
+    struct verify_blocks blocks;
+    struct signed_root *roots; /* of the derived file; owned */
     size_t root_count;
     struct signed_heads heads; /* sorted by offset */
     size_t head_next;
@@ -307,6 +309,7 @@ static void on_record(void *context, const struct log_record *record, const char
         damage(verify, "envelope", position, "not as an event is written: %s", wrong);
     verify->report->cursors += envelope.cursor.name.data != NULL;
     verify->report->payload_bytes += envelope.event.payload.size;
+    verify_blocks_event(&verify->blocks, &envelope, position);
     if (verify->index != NULL)
         verify_index_event(verify->index, &envelope, record);
     if (verify->failed == BANYAN_OK)
@@ -614,6 +617,21 @@ static enum banyan_status load_heads(struct verify *verify, const struct log_ver
     return status;
 }
 
+static enum banyan_status open_blocks(struct verify *verify, struct banyan_error *err)
+{
+    size_t size = strlen(verify->options->folder) + sizeof("/blocks");
+    char *path = alloc_zeroed(1, size);
+    enum banyan_status status;
+
+    (void)snprintf(path, size, "%s/blocks", verify->options->folder); /* fits: counted above */
+    verify->blocks.files = verify->files;
+    verify->blocks.context = verify;
+    verify->blocks.finding = on_log_finding;
+    status = verify_blocks_open(&verify->blocks, path, err);
+    free(path);
+    return status;
+}
+
 /* A resumed verification did not see all events: the index is then left to one that does. */
 static enum banyan_status open_index(struct verify *verify, const struct log_verify_place *place,
                                      struct banyan_error *err)
@@ -657,6 +675,8 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
     if (status == BANYAN_OK)
         status = open_index(verify, &place, err);
     if (status == BANYAN_OK)
+        status = open_blocks(verify, err);
+    if (status == BANYAN_OK)
         status = log_verify(&log, &place, err);
     if (status == BANYAN_OK)
         status = on_progress(verify, 1, 1, err);
@@ -665,6 +685,8 @@ static enum banyan_status run(struct verify *verify, struct banyan_error *err)
         root_finding(verify, place.segment, 0, "roots of segments that are not sealed; they are made anew");
     if (status == BANYAN_OK)
         finish_heads(verify);
+    if (status == BANYAN_OK)
+        verify_blocks_finish(&verify->blocks, place.whole_position);
     if (status == BANYAN_OK && verify->index != NULL)
         status = verify_index_finish(verify->index, place.whole_position, verify->report->damages == 0, err);
     if (status == BANYAN_OK)
@@ -698,6 +720,7 @@ enum banyan_status store_verify(const struct store_verify_options *options, stru
     ledger_release(&verify->ids);
     signed_heads_release(&verify->heads);
     verify_index_close(verify->index);
+    verify_blocks_release(&verify->blocks);
     free(verify->roots);
     free(verify->log_folder);
     free(verify->cold_folder);

@@ -95,6 +95,8 @@ static const char *kind_of(const char *name)
         return "run";
     if (strstr(name, "manifest") != NULL)
         return "manifest";
+    if (strcmp(name, "blocks") == 0)
+        return "blocks";
     return strcmp(name, SIGNED_HEADS_FILE) == 0 ? "heads" : strcmp(name, SIGNED_ROOTS_FILE) == 0 ? "roots" : NULL;
 }
 
@@ -220,7 +222,7 @@ static uint64_t flip_all(const char *folder, struct os_random *random, uint64_t 
 
 static void print_flips(void)
 {
-    static const char *const kinds[] = {"segment", "marks", "run", "manifest", "heads", "roots"};
+    static const char *const kinds[] = {"segment", "marks", "run", "manifest", "blocks", "heads", "roots"};
 
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         uint64_t flips = 0, found[4] = {0}, number = 0;
@@ -257,6 +259,8 @@ static const char *harmless(const struct file *file, uint64_t size)
         return zeros_only(file, size) ? "zeros" : NULL;
     if (strcmp(file->kind, "heads") == 0)
         return size == 0 || file->data[size - 1] == '\n' ? "head_line" : NULL;
+    if (strcmp(file->kind, "blocks") == 0)
+        return size == 0 ? "derived" : NULL;
     if (strcmp(file->kind, "roots") == 0)
         return size % sizeof(struct signed_root) == 0 ? "derived" : NULL;
     return NULL;
