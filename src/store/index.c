@@ -408,23 +408,34 @@ bool index_is_full(const struct index *index)
             table->heads.names.bytes + table->heads.jump_bytes > INDEX_NAME_BYTES_MAX);
 }
 
-/* With index.lock: wait until the flusher takes another table; what failed, if it cannot. */
+static enum banyan_status cannot_write(const struct index *index, struct banyan_error *err)
+{
+    (void)banyan_error_set(err, index->shared.failed, "%s", index->shared.why.message);
+    banyan_error_context(err, "the index cannot be written");
+    if (index->shared.why.hint[0] != '\0')
+        banyan_error_hint(err, "%s", index->shared.why.hint);
+    return index->shared.failed;
+}
+
+/* With index.lock: wait until the flusher takes another table; what failed, if it cannot.  A failure counts only when
+ * the flusher tried again for us: what was wrong may be over. */
 static enum banyan_status wait_for_flusher(struct index *index, struct banyan_error *err)
 {
+    uint64_t tried = 0;
+
     for (;;) {
         const struct index_view *view = index->shared.view;
         bool merging = index->shared.merge_failed == BANYAN_OK && !index->shared.damaged;
 
-        if (index->shared.failed != BANYAN_OK && view->waiting >= INDEX_FROZEN_MAX) {
-            (void)pthread_cond_signal(&index->work); /* try again */
-            (void)banyan_error_set(err, index->shared.failed, "%s", index->shared.why.message);
-            banyan_error_context(err, "the index cannot be written");
-            if (index->shared.why.hint[0] != '\0')
-                banyan_error_hint(err, "%s", index->shared.why.hint);
-            return index->shared.failed;
-        }
         if (view->waiting < INDEX_FROZEN_MAX && (view->run_count < INDEX_RUNS_MAX || !merging))
             return BANYAN_OK;
+        if (index->shared.failed != BANYAN_OK) {
+            if (tried == 0) /* the one that may be going on began before */
+                tried = index->shared.attempts + 2;
+            if (index->shared.attempts >= tried)
+                return cannot_write(index, err);
+            (void)pthread_cond_signal(&index->work);
+        }
         (void)pthread_cond_wait(&index->changed, &index->lock);
     }
 }

@@ -87,7 +87,8 @@ struct index {
         uint64_t covered;      /* by the manifest */
         char **garbage;        /* owned; paths of files that no manifest names once it is written again */
         size_t garbage_count, garbage_capacity;
-        enum banyan_status failed;       /* of the flusher's last attempt */
+        enum banyan_status failed;       /* of the flusher's last attempt … */
+        uint64_t attempts;               /* … of so many */
         enum banyan_status merge_failed; /* of the merger's */
         struct banyan_error why;
         bool publish, stopping, damaged;

@@ -205,6 +205,7 @@ static void work_once(struct index *index)
         status = publish(index, &err);
     (void)pthread_mutex_lock(&index->lock);
     index->shared.failed = status;
+    index->shared.attempts++;
     if (status == BANYAN_OK)
         return;
     index->shared.why = err;
