@@ -16,10 +16,12 @@ enum {
 
 static const struct cli_command verbs[] = {
     {"append", "one event by hand", cmd_store_append},
+    {"backup", "a copy while it is written to", cmd_store_backup},
     {"bench", "how fast durable appends are on this disk", cmd_store_bench},
     {"create", "an empty store", cmd_store_create},
     {"export", "all events into a file, NDJSON or Avro", cmd_store_export},
     {"import", "the events of a file, NDJSON or Avro", cmd_store_import},
+    {"restore", "a new store from a backup, up to a position or time", cmd_store_restore},
     {"stats", "how much is in the store, and where", cmd_store_stats},
     {"verify", "read every byte of the store and check it", cmd_store_verify},
     {"keygen", "make a key pair for signing", cmd_store_keygen},

@@ -38,7 +38,12 @@ BANYAN_MUST_CHECK enum banyan_status store_target_existing(const struct store_ta
 BANYAN_MUST_CHECK enum banyan_status store_target_open(const struct store_target *target, bool read_only,
                                                        struct store **ret, struct banyan_error *err);
 
+/* What a backup or restore did. */
+struct log_copied;
+void store_copied_print(const char *what, const char *folder, const struct log_copied *copied, bool json);
+
 enum banyan_status cmd_store_append(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_backup(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_bench(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_create(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_export(struct cli *cli, int argc, char **argv, struct banyan_error *err);
@@ -47,6 +52,7 @@ enum banyan_status cmd_store_check_proof(struct cli *cli, int argc, char **argv,
 enum banyan_status cmd_store_keygen(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_prove(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_sign(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_restore(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_stats(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 
