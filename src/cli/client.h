@@ -11,7 +11,8 @@
 #include "cli/config.h"
 
 /* GET *path*; the answer as JSON (gives *ret, end it with json_decref()).  UNAVAILABLE with a hint when nothing
- * listens; an answer other than 200 becomes NOT_FOUND (404), INVALID (4xx) or UNAVAILABLE (5xx) with its detail. */
+ * listens; an answer other than 200 becomes the status that its problem names.  A token is taken from the environment
+ * variable BANYAN_TOKEN. */
 BANYAN_MUST_CHECK enum banyan_status client_get(const struct config *config, const char *path, json_t **ret,
                                                 struct banyan_error *err);
 
@@ -21,7 +22,7 @@ enum client_method {
     CLIENT_PUT,
 };
 
-/* The same with a method and a body of JSON (data NULL: none); any answer of 2xx is a success.  409 is CONFLICT. */
+/* The same with a method and a body of JSON (data NULL: none); any answer of 2xx is a success. */
 BANYAN_MUST_CHECK enum banyan_status client_send(const struct config *config, enum client_method method,
                                                  const char *path, struct banyan_str body, json_t **ret,
                                                  struct banyan_error *err);
