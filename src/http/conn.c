@@ -19,6 +19,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -125,6 +126,9 @@ static void conn_free(struct http_conn *conn)
         conn->next->link = conn->link;
     server->figures.connections--;
     event_free(conn->timer);
+    /* libevent closes the socket a turn later: the client shall not wait for that. */
+    if (bufferevent_getfd(conn->bev) >= 0)
+        (void)shutdown(bufferevent_getfd(conn->bev), SHUT_RDWR); /* it may be gone already */
     bufferevent_free(conn->bev);
     free(conn);
 }

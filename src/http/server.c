@@ -254,10 +254,14 @@ void http_stop(struct http_server *server)
     if (server->thread.started)
         event_active(server->ender, EV_TIMEOUT, 0); /* wakes the loop, also one that only begins */
     os_thread_join(&server->thread);
+    if (server->listener != NULL)
+        (void)evconnlistener_disable(server->listener); /* it is freed below */
     http_appender_close(server); /* its jobs are forgotten; what was submitted becomes durable all the same */
     http_changer_close(server);
     http_conns_close(server);
     http_subscribers_close(server);
+    if (server->base != NULL)
+        (void)event_base_loop(server->base, EVLOOP_NONBLOCK); /* libevent closes freed sockets in its loop only */
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
     struct event *const events[] = {server->ender, server->hangup, server->accept_again};

@@ -22,11 +22,13 @@ static struct {
     int port;
 } world;
 
-static void must(enum banyan_status st, const struct banyan_error *err)
+static void must_at(int line, enum banyan_status st, const struct banyan_error *err)
 {
     if (st != BANYAN_OK)
-        fail_msg("%s: %s", banyan_status_name(st), err->message);
+        fail_msg("line %d: %s: %s", line, banyan_status_name(st), err->message);
 }
+
+#define must(st, err) must_at(__LINE__, st, err)
 
 static void open_server(void)
 {
