@@ -4,6 +4,7 @@ _banyan() {
     local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case "$line" in
     *" store append "*) COMPREPLY=($(compgen -W "--data --config --json --expect --id --meta --bytes --help" -- "$current")) ;;
+    *" store backup "*) COMPREPLY=($(compgen -W "--data --config --json --copy --help" -- "$current")) ;;
     *" store bench "*) COMPREPLY=($(compgen -W "--data --config --json --writers --batch --size --seconds --help" -- "$current")) ;;
     *" store check-proof "*) COMPREPLY=($(compgen -f -W "--public-key --json --help" -- "$current")) ;;
     *" store create "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
@@ -12,6 +13,7 @@ _banyan() {
     *" store keygen "*) COMPREPLY=($(compgen -f -W "--help" -- "$current")) ;;
     *" store prove "*) COMPREPLY=($(compgen -W "--data --config --json --head --heads --output --help" -- "$current")) ;;
     *" store sign "*) COMPREPLY=($(compgen -W "--data --config --json --key --help" -- "$current")) ;;
+    *" store restore "*) COMPREPLY=($(compgen -W "--data --config --json --position --time --help" -- "$current")) ;;
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
     *" store "*) COMPREPLY=($(compgen -W "append bench check-proof create export import keygen prove sign stats verify" -- "$current")) ;;

@@ -70,6 +70,25 @@ matches "a line without an id is refused with its number" "$(cat "$work/err")" "
 printf '{"stream":"a","type":"b","id":"%s","payload":1,"ends_batch":false}\n' "$id" | store import --data "$work/a" >/dev/null 2>"$work/err"
 matches "a file that ends inside a batch is refused" "$(cat "$work/err")" "ends inside a batch"
 
+# Backup, on top of an older one, and restores.
+first=$(store backup --data "$work/a" "$work/backup" --json | jq .position)
+store append --data "$work/a" order-3 OrderNoted '{}' >/dev/null
+equal "a backup goes on where the older one ended" \
+    "$(store backup --data "$work/a" "$work/backup" --json | jq .position)" $((first + 1))
+check "a backup is a store, and sound" store verify --data "$work/backup"
+equal "restore up to a position" \
+    "$(store restore "$work/backup" --data "$work/restored" --position "$first" --json | jq .position)" "$first"
+check "it holds what was there then" diff <(store export --data "$work/restored" 2>/dev/null) \
+    <(store export --data "$work/a" 2>/dev/null | head -n "$first")
+check "and is sound" store verify --data "$work/restored"
+when=$(store export --data "$work/a" 2>/dev/null | sed -n "$((first + 1))p" | jq -r .recorded_at)
+equal "restore up to a time" \
+    "$(store restore "$work/backup" --data "$work/then" --time "$when" --json | jq .position)" "$first"
+store restore "$work/backup" --data "$work/a" >/dev/null 2>"$work/err"
+check "a restore does not overwrite a store" test $? = 6
+store backup --data "$work/none" "$work/b2" >/dev/null 2>"$work/err"
+matches "nothing to back up" "$(cat "$work/err")" "there is no store in"
+
 result=$(store bench --data "$work/bench" --writers 4 --batch 10 --seconds 1 --json)
 check "bench measures appends" jq -e '.events_per_second > 0 and .p50_us <= .p99_us and .disk_flushes_per_second > 0' <<<"$result"
 equal "and leaves nothing behind" "$(ls "$work/bench")" ""
