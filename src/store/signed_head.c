@@ -129,7 +129,7 @@ enum banyan_status signed_head_parse(struct banyan_str text, struct signed_head 
     signed_head_read(&line, &head);
     if (!line.bad)
         signed_head_format(&head, &again);
-    line.bad |= again.size != text.size || memcmp(again.data, text.data, text.size) != 0;
+    line.bad = line.bad || again.size != text.size || memcmp(again.data, text.data, text.size) != 0;
     banyan_buf_release(&again);
     if (line.bad)
         return banyan_error_set(err, BANYAN_INVALID, "not a signed head of format 1");
