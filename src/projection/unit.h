@@ -26,7 +26,7 @@
 #include "projection/sink.h"
 
 enum {
-    UNIT_CACHE_BYTES = 12 * 1024 * 1024, /* soft: of rows kept between flushes */
+    UNIT_CACHE_BYTES = 16 * 1024 * 1024, /* soft: of rows kept between flushes */
 };
 
 /* Borrows *sink*.  *empty*: the sink holds no rows.  *cache_bytes_max* 0: the default. */

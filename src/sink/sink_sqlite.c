@@ -327,7 +327,7 @@ static enum banyan_status open_handle(const struct banyan_projection *projection
         (void)sqlite3_busy_timeout(sink->db, BUSY_TIMEOUT_MS); /* cannot fail */
         st = execute(sink,
                      reading ? "PRAGMA query_only = 1; PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824"
-                             : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -12288; "
+                             : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; "
                                "PRAGMA wal_autocheckpoint = 8192",
                      "settings", err);
     }
