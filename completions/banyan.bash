@@ -16,7 +16,7 @@ _banyan() {
     *" store restore "*) COMPREPLY=($(compgen -W "--data --config --json --position --time --help" -- "$current")) ;;
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
-    *" store "*) COMPREPLY=($(compgen -W "append bench check-proof create export import keygen prove sign stats verify" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "append archive backup bench check-proof create export import keygen prove read restore sign stats tail verify" -- "$current")) ;;
     *" schema register "*) COMPREPLY=($(compgen -f -W "--version --data --config --json --help" -- "$current")) ;;
     *" schema check "*) COMPREPLY=($(compgen -f -W "--data --config --json --help" -- "$current")) ;;
     *" schema list "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
