@@ -4,6 +4,7 @@ _banyan() {
     local current=${COMP_WORDS[COMP_CWORD]} line=" ${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case "$line" in
     *" store append "*) COMPREPLY=($(compgen -W "--data --config --json --expect --id --meta --bytes --help" -- "$current")) ;;
+    *" store archive "*) COMPREPLY=($(compgen -W "--data --config --json --before --help" -- "$current")) ;;
     *" store backup "*) COMPREPLY=($(compgen -W "--data --config --json --copy --help" -- "$current")) ;;
     *" store bench "*) COMPREPLY=($(compgen -W "--data --config --json --writers --batch --size --seconds --help" -- "$current")) ;;
     *" store check-proof "*) COMPREPLY=($(compgen -f -W "--public-key --json --help" -- "$current")) ;;
@@ -14,9 +15,12 @@ _banyan() {
     *" store prove "*) COMPREPLY=($(compgen -W "--data --config --json --head --heads --output --help" -- "$current")) ;;
     *" store sign "*) COMPREPLY=($(compgen -W "--data --config --json --key --help" -- "$current")) ;;
     *" store restore "*) COMPREPLY=($(compgen -W "--data --config --json --position --time --help" -- "$current")) ;;
+    *" store mark "*) COMPREPLY=($(compgen -W "--data --config --json --from --clear --help" -- "$current")) ;;
+    *" store read "*) COMPREPLY=($(compgen -W "--data --config --json --from --since --limit --type --category --help" -- "$current")) ;;
+    *" store tail "*) COMPREPLY=($(compgen -W "--data --config --json --limit --follow --help" -- "$current")) ;;
     *" store stats "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" store verify "*) COMPREPLY=($(compgen -W "--data --config --json --public-key --heads --resume --memory --list --help" -- "$current")) ;;
-    *" store "*) COMPREPLY=($(compgen -W "append archive backup bench check-proof create export import keygen prove read restore sign stats tail verify" -- "$current")) ;;
+    *" store "*) COMPREPLY=($(compgen -W "append archive backup bench check-proof create export import keygen mark prove read restore sign stats tail verify" -- "$current")) ;;
     *" schema register "*) COMPREPLY=($(compgen -f -W "--version --data --config --json --help" -- "$current")) ;;
     *" schema check "*) COMPREPLY=($(compgen -f -W "--data --config --json --help" -- "$current")) ;;
     *" schema list "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;

@@ -5,26 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "banyan/client.h"
-
 enum {
     TIMEOUT_MS = 15000,
 };
 
-enum banyan_status client_send(const struct config *config, enum client_method method, const char *path,
-                               struct banyan_str body, json_t **ret, struct banyan_error *err)
+enum banyan_status client_open(const struct config *config, struct banyan_client **ret, struct banyan_error *err)
 {
-    static const char *const methods[] = {[CLIENT_GET] = "GET", [CLIENT_POST] = "POST", [CLIENT_PUT] = "PUT"};
-    struct banyan_client_answer answer = {.body = BANYAN_BUF_INIT(0)};
     struct banyan_buf url = BANYAN_BUF_INIT(1024);
-    struct banyan_client *client = NULL;
-    json_error_t where;
-    json_t *json = NULL;
     char *address = NULL;
     int port = 0;
     enum banyan_status st = config_listen(config, &address, &port, err);
     if (st != BANYAN_OK)
-        goto out;
+        return st;
     bool v6 = strchr(address, ':') != NULL;
     banyan_buf_printf(&url, "http%s://%s%s%s:%d", config->http->certificate_file == NULL ? "" : "s", v6 ? "[" : "",
                       address, v6 ? "]" : "", port);
@@ -32,7 +24,21 @@ enum banyan_status client_send(const struct config *config, enum client_method m
                                                             .token = getenv("BANYAN_TOKEN"),
                                                             .ca_file = config->http->certificate_file,
                                                             .timeout_ms = TIMEOUT_MS},
-                            &client, err);
+                            ret, err);
+    banyan_buf_release(&url);
+    free(address);
+    return st;
+}
+
+enum banyan_status client_send(const struct config *config, enum client_method method, const char *path,
+                               struct banyan_str body, json_t **ret, struct banyan_error *err)
+{
+    static const char *const methods[] = {[CLIENT_GET] = "GET", [CLIENT_POST] = "POST", [CLIENT_PUT] = "PUT"};
+    struct banyan_client_answer answer = {.body = BANYAN_BUF_INIT(0)};
+    struct banyan_client *client = NULL;
+    json_error_t where;
+    json_t *json = NULL;
+    enum banyan_status st = client_open(config, &client, err);
     if (st == BANYAN_OK)
         st = banyan_client_request(client, methods[method], path, NULL, body, &answer, err);
     if (st == BANYAN_OK)
@@ -44,15 +50,13 @@ enum banyan_status client_send(const struct config *config, enum client_method m
     json =
         json_loadb(answer.body.data == NULL ? "" : answer.body.data, answer.body.size, JSON_REJECT_DUPLICATES, &where);
     if (json == NULL) {
-        st = banyan_error_set(err, BANYAN_PROTOCOL, "%s answers no JSON: %s", url.data, where.text);
+        st = banyan_error_set(err, BANYAN_PROTOCOL, "%s answers no JSON: %s", config->listen, where.text);
         goto out;
     }
     *ret = json;
 out:
     banyan_client_close(client);
     banyan_buf_release(&answer.body);
-    banyan_buf_release(&url);
-    free(address);
     return st;
 }
 

@@ -6,9 +6,15 @@
 #include <jansson.h>
 
 #include "banyan/buf.h"
+#include "banyan/client.h"
 #include "banyan/error.h"
 #include "banyan/types.h"
 #include "cli/config.h"
+
+/* A client of the serve that listens where *config* says; nothing is sent yet.  The token is that of the environment
+ * variable BANYAN_TOKEN. */
+BANYAN_MUST_CHECK enum banyan_status client_open(const struct config *config, struct banyan_client **ret,
+                                                 struct banyan_error *err);
 
 /* GET *path*; the answer as JSON (gives *ret, end it with json_decref()).  UNAVAILABLE with a hint when nothing
  * listens; an answer other than 200 becomes the status that its problem names.  A token is taken from the environment

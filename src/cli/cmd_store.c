@@ -16,13 +16,17 @@ enum {
 
 static const struct cli_command verbs[] = {
     {"append", "one event by hand", cmd_store_append},
+    {"archive", "old segments, compressed, into the cold folder", cmd_store_archive},
     {"backup", "a copy while it is written to", cmd_store_backup},
     {"bench", "how fast durable appends are on this disk", cmd_store_bench},
     {"create", "an empty store", cmd_store_create},
     {"export", "all events into a file, NDJSON or Avro", cmd_store_export},
     {"import", "the events of a file, NDJSON or Avro", cmd_store_import},
+    {"mark", "from when on a stream is done with", cmd_store_mark},
+    {"read", "events in order, filtered", cmd_store_read},
     {"restore", "a new store from a backup, up to a position or time", cmd_store_restore},
     {"stats", "how much is in the store, and where", cmd_store_stats},
+    {"tail", "the last events, and what comes", cmd_store_tail},
     {"verify", "read every byte of the store and check it", cmd_store_verify},
     {"keygen", "make a key pair for signing", cmd_store_keygen},
     {"sign", "sign all that the log holds", cmd_store_sign},

@@ -43,6 +43,7 @@ struct log_copied;
 void store_copied_print(const char *what, const char *folder, const struct log_copied *copied, bool json);
 
 enum banyan_status cmd_store_append(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_archive(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_backup(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_bench(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_create(struct cli *cli, int argc, char **argv, struct banyan_error *err);
@@ -52,7 +53,10 @@ enum banyan_status cmd_store_check_proof(struct cli *cli, int argc, char **argv,
 enum banyan_status cmd_store_keygen(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_prove(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_sign(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_mark(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_read(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_restore(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_store_tail(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_stats(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_store_verify(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 

@@ -3,7 +3,6 @@
  * banyan stream read NAME: the events of a stream, from a running `banyan serve`, else straight from the log.
  */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/config.h"
+#include "cli/event_text.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "http/server.h"
@@ -21,7 +21,6 @@ enum {
     OPTION_FROM = 0x500,
     OPTION_LIMIT,
     OPTION_OFFLINE,
-    PAGE_EVENTS = 500,
     EVENT_JSON_BYTES_MAX = 512 * 1024 * 1024,
 };
 
@@ -72,66 +71,30 @@ static error_t parse_stream(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* One line an event: version, time, type, fields, and how it is known where that is not "exact". */
-static void print_event(const json_t *event)
+/* False: enough. */
+static bool show(struct stream_command *command, struct banyan_str event)
 {
-    const json_t *payload = json_object_get(event, "payload");
-    const char *provenance = json_string_value(json_object_get(event, "provenance"));
-    const char *reason = json_string_value(json_object_get(json_object_get(event, "meta"), "reason"));
-    const char *key;
-    json_t *value;
-    printf("%4" PRIu64 "  %s  %-22s", (uint64_t)json_integer_value(json_object_get(event, "version")),
-           json_string_value(json_object_get(event, "at")), json_string_value(json_object_get(event, "type")));
-    json_object_foreach ((json_t *)payload, key, value) {
-        if (json_is_null(value))
-            continue; /* "no value" says nothing to people */
-        char *dump = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        printf(" %s=%s", key, json_is_string(value) ? json_string_value(value) : dump);
-        free(dump);
-    }
-    if (provenance != NULL && strcmp(provenance, "exact") != 0)
-        printf("  [%s%s%s]", provenance, reason != NULL ? ": " : "", reason != NULL ? reason : "");
-    putchar('\n');
-}
-
-static void show(struct stream_command *command, json_t *event)
-{
-    if (command->common.json) {
-        (void)json_dumpf(event, stdout, JSON_COMPACT); /* to standard output: nobody else to tell */
-        putchar('\n');
-    } else {
-        print_event(event);
-    }
+    if (command->limit != 0 && command->shown == command->limit)
+        return false;
     command->shown++;
+    return event_text_print(event, command->common.json, false);
 }
 
-static uint64_t left(const struct stream_command *command)
+static bool show_seen(void *context, const struct banyan_client_seen *event)
 {
-    return command->limit == 0 ? UINT64_MAX : command->limit - command->shown;
+    return show(context, event->json);
 }
 
 static enum banyan_status read_served(struct stream_command *command, const struct config *config,
                                       struct banyan_error *err)
 {
-    enum banyan_status st = BANYAN_OK;
-    uint64_t from = command->from;
-    while (st == BANYAN_OK && from > 0 && left(command) > 0) {
-        struct banyan_buf path = BANYAN_BUF_INIT(8192);
-        json_t *answer = NULL, *event;
-        size_t i;
-        uint64_t page = left(command) < PAGE_EVENTS ? left(command) : PAGE_EVENTS;
-        banyan_buf_add_text(&path, "/streams/");
-        client_add_escaped(&path, command->name);
-        banyan_buf_printf(&path, "?from=%" PRIu64 "&limit=%" PRIu64, from, page);
-        st = path.overflow ? banyan_error_set(err, BANYAN_INVALID, "the stream name is too long")
-                           : client_get(config, path.data, &answer, err);
-        if (st == BANYAN_OK)
-            json_array_foreach (json_object_get(answer, "events"), i, event)
-                show(command, event);
-        from = (uint64_t)json_integer_value(json_object_get(answer, "next"));
-        json_decref(answer);
-        banyan_buf_release(&path);
-    }
+    struct banyan_client *client = NULL;
+    enum banyan_status st = client_open(config, &client, err);
+
+    if (st == BANYAN_OK)
+        st = banyan_client_read(client, banyan_str_of(command->name), (struct banyan_version){command->from}, show_seen,
+                                command, err);
+    banyan_client_close(client);
     return st;
 }
 
@@ -149,18 +112,14 @@ static enum banyan_status read_offline(struct stream_command *command, const str
     st = store_reader_stream(reader, banyan_str_of(command->name), (struct banyan_version){command->from}, err);
     if (st == BANYAN_NOT_FOUND)
         st = banyan_error_set(err, BANYAN_NOT_FOUND, "there is no stream %s", command->name);
-    while (st == BANYAN_OK && left(command) > 0) {
+    while (st == BANYAN_OK) {
         st = store_reader_next(reader, &event, err);
         if (st != BANYAN_OK)
             break;
         banyan_buf_reset(&text);
         http_event_json(domain, NULL, &event, &text);
-        json_t *json = json_loadb(text.data, text.size, 0, NULL);
-        if (json == NULL)
-            st = banyan_error_set(err, BANYAN_CORRUPT, "event %" PRIu64 " cannot be shown", event.position.value);
-        else
-            show(command, json);
-        json_decref(json);
+        if (!show(command, banyan_buf_str(&text)))
+            break;
     }
     if (st == BANYAN_NOT_FOUND && command->shown > 0)
         st = BANYAN_OK;

@@ -49,6 +49,11 @@ static bool add_json(const struct banyan_domain *domain, struct store_registry *
         done = http_is_json(event->payload);
         if (done)
             banyan_buf_add_str(ret, event->payload);
+        /* One event, one line: outside of strings JSON has line breaks only as space, inside of them none. */
+        for (size_t i = before; done && i < ret->size; i++) {
+            if (ret->data[i] == '\n' || ret->data[i] == '\r')
+                ret->data[i] = ' ';
+        }
         return done;
     }
     if (type != NULL) {

@@ -70,6 +70,27 @@ matches "a line without an id is refused with its number" "$(cat "$work/err")" "
 printf '{"stream":"a","type":"b","id":"%s","payload":1,"ends_batch":false}\n' "$id" | store import --data "$work/a" >/dev/null 2>"$work/err"
 matches "a file that ends inside a batch is refused" "$(cat "$work/err")" "ends inside a batch"
 
+# Reading: in order, filtered, the last ones; numbers as they were written.
+equal "read with a filter" "$(store read --data "$work/a" --category order --json | jq -c '[.position, .stream]' | tr -d '\n')" \
+    '[1,"order-1"][3,"order-2"]'
+equal "a type, a limit and a place" "$(store read --data "$work/a" --type T --from 100 --limit 2 --json | jq .position | tr '\n' ' ')" \
+    "100 101 "
+matches "people see the fields, numbers as they were written" "$(store read --data "$work/a" --limit 1)" \
+    "1  order-1 +1  .*Z  OrderNoted +price=1.10$"
+equal "a payload of several lines is one line" "$(store read --data "$work/a" --from 3 --limit 1 --json | wc -l)" 1
+equal "tail" "$(store tail --data "$work/a" --limit 2 --json | jq .position | tr '\n' ' ')" "6002 6003 "
+matches "nothing since tomorrow" "[$(store read --data "$work/a" --since 2999-01-01T00:00:00Z)]" '^\[\]$'
+
+# A stream that is done with, and old segments.
+store mark --data "$work/a" order-1 --from 2026-01-01T00:00:00Z >/dev/null
+equal "a mark" "$(store mark --data "$work/a" order-1 --json)" \
+    '{"archivable":true,"from":"2026-01-01T00:00:00.000000Z","version":1}'
+store mark --data "$work/a" order-1 --clear >/dev/null
+equal "taken away" "$(store mark --data "$work/a" order-1 --json | jq .archivable)" false
+store mark --data "$work/a" order-77 --from 2026-01-01T00:00:00Z >/dev/null 2>"$work/err"
+matches "of a stream that is not there" "$(cat "$work/err")" "there is no stream order-77"
+equal "no segment is full yet" "$(store archive --data "$work/a" --json | jq .segments)" 0
+
 # Backup, on top of an older one, and restores.
 first=$(store backup --data "$work/a" "$work/backup" --json | jq .position)
 store append --data "$work/a" order-3 OrderNoted '{}' >/dev/null
