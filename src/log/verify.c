@@ -116,7 +116,12 @@ static enum banyan_status open_segment(struct verify *verify, size_t number, str
     verify->size = 0;
     free(verify->path);
     verify->path = log_segment_path(verify->options->folder, verify->names[number], LOG_SEGMENT_SUFFIX);
+    verify->file_bytes = 0;
     status = log_source_open(&verify->folders, verify->names[number], &verify->source, err);
+    if (status == BANYAN_CORRUPT && verify->folders.cold != NULL) { /* only a cold one says this */
+        free(verify->path);
+        verify->path = log_segment_path(verify->folders.cold, verify->names[number], LOG_COLD_SUFFIX);
+    }
     if (status != BANYAN_OK)
         return status;
     free(verify->path);
@@ -523,6 +528,10 @@ static enum banyan_status end_by_successor(struct verify *verify, uint64_t *ret_
     if (status == BANYAN_OK)
         status = log_source_read(source, 0, &header, sizeof(header), sizeof(header), &got, err);
     log_source_close(source);
+    if (status == BANYAN_CORRUPT) { /* a finding of its own, when its turn comes */
+        banyan_error_clear(err);
+        return BANYAN_OK;
+    }
     if (status == BANYAN_OK && got == sizeof(header) && log_segment_check_header(&header) &&
         header.base_offset > verify->base &&
         (header.previous_position == 0 || header.previous_position == verify->names[verify->number]))
@@ -720,16 +729,30 @@ static void check_header(struct verify *verify, const struct segment_header *hea
     place->offset_known = place->chain_known = true;
 }
 
+/* A segment that begins behind what was expected, or before. */
+static void check_name(struct verify *verify)
+{
+    struct log_verify_place *place = verify->place;
+    uint64_t name = verify->names[verify->number];
+
+    if (name == place->next_position)
+        return;
+    report(verify, "position", LOG_FINDING_DAMAGE, 0, place->next_position,
+           "position %" PRIu64 " was expected and the segment begins with %" PRIu64, place->next_position, name);
+    lose(verify, place->next_position, name - 1);
+    place->chain_known = place->offset_known = false;
+    place->position_known = true;
+    place->next_position = name;
+    place->in_batch = false;
+}
+
 static enum banyan_status begin_segment(struct verify *verify, struct banyan_error *err)
 {
     struct log_verify_place *place = verify->place;
     struct segment_header header;
     const char *data;
-    enum banyan_status status = open_segment(verify, verify->number, err);
-    uint64_t name = verify->names[verify->number];
+    enum banyan_status status = get(verify, 0, sizeof(header), &data, err);
 
-    if (status == BANYAN_OK)
-        status = get(verify, 0, sizeof(header), &data, err);
     if (status != BANYAN_OK)
         return status;
     verify->base = place->offset;
@@ -740,26 +763,53 @@ static enum banyan_status begin_segment(struct verify *verify, struct banyan_err
     if (data != NULL)
         memcpy(&header, data, sizeof(header));
     verify->header_good = data != NULL && log_segment_check_header(&header);
-    if (name != place->next_position) {
-        report(verify, "position", LOG_FINDING_DAMAGE, 0, place->next_position,
-               "position %" PRIu64 " was expected and the segment begins with %" PRIu64, place->next_position, name);
-        lose(verify, place->next_position, name - 1);
-        place->chain_known = place->offset_known = false;
-        place->position_known = true;
-        place->next_position = name;
-        place->in_batch = false;
-    }
+    check_name(verify);
     if (verify->header_good)
         check_header(verify, &header);
     return BANYAN_OK;
 }
 
+/* The end of a segment is not known: all up to the next file's name is lost. */
+static void lose_rest(struct verify *verify)
+{
+    struct log_verify_place *place = verify->place;
+
+    if (place->position_known || place->segment >= verify->count)
+        return;
+    lose(verify, place->next_position, verify->names[place->segment] - 1);
+    place->next_position = verify->names[place->segment];
+}
+
+/* A cold file that cannot be opened: its header, its index or its dictionary is damaged, so no frame of it is found.
+ * What follows is read as behind any damage. */
+static void skip_segment(struct verify *verify, const struct banyan_error *why)
+{
+    struct log_verify_place *place = verify->place;
+
+    check_name(verify);
+    report(verify, "cold_file", LOG_FINDING_DAMAGE, 0, place->next_position,
+           "nothing of the archived segment can be read: %s", why->message);
+    place->position_known = place->offset_known = place->chain_known = false;
+    place->closed = place->in_batch = false;
+    place->segment = verify->number + 1;
+    lose_rest(verify);
+}
+
 static enum banyan_status read_segment(struct verify *verify, struct banyan_error *err)
 {
-    enum banyan_status status = begin_segment(verify, err);
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    enum banyan_status status = open_segment(verify, verify->number, &why);
     struct log_verify_place *place = verify->place;
     bool go_on = true;
 
+    if (status == BANYAN_CORRUPT) {
+        skip_segment(verify, &why);
+        return BANYAN_OK;
+    }
+    if (status == BANYAN_OK)
+        status = begin_segment(verify, err);
+    else if (err != NULL)
+        *err = why;
     while (status == BANYAN_OK && go_on) {
         status = read_frames(verify, err);
         if (status != BANYAN_OK || verify->stop)
@@ -782,10 +832,7 @@ static enum banyan_status read_segment(struct verify *verify, struct banyan_erro
     place->bytes += sizeof(struct segment_header);
     place->segment = verify->number + 1;
     place->offset = verify->base + verify->at;
-    if (!place->position_known && place->segment < verify->count) { /* the end is lost, up to the next file's name */
-        lose(verify, place->next_position, verify->names[place->segment] - 1);
-        place->next_position = verify->names[place->segment];
-    }
+    lose_rest(verify);
     verify->bytes_done += verify->file_bytes;
     if (place->segment < verify->count && verify->header_good && place->damages == verify->damages)
         return verify_marks(verify, err);
@@ -798,6 +845,10 @@ static enum banyan_status list_segments(struct verify *verify, struct banyan_err
 
     for (size_t i = 0; i < verify->count && status == BANYAN_OK; i++) {
         status = open_segment(verify, i, err);
+        if (status == BANYAN_CORRUPT) { /* a finding, when its turn comes */
+            banyan_error_clear(err);
+            status = BANYAN_OK;
+        }
         verify->bytes_total += verify->file_bytes;
         if (i < verify->place->segment)
             verify->bytes_done += verify->file_bytes;

@@ -4,7 +4,8 @@
  * writer; nothing is changed and no lock is taken.
  *
  * Reading goes on after a finding where it can: behind a damaged place it looks for the next whole frame, whose own
- * chain is then believed.  What is found:
+ * chain is then believed; of an archived segment whose file cannot be opened all is lost, and the next one is read.
+ * What is found:
  *
  *     damage    something that was flushed is not as it was written
  *     derived   a file that is made from the log does not agree with it; it is made anew

@@ -13,6 +13,7 @@
 
 #include "folder.h"
 #include "log/log_int.h"
+#include "log/verify.h"
 #include "os/random.h"
 
 enum {
@@ -339,6 +340,105 @@ static void test_flips(void **state)
     folder_remove(place.root);
 }
 
+struct found {
+    size_t count; /* findings of damage */
+    char kind[32], path[FOLDER_PATH_MAX + 64];
+    uint64_t position, lost_first, lost_last, lost_count;
+};
+
+static void on_finding(void *context, const struct log_finding *finding)
+{
+    struct found *found = context;
+
+    if (finding->class == LOG_FINDING_NOTE)
+        return;
+    found->count++;
+    found->position = finding->position;
+    (void)snprintf(found->kind, sizeof(found->kind), "%s", finding->kind);
+    (void)snprintf(found->path, sizeof(found->path), "%s", finding->path);
+}
+
+static void on_lost(void *context, uint64_t first, uint64_t last)
+{
+    struct found *found = context;
+
+    found->lost_first = first;
+    found->lost_last = last;
+    found->lost_count++;
+}
+
+/* A cold file that cannot be opened is one finding, and all other segments are read. */
+static void check_unreadable(const struct place *place, const uint64_t *firsts, size_t number, uint64_t tail)
+{
+    struct found found = {.count = 0};
+    struct log_verify_visitor visitor = {.context = &found, .finding = on_finding, .lost = on_lost};
+    struct log_verify_options options = {
+        .folder = place->hot, .cold_folder = place->cold, .files = os_files_real(), .visitor = &visitor};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct log_verify_place at;
+    char *path = log_segment_path(place->cold, firsts[number], LOG_COLD_SUFFIX);
+
+    log_verify_place_init(&at);
+    if (log_verify(&options, &at, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(at.damages, 1);
+    assert_string_equal(found.kind, "cold_file");
+    assert_string_equal(found.path, path);
+    assert_int_equal(found.position, firsts[number]);
+    assert_int_equal(found.lost_count, 1);
+    assert_int_equal(found.lost_first, firsts[number]);
+    assert_int_equal(found.lost_last, firsts[number + 1] - 1);
+    assert_int_equal(at.records, tail - (firsts[number + 1] - firsts[number]));
+    assert_int_equal(at.whole_position, tail);
+    free(path);
+}
+
+static void test_verify_goes_on(void **state)
+{
+    struct cold_header header;
+    struct place place;
+    struct log *log;
+    uint64_t *firsts = NULL, tail;
+    size_t count = 0;
+
+    (void)state;
+    make_place(&place);
+    log = must_open(&place, NULL, false);
+    (void)archive_all(log);
+    tail = log_durable(log).value;
+    assert_int_equal(log_segments_list(&log->folders, &firsts, &count, NULL), BANYAN_OK);
+    log_close(log);
+    assert_true(count > 4);
+    const size_t numbers[] = {0, 1, count / 2, count - 2};
+    for (size_t n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
+        size_t number = numbers[n];
+        char *path = log_segment_path(place.cold, firsts[number], LOG_COLD_SUFFIX);
+        size_t size;
+        char *data = file_load(path, &size);
+
+        memcpy(&header, data, sizeof(header));
+        assert_true(header.dictionary_bytes > 0);
+        const size_t places[] = {1, sizeof(header) - 1, sizeof(header) + header.dictionary_bytes / 2,
+                                 header.index_at + 2, size - 1};
+        for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+            data[places[i]] ^= 0x10;
+            file_save(path, data, size);
+            check_unreadable(&place, firsts, number, tail);
+            data[places[i]] ^= 0x10;
+        }
+        file_save(path, data, 10);
+        check_unreadable(&place, firsts, number, tail);
+        file_save(path, data, size - 1);
+        check_unreadable(&place, firsts, number, tail);
+        file_save(path, data, size);
+        free(data);
+        free(path);
+    }
+    free(firsts);
+    folder_remove(place.root);
+}
+
 /* A full disk and a failed flush: an error, the plain file stays, and the next attempt does it. */
 static void test_faults(void **state)
 {
@@ -428,8 +528,8 @@ static void test_beside_readers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_crash),          cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_faults),     cmocka_unit_test(test_beside_readers),
+        cmocka_unit_test(test_same_bytes),     cmocka_unit_test(test_crash),  cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_verify_goes_on), cmocka_unit_test(test_faults), cmocka_unit_test(test_beside_readers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
