@@ -125,6 +125,7 @@ void crash_write(struct crash_ledger *ledger, struct os_files *files, uint64_t s
 struct crash_check {
     bool read_only; /* leaves the torn end to the next writer */
     bool repeat;    /* what has no answer */
+    bool beside;    /* a writer is at work: it keeps a second one out, and a reader sees what was durable at open */
     uint64_t seed;
 };
 void crash_check(struct crash_ledger *ledger, struct os_files *files, struct crash_check check)

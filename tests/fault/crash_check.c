@@ -21,7 +21,10 @@ struct check {
     uint64_t current;                /* attempt whose events are coming */
     uint32_t next_index;             /* of them; 0: a new attempt */
     uint8_t *seen;                   /* [number of the attempt] */
+    uint8_t *acknowledged;           /* the same, before the store was opened */
+    uint64_t read_position;          /* also from then */
     uint64_t count;
+    bool beside;
 };
 
 static void check_version(struct check *check, const struct store_read_event *event)
@@ -100,8 +103,8 @@ static void check_log(struct check *check)
     if (check->count != store_durable(check->store).value)
         crash_fail(ledger, "%" PRIu64 " events are read, %" PRIu64 " are durable", check->count,
                    store_durable(check->store).value);
-    if (check->count < ledger->read_position)
-        crash_fail(ledger, "a reader was given position %" PRIu64 "; %" PRIu64 " are there", ledger->read_position,
+    if (check->count < check->read_position)
+        crash_fail(ledger, "a reader was given position %" PRIu64 "; %" PRIu64 " are there", check->read_position,
                    check->count);
 }
 
@@ -114,7 +117,7 @@ static void check_attempts(struct check *check)
         struct crash_attempt *attempt = &ledger->attempts[number];
         bool seen = check->seen[number] != 0;
 
-        if (attempt->state == CRASH_ACKNOWLEDGED && !seen)
+        if (check->acknowledged[number] && !seen)
             crash_fail(ledger, "LOST: attempt %" PRIu64 " (kind %d) was acknowledged at %" PRIu64, number,
                        attempt->kind, attempt->first);
         if (seen && (attempt->state == CRASH_REFUSED || attempt->kind == CRASH_ABORTED))
@@ -224,6 +227,27 @@ static void repeat(struct check *check, struct os_random *random)
     crash_contents_free(contents);
 }
 
+/* What must be found when the store is opened from now on. */
+static void remember(struct check *check)
+{
+    uint64_t count = __atomic_load_n(&check->ledger->attempt_count, __ATOMIC_SEQ_CST);
+
+    check->read_position = __atomic_load_n(&check->ledger->read_position, __ATOMIC_SEQ_CST);
+    for (uint64_t i = 0; i < count; i++)
+        check->acknowledged[i] =
+            __atomic_load_n(&check->ledger->attempts[i].state, __ATOMIC_SEQ_CST) == CRASH_ACKNOWLEDGED;
+}
+
+/* One process at a time writes. */
+static void must_be_busy(struct crash_ledger *ledger, struct os_files *files)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    enum banyan_status status;
+
+    if (crash_open(ledger, files, false, &status, &err) != NULL || status != BANYAN_BUSY || err.hint[0] == '\0')
+        crash_fail(ledger, "a second writer: %s: %s", banyan_status_name(status), err.message);
+}
+
 /* From nothing: an answer is wrong that was right before what was repeated. */
 static void look(struct check *check, struct os_random *random)
 {
@@ -235,7 +259,8 @@ static void look(struct check *check, struct os_random *random)
     check_log(check);
     check_attempts(check);
     check_index(check, random);
-    keep_seen(check);
+    if (!check->beside)
+        keep_seen(check);
 }
 
 void crash_check(struct crash_ledger *ledger, struct os_files *files, struct crash_check how)
@@ -249,9 +274,14 @@ void crash_check(struct crash_ledger *ledger, struct os_files *files, struct cra
     (void)alarm(CRASH_PROCESS_SECONDS_MAX);
     os_random_seed(&random, how.seed);
     check.seen = calloc(CRASH_ATTEMPTS_MAX, 1);
+    check.acknowledged = calloc(CRASH_ATTEMPTS_MAX, 1);
+    check.beside = how.beside;
+    if (how.beside)
+        must_be_busy(ledger, files);
+    remember(&check);
     check.store = crash_open(ledger, files, how.read_only, &status, &err);
     if (check.store == NULL) {
-        if (how.read_only && ledger->opens == 0)
+        if (how.read_only && !how.beside && ledger->opens == 0)
             _exit(0); /* no writer has made the store yet */
         crash_fail(ledger, "opening: %s: %s; %s", banyan_status_name(status), err.message, err.hint);
     }
@@ -260,6 +290,7 @@ void crash_check(struct crash_ledger *ledger, struct os_files *files, struct cra
     look(&check, &random);
     if (how.repeat && !how.read_only) {
         repeat(&check, &random);
+        remember(&check);
         look(&check, &random);
     }
     if (os_random_below(&random, 2) == 0) /* else it ends like a killed one */

@@ -2,6 +2,8 @@
 /*
  * Kill -9 at seeded moments: while many threads write, while the store is opened, while its end is repaired.
  *
+ * Beside a writer at work others open the store: a second writer is kept out, a reader sees a whole store.
+ *
  * SEEDS, or the argument if that is more, says how many kills; BANYAN_TEST_SEED repeats a run (up to what the scheduler
  * does).  Most lives are spent in memory, where files are fast and kills meet more states; some on the disk, where
  * flushes last.
@@ -24,7 +26,7 @@ enum {
 };
 
 struct totals {
-    uint64_t kills, before_open, events, acknowledged, repeats, checks, rebuilt;
+    uint64_t kills, before_open, events, acknowledged, repeats, checks, rebuilt, beside;
 };
 
 /* The moment of the kill: a time after the start, or a number of answers. */
@@ -52,6 +54,13 @@ static void live(struct crash_ledger *ledger, struct os_random *random, unsigned
         uint64_t dice;
 
         wait_for_moment(ledger, random);
+        if (ledger->opens > opens && os_random_below(random, 4) == 0) {
+            totals->beside++;
+            if (!crash_run_check(
+                    ledger, NULL,
+                    (struct crash_check){.read_only = true, .beside = true, .seed = os_random_next(random)}))
+                fail_msg("seed %llu, beside writer %u: %s", (unsigned long long)ledger->seed, kill, ledger->failure);
+        }
         if (!crash_kill(ledger, pid))
             fail_msg("seed %llu, kill %u: %s", (unsigned long long)ledger->seed, kill, ledger->failure);
         totals->kills++;
@@ -96,12 +105,13 @@ static void test_kills(void **state)
              &totals);
         folder_remove(folder);
     }
-    (void)printf("# %llu kills (%llu while opening), %llu checks, %llu events, %llu attempts acknowledged, %llu "
+    (void)printf("# %llu kills (%llu while opening), %llu checks and %llu beside the writer, %llu events, %llu "
+                 "attempts acknowledged, %llu "
                  "repeats answered; index rebuilt %llu times: 0 lost, 0 twice\n",
                  (unsigned long long)totals.kills, (unsigned long long)totals.before_open,
-                 (unsigned long long)totals.checks, (unsigned long long)totals.events,
-                 (unsigned long long)totals.acknowledged, (unsigned long long)totals.repeats,
-                 (unsigned long long)totals.rebuilt);
+                 (unsigned long long)totals.checks, (unsigned long long)totals.beside,
+                 (unsigned long long)totals.events, (unsigned long long)totals.acknowledged,
+                 (unsigned long long)totals.repeats, (unsigned long long)totals.rebuilt);
     assert_true(totals.events > 0 && totals.acknowledged > 0);
 }
 
