@@ -232,6 +232,7 @@ void crash_write(struct crash_ledger *ledger, struct os_files *files, uint64_t s
     struct os_random random;
     enum banyan_status status;
     struct store *store;
+    uint64_t before;
     size_t writer_count, count = 0;
     const os_thread_main readers[] = {read_for_ever, read_streams_for_ever, subscribe_for_ever};
 
@@ -241,11 +242,12 @@ void crash_write(struct crash_ledger *ledger, struct os_files *files, uint64_t s
     store = crash_open(ledger, files, false, &status, &err);
     if (store == NULL)
         crash_fail(ledger, "a writer cannot open: %s: %s", banyan_status_name(status), err.message);
+    before = ledger->attempt_count;
     __atomic_fetch_add(&ledger->opens, 1, __ATOMIC_SEQ_CST);
     for (; count < writer_count + 3; count++) {
         os_thread_main main = count < writer_count ? write_for_ever : readers[count - writer_count];
 
-        writers[count] = (struct writer){ledger, store, os_random_next(&random), ledger->attempt_count};
+        writers[count] = (struct writer){ledger, store, os_random_next(&random), before};
         os_thread_start(&threads[count], "worker", main, &writers[count]);
     }
     for (size_t i = 0; i < count; i++)
