@@ -573,7 +573,9 @@ enum banyan_status log_recover(struct log *log, struct banyan_error *err)
 {
     enum banyan_status status = recover_once(log, err);
 
-    for (int i = 1; i < READ_ONLY_ATTEMPTS && status == BANYAN_CORRUPT && log->options.read_only; i++) {
+    for (int i = 1;
+         i < READ_ONLY_ATTEMPTS && (status == BANYAN_CORRUPT || status == BANYAN_NOT_FOUND) && log->options.read_only;
+         i++) {
         banyan_error_clear(err);
         forget_segments(log, 0);
         status = recover_once(log, err);
