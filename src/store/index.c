@@ -3,6 +3,7 @@
 #include "store/index.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -160,21 +161,38 @@ static bool belongs(struct index *index)
     uint64_t check = 0;
 
     return index->loaded == 0 ||
-           (index->loaded <= log_durable(index->log).value &&
-            index_read_check(index, index->loaded, &check, NULL) == BANYAN_OK && check == index->check);
+           (index_read_check(index, index->loaded, &check, NULL) == BANYAN_OK && check == index->check);
 }
 
-void index_attach(struct index *index, struct log *log)
+/* Only what was durable ever came into the index, so a log that ends before it has lost events that were acknowledged,
+ * or is another one. */
+static enum banyan_status missing(const struct index *index, uint64_t durable, struct banyan_error *err)
 {
+    (void)banyan_error_set(err, BANYAN_CORRUPT,
+                           "the log ends at position %" PRIu64 ", but position %" PRIu64 " was durable", durable,
+                           index->loaded);
+    banyan_error_hint(err,
+                      "nothing was changed; restore the log from a copy, or, if it was replaced on purpose, remove "
+                      "the folder index beside it");
+    return BANYAN_CORRUPT;
+}
+
+enum banyan_status index_attach(struct index *index, struct log *log, struct banyan_error *err)
+{
+    uint64_t durable = log_durable(log).value;
+
     index->log = log;
+    if (index->loaded > durable)
+        return missing(index, durable, err);
     if (!belongs(index)) {
         start_anew(index);
         index->rebuilt = true;
     }
     if (index->options.read_only)
-        return;
+        return BANYAN_OK;
     os_thread_start(&index->flusher, "index-flush", index_flusher_main, index);
     os_thread_start(&index->merger, "index-merge", index_merger_main, index);
+    return BANYAN_OK;
 }
 
 void index_close(struct index *index)

@@ -58,8 +58,10 @@ enum {
 /* Load the manifest and its runs, if they are there and whole; else begin with nothing. */
 BANYAN_MUST_CHECK enum banyan_status index_open(const struct index_options *options, struct index **ret,
                                                 struct banyan_error *err);
-/* Compare with *log* (borrowed until the end): an index that does not belong to it is dropped.  Starts the threads. */
-void index_attach(struct index *index, struct log *log);
+/* Compare with *log* (borrowed until the end), which was opened after the index: an index that does not belong to it is
+ * dropped.  CORRUPT when the log ends before what the index knows was durable: events are missing.  Starts the threads.
+ */
+BANYAN_MUST_CHECK enum banyan_status index_attach(struct index *index, struct log *log, struct banyan_error *err);
 /* Was damage met?  Then the next open begins with nothing. */
 bool index_is_damaged(struct index *index);
 /* Before the log is closed. */

@@ -128,8 +128,8 @@ static enum banyan_status replay(struct store *store, struct banyan_error *err)
     return status;
 }
 
-/* Load the index, or begin it anew, and bring it up to date. */
-static enum banyan_status open_index(struct store *store, bool anew, struct banyan_error *err)
+/* Load the index, or begin it anew. */
+static enum banyan_status load_index(struct store *store, bool anew, struct banyan_error *err)
 {
     char *folder = alloc_path(store->options.folder, "index");
     struct index_options options = {
@@ -143,24 +143,31 @@ static enum banyan_status open_index(struct store *store, bool anew, struct bany
     enum banyan_status status = index_open(&options, &store->index, err);
 
     free(folder);
-    if (status != BANYAN_OK)
-        return status;
-    index_attach(store->index, store->log);
-    cursors_copy(&store->cursors, index_cursors(store->index));
-    return replay(store, err);
+    return status;
 }
 
-static enum banyan_status make_index(struct store *store, struct banyan_error *err)
+/* Bring the index up to the end of the log. */
+static enum banyan_status catch_up(struct store *store, struct banyan_error *err)
 {
     struct banyan_error why = BANYAN_ERROR_INIT;
-    enum banyan_status status = open_index(store, false, &why);
+    enum banyan_status status = index_attach(store->index, store->log, err);
 
+    if (status != BANYAN_OK)
+        return status;
+    cursors_copy(&store->cursors, index_cursors(store->index));
+    status = replay(store, &why);
     /* What was loaded may be the damaged part; the log decides. */
     if (status == BANYAN_CORRUPT && index_covered(store->index) > 0) {
         index_close(store->index);
         store->index = NULL;
         banyan_error_clear(&why);
-        status = open_index(store, true, &why);
+        status = load_index(store, true, &why);
+        if (status == BANYAN_OK)
+            status = index_attach(store->index, store->log, &why);
+        if (status == BANYAN_OK) {
+            cursors_copy(&store->cursors, index_cursors(store->index));
+            status = replay(store, &why);
+        }
     }
     if (status != BANYAN_OK && err != NULL)
         *err = why;
@@ -186,6 +193,7 @@ static void release(struct store *store)
     free(store);
 }
 
+/* The index before the log: beside a running writer the log is then at least as long as what the index knows. */
 static enum banyan_status open_files(struct store *store, struct banyan_error *err)
 {
     struct os_files *files = store->options.files;
@@ -209,6 +217,8 @@ static enum banyan_status open_files(struct store *store, struct banyan_error *e
         if (status == BANYAN_BUSY)
             banyan_error_hint(err, "one process at a time may write to a store; stop the other, or open for reading");
     }
+    if (status == BANYAN_OK)
+        status = load_index(store, false, err);
     if (status == BANYAN_OK)
         status = log_open(&log_options, &store->log, err);
     free(log_folder);
@@ -244,7 +254,7 @@ enum banyan_status store_open(const struct store_options *options, struct store 
     store->record.size_max = LOG_RECORD_BYTES_MAX + STORE_CURSOR_BYTES_MAX;
     status = open_files(store, err);
     if (status == BANYAN_OK)
-        status = make_index(store, err);
+        status = catch_up(store, err);
     if (status != BANYAN_OK) {
         banyan_error_context(err, "opening the store in %s", options->folder);
         release(store);

@@ -559,9 +559,16 @@ static void test_other_log(void **state)
         index_path(to, other, "");
         folder_remove(to);
         folder_copy(from, to);
+        if (grow == 0) { /* events are missing, as far as anybody can tell */
+            struct banyan_error err = BANYAN_ERROR_INIT;
+
+            assert_int_equal(store_open(&(struct store_options){.folder = other}, &store, &err), BANYAN_CORRUPT);
+            assert_non_null(strstr(err.message, "was durable"));
+            folder_remove(to);
+        }
         store = open_with(other, NULL, NULL);
         store_stats(store, &stats);
-        assert_true(stats.index_rebuilt);
+        assert_int_equal(stats.index_rebuilt, grow == 1);
         assert_int_equal(check_store(store, early), BANYAN_OK);
         store_close(store);
         folder_remove(folder);
