@@ -88,7 +88,8 @@ static bool resolve_record(struct resolver *r, const struct avro_op *op, unsigne
             ok = resolve(r, step->op, depth);
             break;
         case AVRO_STEP_DEFAULT:
-            ok = avro_out_str(&r->out, step->field->default_binary) || overflow(r);
+            ok = avro_charge_default(&r->walk, step->field->default_binary.size) &&
+                 (avro_out_str(&r->out, step->field->default_binary) || overflow(r));
             break;
         default:
             ok = avro_marks_step(&r->walk, step, marks, depth);

@@ -188,20 +188,21 @@ static bool print_items(struct printer *p, const struct avro_op *op, unsigned de
     return avro_blocks_close(&p->walk, &blocks) && (avro_out_char(&p->out, map ? '}' : ']') || overflow(p));
 }
 
-/* A default is read instead of the input, and has steps of its own. */
+/* A default is read instead of the input, and has some steps of its own. */
 static bool print_default(struct printer *p, const struct avro_step *step, unsigned depth)
 {
     struct banyan_str binary = step->field->default_binary;
     struct wire_input in = p->walk.in;
     struct banyan_str input = p->walk.input;
     const unsigned char *at = (const unsigned char *)(binary.data == NULL ? "" : binary.data);
+    size_t before = avro_out_size(&p->out); /* behind the key */
     p->walk.in = (struct wire_input){at, at + binary.size, NULL};
     p->walk.input = binary;
-    p->walk.steps_left += (uint64_t)binary.size * AVRO_VALUE_STEPS_A_BYTE;
+    p->walk.steps_left += (uint64_t)binary.size * AVRO_DEFAULT_STEPS_A_BYTE;
     bool ok = print(p, step->op, depth);
     p->walk.in = in;
     p->walk.input = input;
-    return ok;
+    return ok && avro_charge_default(&p->walk, step->key.size + avro_out_size(&p->out) - before);
 }
 
 static bool print_record(struct printer *p, const struct avro_op *op, unsigned depth)

@@ -177,6 +177,7 @@ void avro_walk_open(struct avro_walk *walk, struct banyan_str input)
     walk->in = (struct wire_input){at, at == NULL ? NULL : at + input.size, NULL};
     walk->input = input;
     walk->steps_left = AVRO_VALUE_STEPS_MIN + (uint64_t)input.size * AVRO_VALUE_STEPS_A_BYTE;
+    walk->defaults_left = AVRO_DEFAULT_BYTES_MIN + (uint64_t)input.size * AVRO_DEFAULT_BYTES_A_BYTE;
     walk->strict = false;
     walk->spans = (struct avro_spans){NULL, 0, 0};
     walk->fault.status = BANYAN_OK;

@@ -5,7 +5,8 @@
  * Invariants:
  * 1. No byte outside the input is read, whatever the bytes are.  Depth is bounded, and so is work: a value may take no
  *    byte at all (null, a record of nulls, a record of such records …), so each value counts as a step, and there are
- *    only so many steps for so many bytes.
+ *    only so many steps for so many bytes.  So it is with the reader's defaults, which such values may ask for again
+ * and again: what they add to the result has a limit that follows from the size of the input.
  * 2. Nothing is allocated for a value.  Only maps of many keys and records whose fields change places use spans, which
  *    grow to the most that was needed.
  * 3. On failure each level puts its part in front of the path, so that a walk that succeeds pays nothing for it.
@@ -19,9 +20,12 @@
 #include "schema/wire.h"
 
 enum {
-    AVRO_VALUE_DEPTH_MAX = 128,       /* values within values */
-    AVRO_VALUE_STEPS_MIN = 64 * 1024, /* values in one call, whatever its size */
-    AVRO_VALUE_STEPS_A_BYTE = 256,    /* and more of them for each byte */
+    AVRO_VALUE_DEPTH_MAX = 128,               /* values within values */
+    AVRO_VALUE_STEPS_MIN = 64 * 1024,         /* values in one call, whatever its size */
+    AVRO_VALUE_STEPS_A_BYTE = 256,            /* and more of them for each byte */
+    AVRO_DEFAULT_BYTES_MIN = 4 * 1024 * 1024, /* of defaults in one result, whatever the value's size */
+    AVRO_DEFAULT_BYTES_A_BYTE = 256,          /* and more of them for each byte of it */
+    AVRO_DEFAULT_STEPS_A_BYTE = 4,            /* values that a default may have beside those of its input */
     AVRO_PATH_MAX = 256,
 };
 
@@ -122,7 +126,8 @@ struct avro_walk {
     struct wire_input in;
     struct banyan_str input;
     uint64_t steps_left;
-    bool strict; /* what is not in its one form is corrupt */
+    uint64_t defaults_left; /* bytes */
+    bool strict;            /* what is not in its one form is corrupt */
     struct avro_spans spans;
     struct avro_fault fault;
 };
@@ -152,6 +157,16 @@ static inline bool avro_enter(struct avro_walk *walk, unsigned depth)
         return avro_fault_set(&walk->fault, BANYAN_LIMIT, "the value is nested too deep");
     if (walk->steps_left-- == 0)
         return avro_fault_set(&walk->fault, BANYAN_LIMIT, "there are too many values that take no bytes");
+    return true;
+}
+
+/* A default added *size* bytes to the result; one that adds none counts, too. */
+static inline bool avro_charge_default(struct avro_walk *walk, size_t size)
+{
+    if (size >= walk->defaults_left)
+        return avro_fault_set(&walk->fault, BANYAN_LIMIT,
+                              "the reader's defaults take more than 4 MiB and 256 times the value's size");
+    walk->defaults_left -= size + 1;
     return true;
 }
 

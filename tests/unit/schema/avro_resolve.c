@@ -179,11 +179,82 @@ static void containers_and_recursion(void **state)
     no_plan("{\"type\":\"fixed\",\"name\":\"F\",\"size\":2}", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":3}");
 }
 
+/* An array of *count* records that take no byte, each of which asks for the default of *size* bytes. */
+static enum banyan_status amplify(bool json, unsigned count, size_t size, const char *padding, size_t *ret_size,
+                                  struct banyan_error *err)
+{
+    struct banyan_buf text = BANYAN_BUF_INIT(CODEC_BYTES_MAX), hex = BANYAN_BUF_INIT(CODEC_BYTES_MAX),
+                      out = BANYAN_BUF_INIT(4 * (size_t)CODEC_BYTES_MAX);
+    banyan_buf_add_text(&text, "{\"type\":\"record\",\"name\":\"O\",\"fields\":[" FIELD("p", "\"bytes\""));
+    banyan_buf_add_text(&text, ",{\"name\":\"a\",\"type\":{\"type\":\"array\",\"items\":");
+    size_t shared = text.size;
+    banyan_buf_add_text(&text, RECORD("") "}}]}");
+    struct avro_schema *writer = codec_schema(text.data);
+    text.size = shared;
+    banyan_buf_add_text(&text, "{\"type\":\"record\",\"name\":\"R\",\"fields\":["
+                               "{\"name\":\"d\",\"type\":\"string\",\"default\":\"");
+    for (size_t i = 0; i < size; i++)
+        banyan_buf_add_char(&text, 'x');
+    banyan_buf_add_text(&text, "\"}]}}}]}");
+    struct avro_schema *reader = codec_schema(text.data);
+    banyan_buf_add_text(&hex, padding);
+    for (uint64_t bits = (uint64_t)count << 1;; bits >>= 7) {
+        banyan_buf_printf(&hex, "%02x", (unsigned)(bits & 0x7f) | (bits > 0x7f ? 0x80u : 0));
+        if (bits <= 0x7f)
+            break;
+    }
+    banyan_buf_add_text(&hex, "00");
+    struct banyan_str bytes = codec_bytes(hex.data);
+    struct avro_plan *plan = codec_plan(writer, reader);
+    enum banyan_status st = json ? avro_to_json(plan, bytes, &out, err) : avro_resolve(plan, bytes, &out, err);
+    *ret_size = out.size;
+    avro_plan_free(plan);
+    avro_schema_free(writer);
+    avro_schema_free(reader);
+    codec_free(bytes);
+    banyan_buf_release(&text);
+    banyan_buf_release(&hex);
+    banyan_buf_release(&out);
+    return st;
+}
+
+/* A few bytes do not become hundreds of megabytes, though the buffer would hold them. */
+static void defaults_have_a_limit(void **state)
+{
+    (void)state;
+    for (int json = 0; json < 2; json++) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        size_t size = 0;
+        if (amplify(json == 1, 60000, 50, "00", &size, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        assert_true(size >= 60000 * 51);
+        assert_int_equal(amplify(json == 1, 60000, 80, "00", &size, &err), BANYAN_LIMIT);
+        assert_non_null(strstr(err.message, "defaults"));
+        assert_non_null(strstr(err.message, "].d"));
+        assert_int_equal(size, 0);
+        assert_int_equal(amplify(json == 1, 60000, 200000, "00", &size, &err), BANYAN_LIMIT);
+        /* Who brings more bytes may have more of them. */
+        struct banyan_buf padding = BANYAN_BUF_INIT(CODEC_BYTES_MAX);
+        banyan_buf_add_text(&padding, "8080 02"); /* 16,384 bytes */
+        for (int i = 0; i < 16384; i++)
+            banyan_buf_add_text(&padding, "aa");
+        banyan_error_clear(&err);
+        if (amplify(json == 1, 60000, 80, padding.data, &size, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        banyan_buf_release(&padding);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(promotions), cmocka_unit_test(meanings), cmocka_unit_test(records),
-        cmocka_unit_test(enums),      cmocka_unit_test(unions),   cmocka_unit_test(containers_and_recursion),
+        cmocka_unit_test(promotions),
+        cmocka_unit_test(meanings),
+        cmocka_unit_test(records),
+        cmocka_unit_test(enums),
+        cmocka_unit_test(unions),
+        cmocka_unit_test(containers_and_recursion),
+        cmocka_unit_test(defaults_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
