@@ -25,6 +25,13 @@ char *base64_encode(struct banyan_str data, char *to)
     return to;
 }
 
+void base64_add(struct banyan_buf *ret, struct banyan_str data)
+{
+    char *to = banyan_buf_extend(ret, base64_text_size(data.size));
+    if (to != NULL)
+        (void)base64_encode(data, to);
+}
+
 /* The six bits of a letter; 64 or more when it is none. */
 static uint32_t bits_of(char c)
 {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "banyan/buf.h"
 #include "banyan/types.h"
 
 static inline size_t base64_text_size(size_t bytes)
@@ -16,6 +17,8 @@ static inline size_t base64_text_size(size_t bytes)
 
 /* Write base64_text_size(data.size) characters; returns the end. */
 char *base64_encode(struct banyan_str data, char *to);
+/* Append the text. */
+void base64_add(struct banyan_buf *ret, struct banyan_str data);
 /* Write the bytes of *text*, at most text.size / 4 * 3; false when it is not base64.  *to* may be the text itself. */
 bool base64_decode(struct banyan_str text, unsigned char *to, size_t *ret_size);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "cli/cmd_store.h"
 #include "cli/files.h"
 #include "store/proof.h"
@@ -162,7 +163,7 @@ static void add_payload(struct banyan_buf *text, const struct store_event *event
         banyan_buf_add_str(text, event->payload);
     } else {
         banyan_buf_add_text(text, ",\"payload_base64\":\"");
-        line_add_base64(text, event->payload);
+        base64_add(text, event->payload);
         banyan_buf_add_text(text, "\"");
     }
     json_decref(json);

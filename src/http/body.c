@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/jtext.h"
 #include "http/http_int.h"
 #include "os/random.h"
+#include "store/provenance.h"
 #include "store/registry.h"
 
 enum member {
@@ -123,23 +125,11 @@ struct banyan_uuid body_cloud_id(struct banyan_str source, struct banyan_str id)
 
 static bool decode_base64(struct banyan_str text, struct banyan_arena *arena, struct banyan_str *ret)
 {
-    char *data = banyan_arena_alloc(arena, text.size / 4 * 3 + 3);
-    size_t padding = 0;
-    if (text.size % 4 != 0)
+    char *data = banyan_arena_alloc(arena, text.size / 4 * 3 + 1);
+    size_t size;
+    if (!base64_decode(text, (unsigned char *)data, &size))
         return false;
-    if (text.size > 0 && text.data[text.size - 1] == '=')
-        padding = text.data[text.size - 2] == '=' ? 2 : 1;
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
-        if (!plain && i < text.size - padding)
-            return false;
-    }
-    int size =
-        text.size == 0 ? 0 : EVP_DecodeBlock((unsigned char *)data, (const unsigned char *)text.data, (int)text.size);
-    if (size < 0)
-        return false;
-    *ret = (struct banyan_str){data, (size_t)size - padding};
+    *ret = (struct banyan_str){data, size};
     return true;
 }
 
@@ -163,12 +153,11 @@ static enum banyan_status parse_time(struct banyan_str text, struct banyan_arena
 static enum banyan_status parse_provenance(struct banyan_str text, enum banyan_provenance *ret,
                                            struct banyan_error *err)
 {
-    *ret = banyan_str_equal(text, BANYAN_STR("exact"))        ? BANYAN_EXACT
-           : banyan_str_equal(text, BANYAN_STR("inferred"))   ? BANYAN_INFERRED
-           : banyan_str_equal(text, BANYAN_STR("reconciled")) ? BANYAN_RECONCILED
-                                                              : (enum banyan_provenance)0;
-    if (*ret != (enum banyan_provenance)0)
-        return BANYAN_OK;
+    for (int i = BANYAN_EXACT; i < PROVENANCE_COUNT; i++) {
+        *ret = (enum banyan_provenance)i;
+        if (banyan_str_equal(text, banyan_str_of(provenance_word(*ret))))
+            return BANYAN_OK;
+    }
     return banyan_error_set(err, BANYAN_INVALID, "provenance: has to be exact, inferred or reconciled");
 }
 

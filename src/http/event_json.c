@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events as JSON: our own form, and CloudEvents 1.0 (structured). */
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "banyan/arena.h"
+#include "base/base64.h"
 #include "base/jtext.h"
 #include "http/http_int.h"
+#include "store/provenance.h"
 #include "store/registry.h"
-
-static const char *const provenances[] = {"none", "exact", "inferred", "reconciled"};
 
 static const struct banyan_event_type *type_of(const struct banyan_domain *domain, const struct store_event *event)
 {
@@ -18,16 +17,6 @@ static const struct banyan_event_type *type_of(const struct banyan_domain *domai
             domain->events[i].version == event->schema)
             return &domain->events[i];
     return NULL;
-}
-
-static void add_base64(struct banyan_buf *ret, struct banyan_str data)
-{
-    size_t size = (data.size + 2) / 3 * 4;
-    char *to = banyan_buf_extend(ret, size + 1); /* and the NUL that OpenSSL writes */
-    if (to == NULL)
-        return;
-    (void)EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)data.data, (int)data.size); /* at most 64 MiB */
-    ret->size--;
 }
 
 bool http_is_json(struct banyan_str text)
@@ -91,10 +80,10 @@ void http_event_json(const struct banyan_domain *domain, struct store_registry *
     http_add_time(ret, event->at);
     banyan_buf_add_text(ret, ",\"recorded_at\":");
     http_add_time(ret, read->recorded_at);
-    banyan_buf_printf(ret, ",\"provenance\":\"%s\",\"payload\":", provenances[event->provenance]);
+    banyan_buf_printf(ret, ",\"provenance\":\"%s\",\"payload\":", provenance_word(event->provenance));
     if (!add_json(domain, registry, event, ret)) {
         banyan_buf_add_text(ret, "{\"base64\":\"");
-        add_base64(ret, event->payload);
+        base64_add(ret, event->payload);
         banyan_buf_add_text(ret, "\"}");
     }
     banyan_buf_add_text(ret, ",\"meta\":");
@@ -129,7 +118,7 @@ void http_cloudevent_json(const struct http_options *options, const struct store
     if (!add_json(options->domain, options->registry, event, ret)) {
         ret->size = before;
         banyan_buf_add_text(ret, ",\"data_base64\":\"");
-        add_base64(ret, event->payload);
+        base64_add(ret, event->payload);
         banyan_buf_add_char(ret, '"');
     }
     banyan_buf_add_char(ret, '}');

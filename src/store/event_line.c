@@ -9,19 +9,14 @@
 #include "base/base64.h"
 #include "base/jtext.h"
 #include "schema/time_text.h"
-
-static const char *const provenances[] = {"none", "exact", "inferred", "reconciled"};
+#include "store/provenance.h"
 
 /* ---- write ---- */
 
 static void add_base64(struct banyan_buf *ret, struct banyan_str data)
 {
-    char *to;
-
     banyan_buf_add_char(ret, '"');
-    to = banyan_buf_extend(ret, base64_text_size(data.size));
-    if (to != NULL)
-        (void)base64_encode(data, to);
+    base64_add(ret, data);
     banyan_buf_add_char(ret, '"');
 }
 
@@ -62,7 +57,7 @@ void event_line_write(const struct store_read_event *read, struct banyan_buf *re
     banyan_buf_printf(ret, ",\"id\":\"%s\"", id);
     add_time(ret, "at", event->at);
     add_time(ret, "recorded_at", read->recorded_at);
-    banyan_buf_printf(ret, ",\"provenance\":\"%s\",\"schema\":%u", provenances[event->provenance], event->schema);
+    banyan_buf_printf(ret, ",\"provenance\":\"%s\",\"schema\":%u", provenance_word(event->provenance), event->schema);
     if (event->schema == 0 && is_line(event->payload)) {
         banyan_buf_add_text(ret, ",\"payload\":");
         banyan_buf_add_str(ret, event->payload);
@@ -210,8 +205,8 @@ static bool get_provenance(struct line *line)
 
     if (!jtext_string(&line->in, &raw))
         return false;
-    for (unsigned i = 0; i < sizeof(provenances) / sizeof(provenances[0]); i++) {
-        if (jtext_is(raw, provenances[i])) {
+    for (unsigned i = 0; i < PROVENANCE_COUNT; i++) {
+        if (jtext_is(raw, provenance_word((enum banyan_provenance)i))) {
             line->event->event.provenance = (enum banyan_provenance)i;
             return true;
         }

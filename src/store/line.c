@@ -83,14 +83,6 @@ void line_add_hex(struct banyan_buf *buf, const uint8_t *bytes, size_t size)
     }
 }
 
-void line_add_base64(struct banyan_buf *buf, struct banyan_str bytes)
-{
-    char *out = banyan_buf_extend(buf, base64_text_size(bytes.size));
-
-    if (out != NULL)
-        (void)base64_encode(bytes, out);
-}
-
 bool line_from_base64(struct banyan_str text, struct banyan_buf *ret)
 {
     size_t before = ret->size, size = 0;

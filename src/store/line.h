@@ -28,7 +28,6 @@ void line_hex(struct line *line, uint8_t *ret, size_t size);
 struct banyan_str line_text(struct line *line);
 
 void line_add_hex(struct banyan_buf *buf, const uint8_t *bytes, size_t size);
-void line_add_base64(struct banyan_buf *buf, struct banyan_str bytes);
 /* Adds the bytes that *text* stands for; false when it is no base64 in its one form. */
 bool line_from_base64(struct banyan_str text, struct banyan_buf *ret);
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "log/verify.h"
 
 void proof_init(struct proof *proof)
@@ -47,7 +48,7 @@ static void format_begin(const struct proof *proof, struct banyan_buf *buf)
 void proof_format(const struct proof *proof, struct banyan_buf *buf)
 {
     format_begin(proof, buf);
-    line_add_base64(buf, banyan_buf_str(&proof->bytes));
+    base64_add(buf, banyan_buf_str(&proof->bytes));
     banyan_buf_add_text(buf, "\"}");
 }
 

@@ -60,7 +60,13 @@ static void there_and_back(void **state)
         size_t size = os_random_below(&random, sizeof(bytes) + 1), back;
         for (size_t i = 0; i < size; i++)
             bytes[i] = (unsigned char)os_random_next(&random);
+        struct banyan_buf added = BANYAN_BUF_INIT(sizeof(text) + 2);
         char *end = base64_encode((struct banyan_str){(char *)bytes, size}, text);
+        banyan_buf_add_char(&added, '"');
+        base64_add(&added, (struct banyan_str){(char *)bytes, size});
+        assert_int_equal(added.size, end - text + 1);
+        assert_memory_equal(added.data + 1, text, added.size - 1);
+        banyan_buf_release(&added);
         /* In place: the bytes lie over the text that they come from. */
         assert_true(base64_decode((struct banyan_str){text, (size_t)(end - text)}, (unsigned char *)text, &back));
         assert_int_equal(back, size);

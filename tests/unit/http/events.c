@@ -223,6 +223,7 @@ static void bad_events_are_named(void **state)
         {"{\"type\":\"A\",\"meta\":[]}", "meta"},
         {"{\"type\":\"A\",\"payload_base64\":\"a\"}", "base64"},
         {"{\"type\":\"A\",\"payload_base64\":\"YQ=a\"}", "base64"},
+        {"{\"type\":\"A\",\"payload_base64\":\"YR==\"}", "base64"},
         {"{\"type\":\"A\",\"payload\":1,\"payload_base64\":\"YQ==\"}", "not both"},
         {"[{\"type\":\"A\"},{\"type\":\"B\",\"at\":1}]", "events[1]"},
     };
