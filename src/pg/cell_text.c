@@ -2,41 +2,21 @@
 /*
  * Text cells → fields, as a server with DateStyle ISO and TimeZone UTC prints them (pg_connect() sees to that).
  *
+ * The form is the server's own, not that of schema/time_text.h: a space before the clock, seconds in the distance from
+ * UTC, and BC behind all.
+ *
  * Invariant: the same value as from the binary form, or a refusal; no locale, no time zone of ours.
  */
 #include <limits.h>
 
+#include "base/civil.h"
+#include "base/scan.h"
 #include "pg/cell.h"
 #include "pg/wire.h"
 
-/* A reader of one text. */
-struct scan {
-    const char *at, *end;
-};
-
-static bool scan_char(struct scan *scan, char c)
-{
-    if (scan->at == scan->end || *scan->at != c)
-        return false;
-    scan->at++;
-    return true;
-}
-
-/* Between *min* and *max* decimal digits. */
-static bool scan_digits(struct scan *scan, int min, int max, int64_t *ret)
-{
-    int64_t value = 0;
-    int count = 0;
-
-    for (; count < max && scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9'; count++)
-        value = value * 10 + (*scan->at++ - '0');
-    *ret = value;
-    return count >= min;
-}
-
 static bool parse_int(struct banyan_str text, int64_t *ret)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     bool negative = scan_char(&scan, '-');
     int64_t value = 0;
 
@@ -54,28 +34,6 @@ static bool parse_int(struct banyan_str text, int64_t *ret)
 }
 
 /* ---- times ---- */
-
-static bool is_leap(int64_t year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-/* Days since 2000-01-01 of a day in the proleptic Gregorian calendar; year 0 is 1 BC. */
-static bool days_of(int64_t year, int64_t month, int64_t day, int64_t *ret)
-{
-    static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    static const uint16_t before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    int64_t y, days;
-
-    if (month < 1 || month > 12 || day < 1 || day > lengths[month - 1] + (month == 2 && is_leap(year)))
-        return false;
-    /* Whole years since a leap-cycle start far enough back that nothing is negative. */
-    y = year + 400000 - 1;
-    days = y * 365 + y / 4 - y / 100 + y / 400 + before[month - 1] + (month > 2 && is_leap(year)) + day - 1;
-    y = 2000 + 400000 - 1;
-    *ret = days - (y * 365 + y / 4 - y / 100 + y / 400);
-    return true;
-}
 
 /* "04:05:06.789" → microseconds of the day. */
 static bool scan_clock(struct scan *scan, int64_t *ret)
@@ -124,8 +82,9 @@ enum time_answer {
 /* "2024-05-06 07:08:09.5+00 BC" in its parts → microseconds since 2000. */
 static enum time_answer parse_time(struct banyan_str text, bool date_only, int64_t *ret)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     int64_t year, month, day, days, clock = 0, offset = 0, us;
+    struct civil_day civil;
 
     if (!scan_digits(&scan, 4, 7, &year) || !scan_char(&scan, '-') || !scan_digits(&scan, 2, 2, &month) ||
         !scan_char(&scan, '-') || !scan_digits(&scan, 2, 2, &day))
@@ -137,9 +96,11 @@ static enum time_answer parse_time(struct banyan_str text, bool date_only, int64
             return TIME_BAD;
         year = 1 - year;
     }
-    if (scan.at != scan.end || year < -4800 || !days_of(year, month, day, &days))
+    civil = (struct civil_day){year, (unsigned)month, (unsigned)day};
+    if (scan.at != scan.end || year < -4800 || !civil_to_days(civil, &days))
         return TIME_BAD;
-    if (__builtin_mul_overflow(days, PG_DAY_US, &us) || __builtin_add_overflow(us, clock - offset, ret))
+    if (__builtin_mul_overflow(days - PG_EPOCH_US / PG_DAY_US, PG_DAY_US, &us) ||
+        __builtin_add_overflow(us, clock - offset, ret))
         return TIME_FAR;
     return TIME_OK;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/civil.h"
+#include "base/scan.h"
 
 /* ---- writing ---- */
 
@@ -104,29 +105,6 @@ char *time_put_moment(char *to, int64_t ticks, int digits)
 
 /* ---- reading ---- */
 
-struct scan {
-    const char *at, *end;
-};
-
-static bool scan_char(struct scan *scan, char c)
-{
-    if (scan->at == scan->end || *scan->at != c)
-        return false;
-    scan->at++;
-    return true;
-}
-
-/* Between *min* and *max* digits. */
-static bool scan_digits(struct scan *scan, int min, int max, int64_t *ret)
-{
-    int64_t value = 0;
-    int count = 0;
-    for (; count < max && scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9'; count++)
-        value = value * 10 + (*scan->at++ - '0');
-    *ret = value;
-    return count >= min;
-}
-
 static bool scan_date(struct scan *scan, int64_t *ret_days)
 {
     int64_t year, month, day;
@@ -190,26 +168,26 @@ static bool join(int64_t days, int64_t ticks, int digits, int64_t *ret)
 
 bool time_get_date(struct banyan_str text, int64_t *ret_days)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     return scan_date(&scan, ret_days) && scan.at == scan.end;
 }
 
 bool time_get_clock(struct banyan_str text, int digits, int64_t *ret_ticks)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     return scan_clock(&scan, digits, ret_ticks) && scan.at == scan.end;
 }
 
 bool time_get_local(struct banyan_str text, int digits, int64_t *ret_ticks)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     int64_t days, ticks;
     return scan_local(&scan, digits, &days, &ticks) && scan.at == scan.end && join(days, ticks, digits, ret_ticks);
 }
 
 bool time_get_moment(struct banyan_str text, int digits, int64_t *ret_ticks)
 {
-    struct scan scan = {text.data, text.data + text.size};
+    struct scan scan = scan_of(text);
     int64_t days, ticks, zone;
     if (digits == TIME_DIGITS_MICROS && banyan_str_equal(text, BANYAN_STR("infinity"))) {
         *ret_ticks = BANYAN_TIME_INFINITY;

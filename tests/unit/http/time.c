@@ -45,6 +45,7 @@ static void zones_and_fractions_count(void **state)
         {"1969-12-31T23:30:00-00:30", 0},
         {"1970-01-01T00:00:00.5Z", 500000},
         {"1970-01-01T00:00:00.1234569Z", 123456},
+        {"1970-01-01T00:00:00.12345678901234567890123456789012345678901234567890+00:00", 123456},
         {"2000-02-29T00:00:00Z", INT64_C(951782400000000)},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -82,7 +83,17 @@ static void what_is_no_moment_is_refused(void **state)
         "+2015-01-01T00:00:00Z",
         " 2015-01-01T00:00:00Z",
         "2015-1-01T00:00:000Z",
+        "2015-01-01 00:00:00Z",
+        "2015-01-01T00:00:00..5Z",
+        "2015-01-01T00:00:00.5.5Z",
+        "2015-01-01T00:00:00.123456789.5Z",
+        "2015-01-01T00:00:00.5",
+        "12015-01-01T00:00:00Z",
+        "+012015-01-01T00:00:00Z",
+        "-000001-01-01T00:00:00Z",
+        "2015-01-01T00:00:00Zaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "infinity",
+        "-infinity",
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct banyan_time time = {42};
