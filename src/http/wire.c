@@ -219,36 +219,40 @@ static enum wire_result read_request_line(struct banyan_str line, struct wire_he
     return read_version((struct banyan_str){second + 1, (size_t)(end - second - 1)}, &ret->minor);
 }
 
-/* Not complete: is it too long already? */
-static enum wire_result incomplete(struct banyan_str data, const char **ret_fault)
+/* The first line of a head; *ret_at is behind it. */
+static enum wire_result begin_head(struct banyan_str data, struct wire_head *ret, struct banyan_str *ret_line,
+                                   size_t *ret_at)
 {
-    if (data.size < WIRE_HEAD_BYTES_MAX)
-        return WIRE_MORE;
-    *ret_fault = "the head of the request is too long";
-    return WIRE_TOO_LARGE;
+    ret->header_count = 0;
+    ret->length = 0;
+    ret->size = 0;
+    *ret_at = 0;
+    return next_line(data, ret_at, ret_line);
+}
+
+/* What reading the lines came to; is the head too long, or will it be, and how is its body framed? */
+static enum wire_result end_head(enum wire_result result, struct banyan_str data, struct wire_head *ret,
+                                 const char **ret_fault)
+{
+    if ((result == WIRE_MORE && data.size >= WIRE_HEAD_BYTES_MAX) ||
+        (result == WIRE_OK && ret->size > WIRE_HEAD_BYTES_MAX)) {
+        *ret_fault = "the head is too long";
+        return WIRE_TOO_LARGE;
+    }
+    return result == WIRE_OK ? read_framing(ret, ret_fault) : result;
 }
 
 enum wire_result wire_request(struct banyan_str data, struct wire_head *ret, const char **ret_fault)
 {
     struct banyan_str line;
-    size_t at = 0;
-    ret->header_count = 0;
-    ret->length = 0;
-    ret->size = 0;
-    enum wire_result result = next_line(data, &at, &line);
+    size_t at;
+    enum wire_result result = begin_head(data, ret, &line, &at);
     *ret_fault = "a line ends with CR LF and holds no control characters";
     if (result == WIRE_OK)
         result = read_request_line(line, ret, ret_fault);
     if (result == WIRE_OK)
         result = read_headers(data, at, ret, ret_fault);
-    if (result == WIRE_MORE)
-        return incomplete(data, ret_fault);
-    if (result == WIRE_OK && ret->size > WIRE_HEAD_BYTES_MAX) {
-        *ret_fault = "the head of the request is too long";
-        return WIRE_TOO_LARGE;
-    }
-    if (result == WIRE_OK)
-        result = read_framing(ret, ret_fault);
+    result = end_head(result, data, ret, ret_fault);
     if (result != WIRE_OK)
         return result;
     size_t hosts = wire_count(ret, "Host");
@@ -268,12 +272,9 @@ enum wire_result wire_request(struct banyan_str data, struct wire_head *ret, con
 enum wire_result wire_answer(struct banyan_str data, struct wire_head *ret, const char **ret_fault)
 {
     struct banyan_str line;
-    size_t at = 0;
-    ret->header_count = 0;
-    ret->length = 0;
-    ret->size = 0;
+    size_t at;
     *ret_fault = "the answer does not begin with HTTP/1.1 and a code";
-    enum wire_result result = next_line(data, &at, &line);
+    enum wire_result result = begin_head(data, ret, &line, &at);
     if (result == WIRE_OK) {
         uint64_t code = 0;
         if (line.size < 12 || read_version((struct banyan_str){line.data, 8}, &ret->minor) != WIRE_OK ||
@@ -283,9 +284,7 @@ enum wire_result wire_answer(struct banyan_str data, struct wire_head *ret, cons
         ret->code = (int)code;
         result = read_headers(data, at, ret, ret_fault);
     }
-    if (result == WIRE_MORE)
-        return incomplete(data, ret_fault);
-    return result == WIRE_OK ? read_framing(ret, ret_fault) : result;
+    return end_head(result, data, ret, ret_fault);
 }
 
 /* ---- chunks ---- */

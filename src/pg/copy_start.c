@@ -17,14 +17,7 @@ enum banyan_status pg_copy_start(struct pg_conn *conn, const struct pg_copy_star
         st = banyan_error_set(err, BANYAN_LIMIT, "the statement of a COPY is too long");
         goto out;
     }
-    st = pg_statement_begin(conn, err);
-    if (st != BANYAN_OK)
-        goto out;
-    if (PQsendQuery(conn->pq, sql.data) == 0) {
-        st = pg_link_error(conn, err);
-        goto out;
-    }
-    st = pg_finish(conn, PG_CONTEXT_STATEMENT, &result, err);
+    st = pg_simple_last(conn, sql.data, PG_CONTEXT_STATEMENT, &result, err);
     *ret_started = PQresultStatus(result) == start->answer;
     if (st == BANYAN_OK && !*ret_started)
         st = banyan_error_set(err, BANYAN_PROTOCOL, "%s did not start a COPY", conn->description);

@@ -78,6 +78,10 @@ BANYAN_MUST_CHECK enum banyan_status pg_finish(struct pg_conn *conn, enum pg_con
 /* A simple-protocol statement (the only kind that a walsender takes) with a context of its own. */
 BANYAN_MUST_CHECK enum banyan_status pg_simple(struct pg_conn *conn, const char *sql, enum pg_context context,
                                                struct pg_result **ret_result, struct banyan_error *err);
+/* The same, where the last result is looked at by itself: a COPY or a stream begins.  *ret_last stays as it is when
+ * nothing was sent. */
+BANYAN_MUST_CHECK enum banyan_status pg_simple_last(struct pg_conn *conn, const char *sql, enum pg_context context,
+                                                    PGresult **ret_last, struct banyan_error *err);
 /* Parameters as libpq wants them: NUL-terminated.  One free() each; INVALID when a text holds a NUL byte. */
 BANYAN_MUST_CHECK enum banyan_status pg_params(const struct pg_param *params, size_t count, const char ***ret,
                                                struct banyan_error *err);

@@ -181,16 +181,29 @@ enum banyan_status pg_params(const struct pg_param *params, size_t count, const 
     return BANYAN_OK;
 }
 
-enum banyan_status pg_simple(struct pg_conn *conn, const char *sql, enum pg_context context,
-                             struct pg_result **ret_result, struct banyan_error *err)
+static enum banyan_status send_simple(struct pg_conn *conn, const char *sql, struct banyan_error *err)
 {
     enum banyan_status st = pg_statement_begin(conn, err);
 
-    if (st != BANYAN_OK)
-        return st;
-    if (PQsendQuery(conn->pq, sql) == 0)
-        return pg_link_error(conn, err);
-    return collect(conn, context, ret_result, err);
+    if (st == BANYAN_OK && PQsendQuery(conn->pq, sql) == 0)
+        st = pg_link_error(conn, err);
+    return st;
+}
+
+enum banyan_status pg_simple_last(struct pg_conn *conn, const char *sql, enum pg_context context, PGresult **ret_last,
+                                  struct banyan_error *err)
+{
+    enum banyan_status st = send_simple(conn, sql, err);
+
+    return st == BANYAN_OK ? pg_finish(conn, context, ret_last, err) : st;
+}
+
+enum banyan_status pg_simple(struct pg_conn *conn, const char *sql, enum pg_context context,
+                             struct pg_result **ret_result, struct banyan_error *err)
+{
+    enum banyan_status st = send_simple(conn, sql, err);
+
+    return st == BANYAN_OK ? collect(conn, context, ret_result, err) : st;
 }
 
 enum banyan_status pg_exec(struct pg_conn *conn, const char *sql, const struct pg_param *params, size_t param_count,

@@ -91,14 +91,7 @@ enum banyan_status pg_stream_open(struct pg_conn *conn, const struct pg_stream_o
                               "streaming), and names of ordinary length");
         goto out;
     }
-    st = pg_statement_begin(conn, err);
-    if (st != BANYAN_OK)
-        goto out;
-    if (PQsendQuery(conn->pq, sql.data) == 0) {
-        st = pg_link_error(conn, err);
-        goto out;
-    }
-    st = pg_finish(conn, PG_CONTEXT_STREAM, &result, err);
+    st = pg_simple_last(conn, sql.data, PG_CONTEXT_STREAM, &result, err);
     if (st == BANYAN_OK && PQresultStatus(result) != PGRES_COPY_BOTH)
         st = banyan_error_set(err, BANYAN_PROTOCOL, "%s did not start a stream", conn->description);
     if (st != BANYAN_OK)

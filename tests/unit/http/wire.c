@@ -114,6 +114,18 @@ static void heads_are_bounded(void **state)
     while (text.size < WIRE_HEAD_BYTES_MAX)
         banyan_buf_add_char(&text, 'x');
     assert_int_equal(parse(text.data, text.size, &head), WIRE_TOO_LARGE);
+    /* An answer that came in one piece, too. */
+    for (int whole = 0; whole < 2; whole++) {
+        const char *fault = NULL;
+        banyan_buf_reset(&text);
+        banyan_buf_add_text(&text, "HTTP/1.1 200 OK\r\nX: ");
+        while (text.size < WIRE_HEAD_BYTES_MAX)
+            banyan_buf_add_char(&text, 'x');
+        if (whole == 1)
+            banyan_buf_add_text(&text, "\r\n\r\n");
+        assert_int_equal(wire_answer(banyan_buf_str(&text), &head, &fault), WIRE_TOO_LARGE);
+        assert_non_null(strstr(fault, "too long"));
+    }
     banyan_buf_release(&text);
 }
 

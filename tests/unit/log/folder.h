@@ -81,6 +81,18 @@ static inline void file_save(const char *path, const char *data, size_t size)
     (void)close(fd);
 }
 
+/* One bit of the file is wrong. */
+static inline void file_flip(const char *path, size_t byte)
+{
+    size_t size;
+    char *data = file_load(path, &size);
+
+    folder_check(byte < size, path);
+    data[byte] ^= 0x10;
+    file_save(path, data, size);
+    free(data);
+}
+
 /* As it is at some moment; NULL when it went away. */
 static inline char *file_try_load(const char *path, size_t *ret_size)
 {

@@ -183,17 +183,6 @@ static void test_sign_and_grow(void **state)
     folder_remove(folder);
 }
 
-static void flip(const char *path, uint64_t byte)
-{
-    size_t size;
-    char *data = file_load(path, &size);
-
-    assert_true(byte < size);
-    data[byte] ^= 0x10;
-    file_save(path, data, size);
-    free(data);
-}
-
 static void test_damage_is_not_signed(void **state)
 {
     char folder[FOLDER_PATH_MAX], path[FOLDER_PATH_MAX + 64];
@@ -203,7 +192,7 @@ static void test_damage_is_not_signed(void **state)
     (void)state;
     make_store(folder);
     path_in(path, folder, "log/00000000000000000001.seg");
-    flip(path, 5000);
+    file_flip(path, 5000);
     assert_int_equal(
         store_sign(&(struct store_sign_options){.folder = folder, .private_key = BANYAN_STR(private_pem)}, &head, &err),
         BANYAN_CORRUPT);

@@ -100,26 +100,15 @@ static void test_nothing_there(void **state)
 
 /* ---- bytes that are not what they were ---- */
 
-static void flip(const char *path, uint64_t byte)
-{
-    size_t size;
-    char *data = file_load(path, &size);
-
-    assert_true(byte < size);
-    data[byte] ^= 0x10;
-    file_save(path, data, size);
-    free(data);
-}
-
 static void expect_flip(const char *folder, const char *path, uint64_t byte, const char *kinds)
 {
     struct seen seen;
 
-    flip(path, byte);
+    file_flip(path, byte);
     verify(folder, &seen);
     assert_string_equal(seen.kinds, kinds);
     assert_string_equal(seen.path, path);
-    flip(path, byte);
+    file_flip(path, byte);
 }
 
 static void test_flips(void **state)
@@ -144,7 +133,7 @@ static void test_flips(void **state)
     expect_flip(folder, path, sizeof(struct segment_header) + 100, "frame"); /* a record */
     expect_flip(folder, path, size - 1, "not_zero");                         /* behind the end */
     /* Byte and position are those of the frame, and its events are the only ones that are not seen. */
-    flip(path, sizeof(struct segment_header) + 100);
+    file_flip(path, sizeof(struct segment_header) + 100);
     verify(folder, &seen);
     assert_int_equal(seen.first.byte, sizeof(struct segment_header));
     assert_int_equal(seen.first.position, 1);
