@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "os/clock.h"
 #include "os/thread.h"
 #include "store/subscribe.h"
 
@@ -37,12 +38,17 @@ static enum crash_kind any_kind(struct os_random *random)
 static uint64_t begin_attempt(struct writer *writer, struct os_random *random)
 {
     struct crash_ledger *ledger = writer->ledger;
-    uint64_t number = __atomic_fetch_add(&ledger->attempt_count, 1, __ATOMIC_SEQ_CST);
+    uint64_t number = __atomic_load_n(&ledger->attempt_count, __ATOMIC_SEQ_CST);
     struct crash_attempt *attempt;
     char name[CRASH_NAME_MAX];
 
-    if (number >= CRASH_ATTEMPTS_MAX)
-        crash_fail(ledger, "the ledger is full");
+    do { /* a fast disk fills the ledger: then there is nothing to do but to be killed */
+        while (number >= CRASH_ATTEMPTS_MAX) {
+            os_clock_real()->sleep_us(os_clock_real(), 100000);
+            number = __atomic_load_n(&ledger->attempt_count, __ATOMIC_SEQ_CST);
+        }
+    } while (!__atomic_compare_exchange_n(&ledger->attempt_count, &number, number + 1, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST));
     attempt = &ledger->attempts[number];
     attempt->seed = os_random_next(random);
     attempt->kind = (uint8_t)any_kind(random);

@@ -50,6 +50,7 @@ static void live(struct crash_ledger *ledger, struct os_random *random, unsigned
 {
     for (unsigned kill = 0; kill < kills; kill++) {
         uint32_t opens = ledger->opens;
+        bool last = kill + 1 == kills || ledger->attempt_count > CRASH_ATTEMPTS_MAX / 2;
         pid_t pid = crash_start_writer(ledger, NULL, os_random_next(random));
         uint64_t dice;
 
@@ -66,14 +67,15 @@ static void live(struct crash_ledger *ledger, struct os_random *random, unsigned
         totals->kills++;
         totals->before_open += ledger->opens == opens;
         dice = os_random_below(random, 5);
-        if (dice == 0 && kill + 1 < kills)
+        if (dice == 0 && !last)
             continue; /* the next writer meets what this one left */
         totals->checks++;
         if (!crash_run_check(ledger, NULL,
-                             (struct crash_check){.read_only = dice == 1 && kill + 1 < kills,
-                                                  .repeat = dice > 2,
-                                                  .seed = os_random_next(random)}))
+                             (struct crash_check){
+                                 .read_only = dice == 1 && !last, .repeat = dice > 2, .seed = os_random_next(random)}))
             fail_msg("seed %llu, kill %u: %s", (unsigned long long)ledger->seed, kill, ledger->failure);
+        if (last)
+            break;
     }
     totals->events += ledger->events;
     totals->rebuilt += ledger->rebuilt;
