@@ -13,7 +13,12 @@
 #include <cmocka.h>
 
 #include "../log/folder.h"
+#include "os/clock.h"
 #include "os/random.h"
+
+enum {
+    WAIT_US = 10000000,
+};
 
 static char folder[FOLDER_PATH_MAX];
 
@@ -100,13 +105,21 @@ static void old_segments_become_cold(void **state)
     reader = store_reader_open(store);
     assert_int_equal(store_reader_seek(reader, (struct banyan_position){1}, NULL), BANYAN_OK);
     assert_int_equal(store_reader_next(reader, &event, NULL), BANYAN_OK);
-    assert_int_equal(
-        store_archive_segments(store, (struct banyan_position){limit}, count_segments, &told, &archived, NULL),
-        BANYAN_OK);
+    /* A segment can be archived once its marks are in their file, which the flusher does when it has time. */
+    int64_t until = os_clock_monotonic_us(os_clock_real()) + WAIT_US;
+    while (told < 3 && os_clock_monotonic_us(os_clock_real()) < until) {
+        uint64_t before = told;
+
+        assert_int_equal(
+            store_archive_segments(store, (struct banyan_position){limit}, count_segments, &told, &archived, NULL),
+            BANYAN_OK);
+        assert_int_equal(archived.segments, told - before);
+        if (before == 0 && told > 0)
+            assert_int_equal(archived.first_position, 1);
+        assert_true(archived.last_position <= limit);
+        os_clock_real()->sleep_us(os_clock_real(), 1000);
+    }
     assert_true(told > 2);
-    assert_int_equal(archived.segments, told);
-    assert_int_equal(archived.first_position, 1);
-    assert_true(archived.last_position <= limit);
     store_stats(store, &stats);
     assert_int_equal(stats.log.cold_segments, told);
     for (uint64_t position = 2; position <= last; position++) { /* with the file of before still open */
