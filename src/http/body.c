@@ -56,13 +56,15 @@ static const struct {
     {"subject", MEMBER_SUBJECT, true},
 };
 
-/* The characters of a string whose bytes between the quotes are *raw*. */
-static struct banyan_str text_of(struct banyan_str raw, struct banyan_arena *arena)
+/* The characters of a string of *in* whose bytes between the quotes are *raw*.  Half of a surrogate pair is a fault: it
+ * would be kept as another text than was sent. */
+static struct banyan_str text_of(struct jtext_input *in, struct banyan_str raw, struct banyan_arena *arena)
 {
     struct banyan_buf text = BANYAN_BUF_INIT(raw.size);
     struct banyan_str copy = raw;
     if (raw.size > 0 && memchr(raw.data, '\\', raw.size) != NULL) {
-        jtext_unescape(raw, &text);
+        if (!jtext_unescape(raw, &text))
+            (void)jtext_fault(in, "the text has half of a surrogate pair");
         copy = banyan_arena_str(arena, banyan_buf_str(&text));
         banyan_buf_release(&text);
     }
@@ -222,7 +224,7 @@ static const char *wrong_kind(enum member member, enum jtext_kind kind)
 static enum banyan_status read_member(struct jtext_input *in, bool cloud, struct banyan_str key,
                                       struct banyan_arena *arena, struct found *found, struct banyan_error *err)
 {
-    struct banyan_str name = text_of(key, arena), value;
+    struct banyan_str name = text_of(in, key, arena), value;
     enum member member = member_of(name, cloud);
     enum jtext_kind kind = JTEXT_NONE;
     uint64_t schema = 0;
@@ -249,8 +251,9 @@ static enum banyan_status read_member(struct jtext_input *in, bool cloud, struct
         return banyan_error_set(err, BANYAN_INVALID, "schema: has to be a number from 0 to 65535");
     if (member == MEMBER_SCHEMA)
         found->schema = (int32_t)schema;
-    found->text[member] = kind == JTEXT_STRING && member != MEMBER_PAYLOAD ? text_of(unquoted(value), arena) : value;
-    return BANYAN_OK;
+    found->text[member] =
+        kind == JTEXT_STRING && member != MEMBER_PAYLOAD ? text_of(in, unquoted(value), arena) : value;
+    return in->fault == NULL ? BANYAN_OK : BANYAN_INVALID;
 }
 
 /* meta of a CloudEvent: where it came from, and its extensions. */
@@ -429,13 +432,13 @@ static enum banyan_status read_condition(struct jtext_input *in, struct banyan_a
     if (!jtext_object(in))
         return BANYAN_INVALID;
     while (jtext_member(in, &key)) {
-        struct banyan_str name = text_of(key, arena);
+        struct banyan_str name = text_of(in, key, arena);
         if (!any_value(in, &value, &kind))
             return BANYAN_INVALID;
         if (banyan_str_equal(name, BANYAN_STR("stream")) && kind == JTEXT_STRING && stream.data == NULL)
-            stream = text_of(unquoted(value), arena);
+            stream = text_of(in, unquoted(value), arena);
         else if (banyan_str_equal(name, BANYAN_STR("expect")) && kind == JTEXT_STRING && expect.data == NULL)
-            expect = text_of(unquoted(value), arena);
+            expect = text_of(in, unquoted(value), arena);
         else if (banyan_str_equal(name, BANYAN_STR("version")) && wire_number(value, &version) && !has_version)
             has_version = true;
         else
@@ -493,7 +496,7 @@ enum banyan_status body_batch(struct banyan_str body, const struct body_defaults
         return body_events(body, defaults, arena, ret, err);
     (void)jtext_object(&in); /* a fault is looked at below */
     while (st == BANYAN_OK && jtext_member(&in, &key)) {
-        struct banyan_str name = text_of(key, arena);
+        struct banyan_str name = text_of(&in, key, arena);
         if (banyan_str_equal(name, BANYAN_STR("events")) && ret->events == NULL) {
             st = read_events(&in, defaults, arena, ret, err);
         } else if (banyan_str_equal(name, BANYAN_STR("conditions")) && !conditions) {

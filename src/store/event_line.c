@@ -141,10 +141,10 @@ static bool get_text(struct line *line, struct banyan_str *ret)
     if (raw.size == 0 || memchr(raw.data, '\\', raw.size) == NULL)
         return true;
     plain = (struct banyan_buf)BANYAN_BUF_INIT(raw.size);
-    jtext_unescape(raw, &plain); /* never longer than with escapes */
+    bool whole = jtext_unescape(raw, &plain); /* never longer than with escapes */
     *ret = banyan_arena_str(line->arena, banyan_buf_str(&plain));
     banyan_buf_release(&plain);
-    return true;
+    return whole || jtext_fault(&line->in, "whole characters are expected, not half of a surrogate pair");
 }
 
 static bool get_base64(struct line *line, struct banyan_str *ret)

@@ -80,6 +80,7 @@ static void faults_are_told(void **state)
         {"{\"stream\":1}", "column 11: a string is expected"},
         {"{\"strem\":\"a\"}", "column 10: no such member"},
         {"{\"stream\":\"a\",\"stream\":\"b\"}", "column 24: the member stands twice"},
+        {"{\"stream\":\"a\\ud83d\"}", "column 20: whole characters are expected, not half of a surrogate pair"},
         {"{\"id\":\"x\"}", "column 10: a UUID is expected"},
         {"{\"schema\":65536}", "column 16: a smaller whole number is expected"},
         {"{\"schema\":-1}", "column 13: a smaller whole number is expected"},
