@@ -122,19 +122,22 @@ static void watcher_main(void *argument)
 {
     struct http_appender *appender = argument;
     struct store *store = appender->server->options.store;
+    uint64_t told = 0; /* the loop was woken after this position was durable; what moves since then is not missed */
     bool stop = false;
     while (!stop) {
         struct banyan_error err = BANYAN_ERROR_INIT;
-        struct banyan_position next = {store_durable(store).value + 1};
+        struct banyan_position next = {told + 1};
         enum banyan_status st = store_wait(store, next, WATCH_US, &err);
+        uint64_t durable = store_durable(store).value;
         (void)pthread_mutex_lock(&appender->shared.lock);
         bool unwell = st != BANYAN_OK && st != BANYAN_TIMEOUT;
         if (unwell)
             appender->shared.unwell = err;
         else
             banyan_error_clear(&appender->shared.unwell);
-        if (st != BANYAN_TIMEOUT)
+        if (unwell || durable > told)
             event_active(appender->wake, EV_TIMEOUT, 0);
+        told = durable;
         if (unwell && !appender->shared.stop)
             (void)os_cond_wait(&appender->shared.more, &appender->shared.lock, UNWELL_US);
         stop = appender->shared.stop;
