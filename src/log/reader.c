@@ -171,9 +171,16 @@ static enum banyan_status read_header(struct log_reader *reader, struct frame_he
         return status;
     memcpy(ret, data, sizeof(*ret));
     if (ret->magic != FRAME_MAGIC || ret->offset != reader->base_offset + reader->frame_at ||
-        ret->first_position != reader->next_frame || ret->size > LOG_RECORD_BYTES_MAX + LOG_FRAME_BYTES)
-        return damaged(reader, "no frame of this place", err);
-    return BANYAN_OK;
+        ret->first_position != reader->next_frame || ret->size > LOG_RECORD_BYTES_MAX + LOG_FRAME_BYTES) {
+        status = damaged(reader, "no frame of this place", err);
+        banyan_error_detail(err,
+                            "it says mark %08x, offset %" PRIu64 ", position %" PRIu64
+                            ", %u bytes; expected offset %" PRIu64 ", and up to position %" PRIu64
+                            " was durable when it was read",
+                            ret->magic, ret->offset, ret->first_position, ret->size,
+                            reader->base_offset + reader->frame_at, reader->trusted);
+    }
+    return status;
 }
 
 /* The frame that begins at byte *at* is the loaded one. */

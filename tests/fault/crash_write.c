@@ -181,7 +181,7 @@ static void subscribe_for_ever(void *argument)
         crash_fail(ledger, "subscribing: %s", err.message);
     for (;;) {
         if (store_subscription_next(subscription, INT64_MAX, &item, &err) != BANYAN_OK)
-            crash_fail(ledger, "a subscription: %s", err.message);
+            crash_fail(ledger, "a subscription: %s (%s)", err.message, err.detail);
         if (item.kind == STORE_SUBSCRIPTION_CAUGHT_UP)
             continue;
         if (!banyan_str_equal(item.event.event.type, type) ||
