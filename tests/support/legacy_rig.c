@@ -360,8 +360,13 @@ static void fold_all(struct rig *rig, struct hash *docs)
             banyan_buf_printf(&text, "|%" PRId64, row.changed_at.us);
             (void)hash_put(docs, row.id, (void *)banyan_arena_str(&rig->arena, banyan_buf_str(&text)).data);
             banyan_buf_release(&text);
-        } else if (is_type(&read.event, DOC_DELETED))
-            (void)hash_remove(docs, strtoll(read.event.stream.data + strlen("doc-"), NULL, 10));
+        } else if (is_type(&read.event, DOC_DELETED)) {
+            char key[24];
+
+            (void)snprintf(key, sizeof(key), "%.*s", (int)(read.event.stream.size - strlen("doc-")),
+                           read.event.stream.data + strlen("doc-")); /* no NUL ends a stream's name */
+            (void)hash_remove(docs, strtoll(key, NULL, 10));
+        }
     }
     store_reader_close(reader);
     if (status != BANYAN_NOT_FOUND)

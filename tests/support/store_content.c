@@ -121,10 +121,11 @@ static void rehash(char *data, uint64_t size, uint8_t chain[LOG_CHAIN_BYTES])
     segment->crc = crc32c(0, &segment->format, sizeof(*segment) - offsetof(struct segment_header, format));
     for (uint64_t at = sizeof(*segment); at + sizeof(struct frame_header) <= size;) {
         struct frame_header *frame = (struct frame_header *)(void *)(data + at);
-        EVP_MD_CTX *hash = EVP_MD_CTX_new();
+        EVP_MD_CTX *hash;
 
         if (frame->magic != FRAME_MAGIC)
             break;
+        hash = EVP_MD_CTX_new();
         (void)EVP_DigestInit_ex(hash, EVP_sha256(), NULL);
         (void)EVP_DigestUpdate(hash, chain, LOG_CHAIN_BYTES);
         (void)EVP_DigestUpdate(hash, &frame->size, offsetof(struct frame_header, chain) - 8);
