@@ -22,6 +22,8 @@ struct os_clock_test {
     int64_t now_us;
 };
 void os_clock_test_init(struct os_clock_test *clock, struct banyan_time now);
+/* Forwards or backwards, under running threads. */
+void os_clock_test_move(struct os_clock_test *clock, int64_t us);
 
 static inline struct banyan_time os_clock_now(struct os_clock *clock)
 {

@@ -24,3 +24,8 @@ void os_clock_test_init(struct os_clock_test *clock, struct banyan_time now)
 {
     *clock = (struct os_clock_test){{test_now, test_monotonic_us, test_sleep_us}, now.us};
 }
+
+void os_clock_test_move(struct os_clock_test *clock, int64_t us)
+{
+    (void)__atomic_fetch_add(&clock->now_us, us, __ATOMIC_SEQ_CST);
+}

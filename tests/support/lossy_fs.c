@@ -2,8 +2,10 @@
 /*
  * The FUSE side of lossy_fs.h: a process with one thread that serves the file system and one that takes orders.
  *
- * The kernel's cache of a file is dropped at each open (no keep_cache), names and sizes are never cached: behind a cut
- * nobody sees what is lost.  Writes come through at once (no writeback cache).
+ * Nothing is cached by the kernel: contents are read and written directly, names and sizes are asked for each time.  So
+ * nobody sees behind a cut what is lost.  (With its cache dropped at each open the kernel may read a page between
+ * unlocking it in a write and sending that write, and then keeps the old page: readers of the log met zeros where
+ * durable frames were.)
  */
 #define FUSE_USE_VERSION 35
 #include <errno.h>
@@ -222,6 +224,7 @@ static void do_create(fuse_req_t request, fuse_ino_t parent, const char *name, m
         return;
     entry = entry_of(number);
     (void)pthread_mutex_unlock(&server.lock);
+    info->direct_io = 1;
     (void)fuse_reply_create(request, &entry, info);
 }
 
@@ -287,6 +290,7 @@ static void do_open(fuse_req_t request, fuse_ino_t number, struct fuse_file_info
     if ((info->flags & O_TRUNC) != 0)
         lossy_resize(&server.image, node, 0);
     (void)pthread_mutex_unlock(&server.lock);
+    info->direct_io = 1;
     (void)fuse_reply_open(request, info);
 }
 

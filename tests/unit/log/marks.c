@@ -285,7 +285,7 @@ static void test_position_at(void **state)
     while (count < 2000) {
         uint64_t batch = 1 + os_random_below(&random, 30);
 
-        clock.now_us += (int64_t)os_random_below(&random, 3000);
+        os_clock_test_move(&clock, (int64_t)os_random_below(&random, 3000));
         if (os_random_below(&random, 15) == 0)
             clock.now_us -= (int64_t)os_random_below(&random, 20000);
         append(log, batch, true);

@@ -89,7 +89,7 @@ static void append_some(struct place *place)
     struct store_appended appended;
     char names[5][16], name[16];
 
-    place->clock.now_us += (int64_t)os_random_below(&place->random, 3000);
+    os_clock_test_move(&place->clock, (int64_t)os_random_below(&place->random, 3000));
     if (os_random_below(&place->random, 20) == 0) {
         count = os_random_below(&place->random, 300);
         assert_int_equal(store_batch_begin(place->open, NULL), BANYAN_OK);

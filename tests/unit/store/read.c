@@ -79,7 +79,7 @@ static void append_one(struct world *world)
     said->type = skewed(world, TYPES);
     /* The clock stands, jumps, and once in a while goes back. */
     if (os_random_below(&world->random, 8) == 0)
-        world->clock.now_us += (int64_t)os_random_below(&world->random, 5 * SECOND_US) - SECOND_US;
+        os_clock_test_move(&world->clock, (int64_t)os_random_below(&world->random, 5 * SECOND_US) - SECOND_US);
     said->recorded_at = world->clock.now_us;
     said->version = ++world->versions[said->category][said->key];
     struct store_event event = {
