@@ -287,7 +287,7 @@ static void test_position_at(void **state)
 
         os_clock_test_move(&clock, (int64_t)os_random_below(&random, 3000));
         if (os_random_below(&random, 15) == 0)
-            clock.now_us -= (int64_t)os_random_below(&random, 20000);
+            os_clock_test_move(&clock, -(int64_t)os_random_below(&random, 20000));
         append(log, batch, true);
         for (uint64_t i = 0; i < batch; i++)
             times[count++] = clock.now_us;
