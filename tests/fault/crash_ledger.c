@@ -148,7 +148,7 @@ bool crash_identify(const struct crash_ledger *ledger, const struct store_event 
     memcpy(ret_number, event->payload.data, sizeof(*ret_number));
     memcpy(ret_index, event->payload.data + 8, sizeof(*ret_index));
     memcpy(&seed, event->payload.data + 12, sizeof(seed));
-    return seed == (uint32_t)ledger->seed && *ret_number < ledger->attempt_count &&
+    return seed == (uint32_t)ledger->seed && *ret_number < __atomic_load_n(&ledger->attempt_count, __ATOMIC_SEQ_CST) &&
            *ret_index < ledger->attempts[*ret_number].event_count;
 }
 

@@ -327,12 +327,18 @@ const char *rig_story(struct rig *rig, int64_t key)
 
 uint64_t rig_count(struct rig *rig, const char *type)
 {
+    return rig_count_saying(rig, type, "");
+}
+
+uint64_t rig_count_saying(struct rig *rig, const char *type, const char *text)
+{
     struct store_reader *reader = store_reader_open(rig->store);
     struct store_read_event read;
     uint64_t count = 0;
     enum banyan_status status = store_reader_seek(reader, (struct banyan_position){1}, &rig->err);
     while (status == BANYAN_OK && (status = store_reader_next(reader, &read, &rig->err)) == BANYAN_OK)
-        count += banyan_str_equal(read.event.type, banyan_str_of(type));
+        count += banyan_str_equal(read.event.type, banyan_str_of(type)) &&
+                 memmem(read.event.payload.data, read.event.payload.size, text, strlen(text)) != NULL;
     store_reader_close(reader);
     if (status != BANYAN_NOT_FOUND)
         rig_ok(rig, status, "reading the log");

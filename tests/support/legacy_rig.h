@@ -73,6 +73,8 @@ void rig_failed(struct rig *rig);
 const char *rig_story(struct rig *rig, int64_t key);
 /* How many events of *type* are in the log. */
 uint64_t rig_count(struct rig *rig, const char *type);
+/* Only those whose payload holds *text*. */
+uint64_t rig_count_saying(struct rig *rig, const char *type, const char *text);
 /* Every document's last state is its row, and every row has a stream. */
 void rig_equal(struct rig *rig);
 
