@@ -2,6 +2,7 @@
 /* The read model current_orders: what the legacy table orders holds, folded from the events by the same evolve(). */
 #include "current_orders.h"
 #include "order.h"
+#include "rows.h"
 
 static const struct banyan_view_index indexes[] = {
     {"by_trader", "trader_id", "created_at"},
@@ -10,7 +11,7 @@ static const struct banyan_view_index indexes[] = {
 
 static void apply(const struct banyan_seen *event, struct banyan_unit *unit)
 {
-    const struct order_row *before = banyan_unit_get(unit, event->key);
+    const struct order_row *before = banyan_unit_get(unit, 0, event->key);
     struct order order;
 
     if (before != NULL)
@@ -19,19 +20,21 @@ static void apply(const struct banyan_seen *event, struct banyan_unit *unit)
         banyan_record_init(order_aggregate.state, &order);
     order_evolve(&order, event->type, event->payload, event->at);
     if (order.exists)
-        banyan_unit_put(unit, event->key, &order.row);
+        banyan_unit_put(unit, 0, event->key, &order.row);
     else if (before != NULL)
-        banyan_unit_delete(unit, event->key);
+        banyan_unit_delete(unit, 0, event->key);
 }
 
 const struct banyan_projection current_orders = {
     .name = "current_orders",
     .version = 1,
-    .row = &order_row_record,
-    .key_column = "order_id",
-    .indexes = indexes,
-    .index_count = sizeof(indexes) / sizeof(indexes[0]),
-    .category = "order",
+    .tables = &(const struct banyan_table){.name = "current_orders",
+                                           .row = &order_row_record,
+                                           .key_column = "order_id",
+                                           .indexes = indexes,
+                                           .index_count = sizeof(indexes) / sizeof(indexes[0])},
+    .table_count = 1,
+    .categories = (const char *const[]){"order", NULL},
     .apply = apply,
-    .mirrors_legacy_root = true,
+    .mirrors = &trading_tables[TABLE_ORDERS],
 };

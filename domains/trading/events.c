@@ -44,7 +44,7 @@ static const struct banyan_field canceled_fields[] = {
 };
 
 #define ROW_FIELD(kind, name, flags, scale)                                                                            \
-    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order_reconciled, row.name), scale},
+    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order_reconciled, row.name), scale, NULL},
 
 static const struct banyan_field reconciled_fields[] = {
     ORDER_COLUMNS(ROW_FIELD) BANYAN_FIELD_STRING(struct order_reconciled, fields, 0),

@@ -13,7 +13,7 @@
 #include "values.h"
 
 #define STATE_FIELD(kind, name, flags, scale)                                                                          \
-    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order, row.name), scale},
+    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order, row.name), scale, NULL},
 
 static const struct banyan_field state_fields[] = {
     ORDER_COLUMNS(STATE_FIELD) BANYAN_FIELD_BOOL(struct order, exists, 0),

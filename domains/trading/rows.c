@@ -4,7 +4,7 @@
 #include "values.h"
 
 #define ROW_FIELD(kind, name, flags, scale)                                                                            \
-    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order_row, name), scale},
+    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct order_row, name), scale, NULL},
 
 static const struct banyan_field order_fields[] = {ORDER_COLUMNS(ROW_FIELD)};
 

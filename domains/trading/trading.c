@@ -25,5 +25,6 @@ const struct banyan_domain banyan_domain_trading = {
     .aggregate_count = 1,
     .projections = &current_orders,
     .projection_count = 1,
-    .legacy = &legacy,
+    .mappings = &legacy,
+    .mapping_count = 1,
 };

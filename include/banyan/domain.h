@@ -26,7 +26,7 @@
 #include "banyan/uuid.h"
 
 /* ABI of this header; a domain is refused when it was built for another. */
-#define BANYAN_DOMAIN_ABI 2
+#define BANYAN_DOMAIN_ABI 3
 
 /* ---- events ---- */
 
@@ -131,7 +131,7 @@ struct banyan_history {
 };
 
 enum {
-    BANYAN_LEGACY_TABLES_MAX = 8,
+    BANYAN_LEGACY_TABLES_MAX = 8, /* of one mapping */
 };
 
 enum banyan_change_kind {
@@ -171,46 +171,192 @@ struct banyan_legacy_mapping {
 
 /* ---- projections ---- */
 
-/* Rows that a projection changes, in memory until they are flushed with the checkpoint. */
-struct banyan_unit;
-
-/* The row of *key*, or NULL.  Borrowed until the next put or delete of that key. */
-BANYAN_API const void *banyan_unit_get(struct banyan_unit *unit, int64_t key);
-/* Insert or replace; copied, strings included. */
-BANYAN_API void banyan_unit_put(struct banyan_unit *unit, int64_t key, const void *row);
-BANYAN_API void banyan_unit_delete(struct banyan_unit *unit, int64_t key);
-
-/* A list that the read model answers: rows with one value of *equal*, newest *range* first. */
+/* A list that a table answers: rows with one value of *equal*, newest *range* first. */
 struct banyan_view_index {
     const char *name;
     const char *equal; /* column name */
     const char *range; /* column name, a TIME */
 };
 
+/* Rows of one kind in a read model, at most one a key.  A row has no lists. */
+struct banyan_table {
+    const char *name; /* also in the URL: /views/<projection>/tables/<name>; that of tables[0]: the projection's */
+    const struct banyan_record *row;
+    const char *key_column; /* an INT field of the row */
+    const struct banyan_view_index *indexes;
+    size_t index_count;
+    /* STRING columns that a full text search looks at, NULL-terminated, the weightiest first; NULL: no search. */
+    const char *const *search;
+};
+
+enum {
+    BANYAN_PROJECTION_TABLES_MAX = 8,
+};
+
+/* The rows that a projection changes, in memory until they are flushed with the checkpoint. */
+struct banyan_unit;
+
+/* The row of *key* in projection.tables[table], or NULL.  Borrowed until the next put or delete of that key. */
+BANYAN_API const void *banyan_unit_get(struct banyan_unit *unit, unsigned table, int64_t key);
+/* Insert or replace; copied, strings included. */
+BANYAN_API void banyan_unit_put(struct banyan_unit *unit, unsigned table, int64_t key, const void *row);
+BANYAN_API void banyan_unit_delete(struct banyan_unit *unit, unsigned table, int64_t key);
+
+/* A key for rows that are told apart by several values or a text: the same *text*, the same key, for ever, never
+ * negative.  Two texts with one key are about as likely as 2^-63 for each pair; apply() that keeps the text in its row
+ * and compares will see it. */
+BANYAN_API int64_t banyan_key_of_text(struct banyan_str text);
+
 /* An event as a projection sees it. */
 struct banyan_seen {
     unsigned type;       /* index in banyan_domain.events */
     const void *payload; /* struct of that type's record */
     struct banyan_str stream;
-    int64_t key; /* of the stream */
+    int64_t key; /* of the stream; in apply() the partition key */
     struct banyan_position position;
     struct banyan_version version;
     struct banyan_time at;
     enum banyan_provenance provenance;
 };
 
+/* How the work of a projection may be spread. */
+enum banyan_spread {
+    BANYAN_JOINED = 0,  /* apply() touches rows of any key: events are applied in the order of the log, one by one */
+    BANYAN_PARTITIONED, /* apply() touches only rows whose key is the event's partition key (the engine refuses others):
+                         * a rebuild folds many keys at once, and an event that cannot be applied holds up its key only
+                         */
+};
+
+/* Who waits when there is not enough for all. */
+enum banyan_priority {
+    BANYAN_NORMAL = 0,
+    BANYAN_CRITICAL,   /* before all others */
+    BANYAN_BACKGROUND, /* yields while a critical one is behind */
+};
+
+/* What a rebuild does with streams that are marked archivable. */
+enum banyan_archive_policy {
+    BANYAN_ARCHIVED_INCLUDED = 0, /* it reads them like others */
+    BANYAN_ARCHIVED_CARRIED,      /* it does not read them: their rows are carried over from the generation before.
+                                   * PARTITIONED only, by the key of the stream that was marked */
+    BANYAN_ARCHIVED_DROPPED,      /* it does not read them and their rows are gone */
+};
+
+/* The rows of one generation at one position, for who answers a query. */
+struct banyan_reader;
+
+/* The row of *key* into *ret_row*, strings in the reader's arena; false: there is none. */
+BANYAN_API bool banyan_reader_get(struct banyan_reader *reader, unsigned table, int64_t key, void *ret_row);
+
+struct banyan_reader_list {
+    unsigned table;
+    const struct banyan_view_index *index; /* of the table; NULL: all rows, in key order */
+    struct banyan_str equal;               /* its value as text */
+    struct banyan_time from, to;           /* from inclusive, to exclusive; BANYAN_TIME_NULL: open */
+    size_t limit;                          /* 0: all */
+};
+
+/* Calls *fn* for each row until it returns false; strings are borrowed for the call. */
+BANYAN_API void banyan_reader_each(struct banyan_reader *reader, const struct banyan_reader_list *list,
+                                   bool (*fn)(void *context, const void *row), void *context);
+BANYAN_API struct banyan_arena *banyan_reader_arena(struct banyan_reader *reader);
+
+/* Where a query puts the rows of its answer. */
+struct banyan_answer;
+
+/* Copied at once. */
+BANYAN_API void banyan_answer_row(struct banyan_answer *answer, const void *row);
+/* The arguments make no sense: what is wrong with them, for people; copied.  The rows are dropped. */
+BANYAN_API void banyan_answer_refuse(struct banyan_answer *answer, const char *text);
+
+/* A question with a name, where key, lists and search are not enough: GET /views/<projection>/queries/<name>?… */
+struct banyan_query {
+    const char *name;                      /* "delivery-times" */
+    const struct banyan_record *arguments; /* from the URL; those that are missing are fresh */
+    const struct banyan_record *row;       /* of the answer */
+    /* Pure, but for the reader. */
+    void (*answer)(const void *arguments, struct banyan_reader *reader, struct banyan_answer *answer);
+};
+
 struct banyan_projection {
-    const char *name; /* also the table and the URL: /views/<name> */
-    unsigned version; /* raise it when apply() or the row changes: the read model is built anew */
-    const struct banyan_record *row;
-    const char *key_column; /* an INT field of the row */
-    const struct banyan_view_index *indexes;
-    size_t index_count;
-    const char *category; /* only streams of this category are shown to apply() */
+    const char *name; /* URL: /views/<name> */
+    unsigned version; /* raise it when apply() or key() change: the read model is rebuilt beside the old one */
+    const struct banyan_table *tables; /* tables[0] is what /views/<name>/<key> answers */
+    size_t table_count;
+    const char *const *categories; /* only streams of these are shown to apply(); NULL-terminated */
+    const unsigned *types;         /* only events of these types, indexes in banyan_domain.events; NULL: all */
+    size_t type_count;
+    /* The partition key: that of the rows that the event changes.  Pure; false: the event is not wanted after all.
+     * NULL: the key of the stream. */
+    bool (*key)(const struct banyan_seen *event, int64_t *ret_key);
     void (*apply)(const struct banyan_seen *event, struct banyan_unit *unit);
-    /* The legacy table whose rows this view must equal, column by column (`banyan verify`); NULL: none.  Index in
-     * banyan_legacy_mapping.tables is always 0: the root. */
-    bool mirrors_legacy_root;
+    enum banyan_spread spread;
+    enum banyan_priority priority;
+    enum banyan_archive_policy archived;
+    bool
+        recent_first; /* a rebuild may serve new keys (the largest) while it still fills older ones: PARTITIONED only */
+    bool in_memory;   /* prefers to be kept in memory, rebuilt at each start */
+    const struct banyan_query *queries;
+    size_t query_count;
+    /* The legacy table whose rows tables[0] must equal, column by column (`banyan verify`); its key_column is the rows'
+     * own key; NULL: none. */
+    const struct banyan_legacy_table *mirrors;
+};
+
+/* ---- processes ---- */
+
+/* Where a process puts what it wants to happen.  Given by the engine. */
+struct banyan_reaction;
+
+/* An event of the process's own stream. */
+BANYAN_API void banyan_react_emit(struct banyan_reaction *reaction, const struct banyan_emit *event);
+
+struct banyan_process_command {
+    const char *category;  /* of the aggregate */
+    struct banyan_str key; /* copied */
+    unsigned type;         /* index in that aggregate's commands */
+    const void *fields;    /* struct of that type's record; copied */
+};
+
+/* Decide a command now.  Its events are part of the reaction: all of it is appended in one atomic batch, at the
+ * versions that were decided on, or nothing.  False: it was refused, and *ret* says why; the process should react to
+ * that. */
+BANYAN_API bool banyan_react_command(struct banyan_reaction *reaction, const struct banyan_process_command *command,
+                                     struct banyan_refusal *ret);
+/* The state of an aggregate as this reaction has left it so far, a struct of its record. */
+BANYAN_API const void *banyan_react_state(struct banyan_reaction *reaction, const char *category,
+                                          struct banyan_str key);
+
+/*
+ * A process ties aggregates together: it sees events and sends commands.  What it knows is an aggregate of its own,
+ * folded from its own events (streams "<category>-<key>"), so that it survives any crash, and explains itself.
+ *
+ *     event seen ─▶ key() ─▶ state of the process ─▶ react() ─▶ own events + events of the commands + the cursor,
+ *     time over  ───────────────────▲                           in one append
+ */
+struct banyan_process {
+    const char *name;                         /* "checkout"; its cursor is "process:<name>" */
+    const struct banyan_aggregate *aggregate; /* its state; without commands */
+    const char *const *categories;            /* of the events that it sees; NULL-terminated */
+    const unsigned *types;                    /* of them; NULL: all */
+    size_t type_count;
+    /* Which instance an event concerns, as the key of its stream, in *arena*; false: none. */
+    bool (*key)(const struct banyan_seen *event, struct banyan_arena *arena, struct banyan_str *ret_key);
+    /* *event* NULL: the time that wake() told is over.  Must bear to see an event whose effect is already there. */
+    void (*react)(const void *state, bool exists, struct banyan_str key, const struct banyan_seen *event,
+                  struct banyan_time now, struct banyan_reaction *out);
+    /* When react() is to be called without an event; BANYAN_TIME_NULL: never.  A pure function of the state. */
+    struct banyan_time (*wake)(const void *state);
+};
+
+/* Streams that belong together, so that they are archived together: the graph is that of the keys that events name. */
+struct banyan_archive_group {
+    const char *category; /* of the root: an order */
+    /* Does the event tie its stream to the group of *ret_root* (a root's key)?  NULL: streams are alone. */
+    bool (*root)(const struct banyan_seen *event, int64_t *ret_root);
+    /* After this event: may the stream be closed?  +1 it is closed, -1 it is open (again), 0 as before. */
+    int (*closes)(const struct banyan_seen *event);
+    int64_t keep_days; /* closed for so long, all of them: then they are marked archivable */
 };
 
 /* ---- the domain ---- */
@@ -226,7 +372,12 @@ struct banyan_domain {
     size_t aggregate_count;
     const struct banyan_projection *projections;
     size_t projection_count;
-    const struct banyan_legacy_mapping *legacy; /* NULL: nothing to migrate */
+    /* The legacy tables, an aggregate a mapping; a table may be in several.  None: nothing to migrate. */
+    const struct banyan_legacy_mapping *mappings;
+    size_t mapping_count;
+    const struct banyan_process *processes;
+    size_t process_count;
+    const struct banyan_archive_group *archive; /* NULL: nothing is archived by itself */
 };
 
 #endif

@@ -15,7 +15,7 @@
  *     };
  *
  * C type of a field by its kind:  STRING struct banyan_str · INT int64_t · BOOL bool · TIME struct banyan_time ·
- * DECIMAL struct banyan_decimal (always with the field's scale, or a special).
+ * DECIMAL struct banyan_decimal (always with the field's scale, or a special) · LIST struct banyan_list.
  * "No value" of an optional field: data NULL, us BANYAN_TIME_NULL, scale BANYAN_DECIMAL_NULL.  INT and BOOL cannot be
  * optional.
  *
@@ -43,19 +43,28 @@ enum banyan_field_kind {
     BANYAN_FIELD_BOOL,
     BANYAN_FIELD_TIME,
     BANYAN_FIELD_DECIMAL,
+    BANYAN_FIELD_LIST,
 };
 
 enum {
     BANYAN_FIELD_OPTIONAL = 1 << 0, /* may hold "no value" */
     BANYAN_FIELDS_MAX = 64,         /* fields of one record: a set of fields is a uint64_t */
+    BANYAN_RECORD_DEPTH_MAX = 4,    /* lists in items of lists */
+};
+
+/* The lines of an order: an array of structs of the field's item record.  Legacy rows and read models have no lists. */
+struct banyan_list {
+    void *items; /* in the arena of whoever made the record; NULL when empty */
+    size_t count;
 };
 
 struct banyan_field {
     const char *name; /* also the JSON key and the column name */
     enum banyan_field_kind kind;
-    unsigned flags; /* BANYAN_FIELD_… */
-    size_t offset;  /* in the struct */
-    int32_t scale;  /* of DECIMAL; 0 for the others */
+    unsigned flags;                   /* BANYAN_FIELD_… */
+    size_t offset;                    /* in the struct */
+    int32_t scale;                    /* of DECIMAL; 0 for the others */
+    const struct banyan_record *item; /* of LIST; NULL for the others */
 };
 
 struct banyan_record {
@@ -67,23 +76,28 @@ struct banyan_record {
 
 #define BANYAN_FIELD_STRING(type, member, f)                                                                           \
     {                                                                                                                  \
-#member, BANYAN_FIELD_STRING, (f), offsetof(type, member), 0                                                   \
+#member, BANYAN_FIELD_STRING, (f), offsetof(type, member), 0, NULL                                             \
     }
 #define BANYAN_FIELD_INT(type, member, f)                                                                              \
     {                                                                                                                  \
-#member, BANYAN_FIELD_INT, (f), offsetof(type, member), 0                                                      \
+#member, BANYAN_FIELD_INT, (f), offsetof(type, member), 0, NULL                                                \
     }
 #define BANYAN_FIELD_BOOL(type, member, f)                                                                             \
     {                                                                                                                  \
-#member, BANYAN_FIELD_BOOL, (f), offsetof(type, member), 0                                                     \
+#member, BANYAN_FIELD_BOOL, (f), offsetof(type, member), 0, NULL                                               \
     }
 #define BANYAN_FIELD_TIME(type, member, f)                                                                             \
     {                                                                                                                  \
-#member, BANYAN_FIELD_TIME, (f), offsetof(type, member), 0                                                     \
+#member, BANYAN_FIELD_TIME, (f), offsetof(type, member), 0, NULL                                               \
     }
 #define BANYAN_FIELD_DECIMAL(type, member, f, scale)                                                                   \
     {                                                                                                                  \
-#member, BANYAN_FIELD_DECIMAL, (f), offsetof(type, member), (scale)                                            \
+#member, BANYAN_FIELD_DECIMAL, (f), offsetof(type, member), (scale), NULL                                      \
+    }
+
+#define BANYAN_FIELD_LIST_OF(type, member, item_record)                                                                \
+    {                                                                                                                  \
+#member, BANYAN_FIELD_LIST, 0, offsetof(type, member), 0, (item_record)                                        \
     }
 
 /* Every field zero, empty or, where optional, "no value". */

@@ -165,7 +165,7 @@ static enum banyan_status start_source(struct serve *serve, struct banyan_error 
     struct legacy_options options;
     if (serve->config->source == NULL)
         return BANYAN_OK;
-    if (serve->domain->legacy == NULL)
+    if (serve->domain->mapping_count == 0)
         return banyan_error_set(err, BANYAN_CONFIG, "domain %s maps no legacy tables, but there is a source",
                                 serve->domain->name);
     struct banyan_str spool = banyan_arena_printf(&serve->arena, "%s/spool", serve->config->data);

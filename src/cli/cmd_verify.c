@@ -113,7 +113,8 @@ static void on_progress(void *context, uint64_t done, uint64_t estimated)
 static void list_field(struct verify_command *command, const struct verify_difference *difference,
                        const struct banyan_field *field, struct banyan_buf *legacy, struct banyan_buf *view)
 {
-    const struct banyan_field *other = banyan_record_field(command->projection->row, banyan_str_of(field->name));
+    const struct banyan_field *other =
+        banyan_record_field(command->projection->tables[0].row, banyan_str_of(field->name));
     banyan_buf_reset(legacy);
     banyan_buf_reset(view);
     banyan_field_json(field, difference->legacy_row, legacy);
@@ -172,11 +173,11 @@ static enum banyan_status choose_view(struct verify_command *command, const stru
                                       const struct view **ret, struct banyan_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        bool wanted = command->view == NULL ? views[i].projection->mirrors_legacy_root
-                                            : strcmp(views[i].name, command->view) == 0;
+        bool wanted =
+            command->view == NULL ? views[i].projection->mirrors != NULL : strcmp(views[i].name, command->view) == 0;
         if (!wanted)
             continue;
-        if (!views[i].projection->mirrors_legacy_root)
+        if (views[i].projection->mirrors == NULL)
             return banyan_error_set(err, BANYAN_INVALID, "view %s does not mirror a legacy table", views[i].name);
         *ret = &views[i];
         return BANYAN_OK;
@@ -208,7 +209,7 @@ static enum banyan_status run(struct verify_command *command, const struct confi
     if (st != BANYAN_OK)
         goto out;
     command->projection = view->projection;
-    command->legacy_row = domain->legacy->tables[0].row;
+    command->legacy_row = domain->mappings[0].tables[0].row;
     command->started_us = os_clock_monotonic_us(os_clock_real());
     struct verify_options options = {
         .legacy = &legacy,

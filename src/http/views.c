@@ -72,7 +72,7 @@ static void one(struct http_call *call, size_t view, const char *text)
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct sink_checkpoint checkpoint;
-    struct rows rows = {.record = options->projection->row, .body = &body, .limit = 1};
+    struct rows rows = {.record = options->projection->tables[0].row, .body = &body, .limit = 1};
     int64_t key;
     if (!http_only(call, none))
         return;
@@ -97,16 +97,16 @@ static const struct banyan_view_index *choose_index(struct http_call *call, cons
 {
     const struct banyan_view_index *chosen = NULL;
     const char *known[] = {"from", "to", "limit", "after", NULL, NULL};
-    for (size_t i = 0; i < projection->index_count; i++)
-        if (http_parameter(call, projection->indexes[i].equal) != NULL && chosen == NULL)
-            chosen = &projection->indexes[i];
+    for (size_t i = 0; i < projection->tables[0].index_count; i++)
+        if (http_parameter(call, projection->tables[0].indexes[i].equal) != NULL && chosen == NULL)
+            chosen = &projection->tables[0].indexes[i];
     if (chosen != NULL)
         known[4] = chosen->equal;
     if (chosen == NULL) {
         char names[512] = "";
-        for (size_t i = 0; i < projection->index_count && strlen(names) < 400; i++) {
+        for (size_t i = 0; i < projection->tables[0].index_count && strlen(names) < 400; i++) {
             strncat(names, i > 0 ? ", " : "lists are by ", 32);
-            strncat(names, projection->indexes[i].equal, 64);
+            strncat(names, projection->tables[0].indexes[i].equal, 64);
         }
         http_problem(call, 400, names, "a list needs a column to select by");
         return NULL;
@@ -144,8 +144,8 @@ static void list(struct http_call *call, size_t view)
     if (index == NULL)
         return;
     struct sink_list query = {.index = index, .equal = banyan_str_of(http_parameter(call, index->equal))};
-    struct rows rows = {.record = projection->row,
-                        .range = banyan_record_field(projection->row, banyan_str_of(index->range)),
+    struct rows rows = {.record = projection->tables[0].row,
+                        .range = banyan_record_field(projection->tables[0].row, banyan_str_of(index->range)),
                         .body = &body};
     if (!http_time(call, "from", &query.from) || !http_time(call, "to", &query.to) || !after_parameter(call, &query) ||
         !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))

@@ -310,7 +310,7 @@ enum banyan_status legacy_check(const struct legacy_options *options, struct ban
     struct check check = {.options = options, .arena = arena, .report = &report};
     enum banyan_status st;
 
-    if (options->domain->legacy == NULL)
+    if (options->domain->mapping_count == 0)
         return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", options->domain->name);
     if (options->slot == NULL || options->publication == NULL)
         return banyan_error_set(err, BANYAN_CONFIG, "source %s needs a slot and a publication", options->name);

@@ -121,7 +121,7 @@ static enum banyan_status judge_nulls(struct check *check, const struct legacy_t
 
 static enum banyan_status check_table(struct check *check, size_t index, struct banyan_error *err)
 {
-    const struct banyan_legacy_table *spec = &check->options->domain->legacy->tables[index];
+    const struct banyan_legacy_table *spec = &check->options->domain->mappings[0].tables[index];
     const char *title = check_text(check, "table %s", spec->name);
     struct banyan_error found = BANYAN_ERROR_INIT;
     struct table_facts facts;
@@ -152,7 +152,7 @@ enum banyan_status check_tables(struct check *check, struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
 
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->legacy->table_count; i++)
+    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++)
         st = check_table(check, i, err);
     return st;
 }
@@ -162,7 +162,7 @@ enum banyan_status check_tables(struct check *check, struct banyan_error *err)
 /* The statement that makes it, for an owner to run. */
 static const char *create_statement(struct check *check)
 {
-    const struct banyan_legacy_mapping *mapping = check->options->domain->legacy;
+    const struct banyan_legacy_mapping *mapping = check->options->domain->mappings;
     struct banyan_buf sql = BANYAN_BUF_INIT(CHECK_SQL_MAX);
     const char *ret;
 
@@ -191,7 +191,7 @@ static enum banyan_status judge_creation(struct check *check, struct banyan_erro
         return st;
     may = pg_bool(result, 0, 0);
     pg_result_free(result);
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->legacy->table_count; i++) {
+    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++) {
         if (!check->resolved[i])
             continue;
         st = read_facts(check, &check->tables[i], &facts, err);
@@ -274,7 +274,7 @@ enum banyan_status check_publication(struct check *check, struct banyan_error *e
         check_fail(check, BANYAN_SETTING, "publication", "some operations are left out",
                    check_text(check, "ALTER PUBLICATION \"%s\" SET (publish = 'insert, update, delete, truncate');",
                               check->options->publication));
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->legacy->table_count; i++)
+    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++)
         if (check->resolved[i])
             st = judge_covered(check, &check->tables[i], err);
     return st;

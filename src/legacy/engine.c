@@ -165,7 +165,7 @@ uint64_t legacy_cursor_lsn(struct store_cursor cursor)
 static enum banyan_status check_options(const struct legacy_options *options, struct banyan_error *err)
 {
     assert(options->domain != NULL && options->store != NULL && options->stop != NULL);
-    if (options->domain->legacy == NULL)
+    if (options->domain->mapping_count == 0)
         return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", options->domain->name);
     if (options->name == NULL || options->name[0] == '\0' || strlen(options->name) > NAME_BYTES_MAX)
         return banyan_error_set(err, BANYAN_CONFIG, "a source needs a name of at most %d bytes", NAME_BYTES_MAX);
@@ -311,7 +311,7 @@ static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *er
         status = recovery.handover_started ? source_prove_system(legacy, replication, err)
                                            : identify(legacy, replication, err);
     if (status == BANYAN_OK)
-        status = legacy_tables_resolve(conn, legacy->options.domain->legacy, &legacy->tables, err);
+        status = legacy_tables_resolve(conn, legacy->options.domain->mappings, &legacy->tables, err);
     /* Before anything is made at the server: a refusal leaves nothing there. */
     if (status == BANYAN_OK && !recovery.handover_started)
         status = source_slot_free(legacy, conn, recovery.slot_creating, err);

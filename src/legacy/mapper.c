@@ -49,10 +49,10 @@ static void *zeroed_record(struct mapper *mapper, const struct banyan_record *re
 
 struct mapper *mapper_new(const struct mapper_options *options)
 {
-    assert(options->domain->legacy != NULL);
+    assert(options->domain->mappings != NULL);
     struct mapper *mapper = alloc_zeroed(1, sizeof(*mapper));
     mapper->domain = options->domain;
-    mapper->legacy = options->domain->legacy;
+    mapper->legacy = options->domain->mappings;
     mapper->aggregate = mapper->legacy->aggregate;
     mapper->state_record = mapper->aggregate->state;
     mapper->row_record = mapper->legacy->tables[0].row;

@@ -75,6 +75,7 @@ static void encode_field(const struct banyan_field *field, const char *place, st
         banyan_buf_add(ret, &decimal->scale, sizeof(decimal->scale));
         return;
     }
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -155,6 +156,7 @@ static bool decode_field(const struct banyan_field *field, struct banyan_str *da
         return take(data, &decimal->units, sizeof(decimal->units)) &&
                take(data, &decimal->scale, sizeof(decimal->scale));
     }
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }

@@ -68,6 +68,7 @@ static const char *kind_needs(enum banyan_field_kind kind)
         return "timestamptz, timestamp or date";
     case BANYAN_FIELD_DECIMAL:
         return "numeric with a fixed scale, or an integer";
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }

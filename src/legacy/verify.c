@@ -109,6 +109,7 @@ static size_t field_bytes(enum banyan_field_kind kind)
         return sizeof(struct banyan_time);
     case BANYAN_FIELD_DECIMAL:
         return sizeof(struct banyan_decimal);
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -512,7 +513,7 @@ static enum banyan_status open_connections(struct verify *verify, struct banyan_
     if (st == BANYAN_OK)
         st = pg_run(verify->fences, "SET synchronous_commit = local", err);
     if (st == BANYAN_OK)
-        st = legacy_tables_resolve(verify->reader, legacy->domain->legacy, &verify->tables, err);
+        st = legacy_tables_resolve(verify->reader, legacy->domain->mappings, &verify->tables, err);
     return st;
 }
 
@@ -563,11 +564,11 @@ enum banyan_status legacy_verify(const struct verify_options *options, struct ve
                                  struct banyan_error *err)
 {
     struct verify_report report = {.rows = 0};
-    struct verify verify = {.options = options, .report = &report, .view_record = options->projection->row};
+    struct verify verify = {.options = options, .report = &report, .view_record = options->projection->tables[0].row};
     int64_t started_us = os_clock_monotonic_us(os_clock_real());
     enum banyan_status st;
 
-    if (options->legacy->domain->legacy == NULL)
+    if (options->legacy->domain->mapping_count == 0)
         return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", options->legacy->domain->name);
     st = open_connections(&verify, err);
     if (st != BANYAN_OK)

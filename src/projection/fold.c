@@ -221,7 +221,7 @@ void fold_add(struct fold *fold, const struct store_read_event *event)
     struct banyan_error err = BANYAN_ERROR_INIT;
     bool key_ok;
 
-    if (!fold_stream_key(stored->stream, fold->projection->category, &seen.key, &key_ok) ||
+    if (!fold_stream_key(stored->stream, fold->projection->categories[0], &seen.key, &key_ok) ||
         is_aside(fold, stored->stream))
         return;
     if (!key_ok) {

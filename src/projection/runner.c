@@ -333,14 +333,15 @@ static void run(void *argument)
 
 static enum banyan_status check_projection(const struct banyan_projection *projection, struct banyan_error *err)
 {
-    const struct banyan_field *key = banyan_record_field(projection->row, banyan_str_of(projection->key_column));
+    const struct banyan_field *key =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
     if (key == NULL || key->kind != BANYAN_FIELD_INT)
         return banyan_error_set(err, BANYAN_INVALID, "view %s: the key column %s is no integer of its row",
-                                projection->name, projection->key_column);
-    for (size_t i = 0; i < projection->index_count; i++) {
-        const struct banyan_view_index *index = &projection->indexes[i];
-        const struct banyan_field *range = banyan_record_field(projection->row, banyan_str_of(index->range));
-        if (banyan_record_field(projection->row, banyan_str_of(index->equal)) == NULL || range == NULL ||
+                                projection->name, projection->tables[0].key_column);
+    for (size_t i = 0; i < projection->tables[0].index_count; i++) {
+        const struct banyan_view_index *index = &projection->tables[0].indexes[i];
+        const struct banyan_field *range = banyan_record_field(projection->tables[0].row, banyan_str_of(index->range));
+        if (banyan_record_field(projection->tables[0].row, banyan_str_of(index->equal)) == NULL || range == NULL ||
             range->kind != BANYAN_FIELD_TIME)
             return banyan_error_set(err, BANYAN_INVALID, "view %s: index %s needs a column %s and a time %s",
                                     projection->name, index->name, index->equal, index->range);

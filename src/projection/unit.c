@@ -59,7 +59,7 @@ struct banyan_unit *unit_new(const struct banyan_projection *projection, struct 
 {
     struct banyan_unit *unit = alloc_zeroed(1, sizeof(*unit));
     unit->projection = projection;
-    unit->key_field = banyan_record_field(projection->row, banyan_str_of(projection->key_column));
+    unit->key_field = banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
     assert(unit->key_field != NULL && unit->key_field->kind == BANYAN_FIELD_INT);
     unit->sink = sink;
     unit->complete = empty;
@@ -170,7 +170,7 @@ static void gather(const struct banyan_record *record, void *block, char *to)
 /* The block becomes a deep copy of *value*, which may be the block itself or point into it. */
 static void copy_in(struct banyan_unit *unit, struct unit_row *row, const void *value)
 {
-    const struct banyan_record *record = unit->projection->row;
+    const struct banyan_record *record = unit->projection->tables[0].row;
     size_t bytes = string_bytes(record, value);
 
     if (record->size + bytes > row->capacity) {
@@ -227,7 +227,7 @@ static struct unit_row *fetch(struct banyan_unit *unit, int64_t key)
 
     struct banyan_error err = BANYAN_ERROR_INIT;
     banyan_arena_reset(&unit->arena);
-    void *value = banyan_arena_alloc(&unit->arena, unit->projection->row->size);
+    void *value = banyan_arena_alloc(&unit->arena, unit->projection->tables[0].row->size);
     enum banyan_status st = unit->sink->ops->get(unit->sink, key, &unit->arena, value, &err);
     if (st != BANYAN_OK && st != BANYAN_NOT_FOUND) {
         unit->failed = err;
@@ -240,8 +240,9 @@ static struct unit_row *fetch(struct banyan_unit *unit, int64_t key)
     return row;
 }
 
-const void *banyan_unit_get(struct banyan_unit *unit, int64_t key)
+const void *banyan_unit_get(struct banyan_unit *unit, unsigned table, int64_t key)
 {
+    assert(table == 0);
     struct unit_row *row = fetch(unit, key);
     return row != NULL && row->exists ? row->block : NULL;
 }
@@ -270,7 +271,7 @@ enum banyan_status unit_read_ahead(struct banyan_unit *unit, const int64_t *keys
     if (distinct == 0)
         return BANYAN_OK;
 
-    size_t stride = (unit->projection->row->size + 15) & ~(size_t)15;
+    size_t stride = (unit->projection->tables[0].row->size + 15) & ~(size_t)15;
     char *memory = banyan_arena_alloc(&unit->arena, distinct * stride);
     void **rows = banyan_arena_alloc(&unit->arena, distinct * sizeof(*rows));
     bool *found = banyan_arena_zalloc(&unit->arena, distinct * sizeof(*found));
@@ -324,6 +325,7 @@ static const char *objection(const struct banyan_field *field, const void *value
     case BANYAN_FIELD_INT:
     case BANYAN_FIELD_BOOL:
         return NULL;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -332,7 +334,7 @@ static const char *objection(const struct banyan_field *field, const void *value
 
 static bool acceptable(struct banyan_unit *unit, int64_t key, const void *value)
 {
-    const struct banyan_record *record = unit->projection->row;
+    const struct banyan_record *record = unit->projection->tables[0].row;
     for (size_t i = 0; i < record->field_count; i++) {
         const char *why = objection(&record->fields[i], value);
         if (why == NULL)
@@ -344,8 +346,9 @@ static bool acceptable(struct banyan_unit *unit, int64_t key, const void *value)
     return true;
 }
 
-void banyan_unit_put(struct banyan_unit *unit, int64_t key, const void *value)
+void banyan_unit_put(struct banyan_unit *unit, unsigned table, int64_t key, const void *value)
 {
+    assert(table == 0);
     if (!acceptable(unit, key, value))
         return;
     struct unit_row *row = fetch(unit, key);
@@ -353,7 +356,7 @@ void banyan_unit_put(struct banyan_unit *unit, int64_t key, const void *value)
         return;
     if (row == NULL)
         row = add_row(unit, key);
-    uint64_t fields = row->exists ? banyan_record_diff(unit->projection->row, row->block, value) : UINT64_MAX;
+    uint64_t fields = row->exists ? banyan_record_diff(unit->projection->tables[0].row, row->block, value) : UINT64_MAX;
     if (fields == 0)
         return;
     copy_in(unit, row, value);
@@ -363,8 +366,9 @@ void banyan_unit_put(struct banyan_unit *unit, int64_t key, const void *value)
     mark_changed(unit, row);
 }
 
-void banyan_unit_delete(struct banyan_unit *unit, int64_t key)
+void banyan_unit_delete(struct banyan_unit *unit, unsigned table, int64_t key)
 {
+    assert(table == 0);
     struct unit_row *row = fetch(unit, key);
     if (row == NULL || !row->exists)
         return;

@@ -29,6 +29,7 @@ void banyan_record_init(const struct banyan_record *record, void *value)
             break;
         case BANYAN_FIELD_INT:
         case BANYAN_FIELD_BOOL:
+        case BANYAN_FIELD_LIST:
         case BANYAN_FIELD_NONE:
             break;
         }
@@ -60,6 +61,7 @@ static bool field_differs(const struct banyan_field *field, const void *a, const
         return field_time(field, a)->us != field_time(field, b)->us;
     case BANYAN_FIELD_DECIMAL:
         return banyan_decimal_compare(*field_decimal(field, a), *field_decimal(field, b)) != 0;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -103,6 +105,7 @@ static void add_type(const struct banyan_field *field, struct banyan_buf *ret)
         banyan_buf_printf(ret, "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,\"scale\":%d}",
                           BANYAN_DECIMAL_DIGITS_MAX, (int)field->scale);
         break;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         banyan_buf_add_text(ret, "\"null\"");
         break;

@@ -77,6 +77,7 @@ static inline unsigned char *put_field(unsigned char *to, const struct banyan_fi
         *ret_fault = decimal_fault(d, field->scale);
         return *ret_fault == NULL ? wire_put_units(to, d.units) : NULL;
     }
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         *ret_fault = "the field has no kind";
         return NULL;
@@ -213,6 +214,7 @@ static inline const char *get_field(struct wire_input *in, const struct banyan_f
     case BANYAN_FIELD_DECIMAL:
         *(struct banyan_decimal *)to = banyan_decimal_null();
         return present ? get_decimal(in, field->scale, (struct banyan_decimal *)to) : NULL;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }

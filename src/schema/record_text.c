@@ -78,6 +78,7 @@ static bool has_value(const struct banyan_field *field, const void *value)
     case BANYAN_FIELD_INT:
     case BANYAN_FIELD_BOOL:
         return true;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -106,6 +107,7 @@ void banyan_field_json(const struct banyan_field *field, const void *value, stru
     case BANYAN_FIELD_DECIMAL:
         add_decimal_json(*field_decimal(field, value), ret);
         break;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -131,6 +133,7 @@ void banyan_field_text(const struct banyan_field *field, const void *value, stru
     case BANYAN_FIELD_DECIMAL:
         banyan_buf_add_decimal(ret, *field_decimal(field, value));
         break;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }

@@ -138,8 +138,8 @@ static enum banyan_status open_handle(const struct banyan_projection *projection
     sink->text.size_max = SINK_SQL_BYTES_MAX;
     for (size_t i = 0; i < PARAMETERS_MAX; i++)
         sink->arrays[i].size_max = ARRAY_BYTES_MAX;
-    for (size_t i = 0; i < projection->row->field_count; i++)
-        sink->oids[i] = oid_of(projection->row->fields[i].kind);
+    for (size_t i = 0; i < projection->tables[0].row->field_count; i++)
+        sink->oids[i] = oid_of(projection->tables[0].row->fields[i].kind);
     enum banyan_status st = connect_sink(sink, err);
     if (st != BANYAN_OK) {
         postgres_close(&sink->base);
@@ -357,7 +357,7 @@ static void add_field(struct banyan_buf *array, const struct banyan_field *field
 /* *with_rows*: those to write, too, not only the keys to delete. */
 static void fill_arrays(struct sink_postgres *sink, const struct sink_flush *flush, bool with_rows)
 {
-    const struct banyan_record *record = sink->base.projection->row;
+    const struct banyan_record *record = sink->base.projection->tables[0].row;
     char memory[INT_TEXT_MAX];
     for (size_t i = 0; i < flush->aside_count; i++) {
         add_element(&sink->arrays[5], flush->asides[i].stream, true);
@@ -379,7 +379,7 @@ static enum banyan_status run_flush(struct sink_postgres *sink, const struct sin
                                     struct banyan_error *err)
 {
     char memory[4][INT_TEXT_MAX];
-    size_t count = SINK_SQL_FLUSH_COLUMNS_AT + sink->base.projection->row->field_count;
+    size_t count = SINK_SQL_FLUSH_COLUMNS_AT + sink->base.projection->tables[0].row->field_count;
     struct pg_param params[PARAMETERS_MAX] = {name_param(sink), int_param(sink->epoch, memory[0]),
                                               int_param((int64_t)flush->checkpoint.position.value, memory[1]),
                                               int_param(flush->checkpoint.at.us, memory[2]),
@@ -409,7 +409,8 @@ static enum banyan_status copy_incoming(struct sink_postgres *sink, const struct
     struct pg_copy_in copy;
     struct banyan_buf *sql = fresh_text(sink);
     sink_sql_add_incoming(&sink->sql, sql);
-    enum banyan_status st = pg_copy_in_begin(&copy, sink->conn, sql->data, sink->base.projection->row, sink->oids, err);
+    enum banyan_status st =
+        pg_copy_in_begin(&copy, sink->conn, sql->data, sink->base.projection->tables[0].row, sink->oids, err);
     if (st != BANYAN_OK)
         return st;
     for (size_t i = 0; i < flush->row_count && st == BANYAN_OK; i++)
@@ -486,7 +487,7 @@ static enum banyan_status postgres_asides(struct sink *base, struct banyan_arena
 static enum banyan_status read_row(struct sink_postgres *sink, const struct pg_result *result, size_t at, size_t column,
                                    struct banyan_arena *arena, void *row, struct banyan_error *err)
 {
-    const struct banyan_record *record = sink->base.projection->row;
+    const struct banyan_record *record = sink->base.projection->tables[0].row;
     enum banyan_status st = BANYAN_OK;
     for (size_t i = 0; i < record->field_count && st == BANYAN_OK; i++)
         st = pg_cell_parse(&record->fields[i], sink->oids[i], pg_text(result, at, column + i), arena, row, err);
@@ -545,7 +546,8 @@ static enum banyan_status begin_read(struct sink_postgres *sink, struct stored *
 
 static int64_t key_of(const struct banyan_projection *projection, const void *row)
 {
-    const struct banyan_field *key = banyan_record_field(projection->row, banyan_str_of(projection->key_column));
+    const struct banyan_field *key =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
     return *(const int64_t *)((const char *)row + key->offset);
 }
 
@@ -557,10 +559,10 @@ static void add_range(struct sink_postgres *sink, int64_t lo, int64_t hi, struct
     banyan_buf_add_text(ret, " FROM ");
     sink_sql_add_table(&sink->sql, sink->base.projection->name, ret);
     banyan_buf_add_text(ret, " WHERE ");
-    pg_add_identifier(ret, banyan_str_of(sink->base.projection->key_column));
+    pg_add_identifier(ret, banyan_str_of(sink->base.projection->tables[0].key_column));
     banyan_buf_printf(ret, " BETWEEN '%lld' AND '%lld' ORDER BY ", (long long)lo,
                       (long long)(hi == INT64_MAX ? hi : hi - 1));
-    pg_add_identifier(ret, banyan_str_of(sink->base.projection->key_column));
+    pg_add_identifier(ret, banyan_str_of(sink->base.projection->tables[0].key_column));
 }
 
 static enum banyan_status copy_rows(struct sink_postgres *sink, int64_t lo, int64_t hi, sink_row_fn fn, void *context,
@@ -568,11 +570,11 @@ static enum banyan_status copy_rows(struct sink_postgres *sink, int64_t lo, int6
 {
     const struct banyan_projection *projection = sink->base.projection;
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    void *row = banyan_arena_zalloc(&arena, projection->row->size);
+    void *row = banyan_arena_zalloc(&arena, projection->tables[0].row->size);
     struct pg_copy_out copy;
     struct banyan_buf *sql = fresh_text(sink);
     add_range(sink, lo, hi, sql);
-    enum banyan_status st = pg_copy_out_begin(&copy, sink->conn, sql->data, projection->row, sink->oids, err);
+    enum banyan_status st = pg_copy_out_begin(&copy, sink->conn, sql->data, projection->tables[0].row, sink->oids, err);
     if (st == BANYAN_OK) {
         while ((st = pg_copy_out_row(&copy, NULL, row, err)) == BANYAN_OK)
             if ((st = fn(context, key_of(projection, row), row, err)) != BANYAN_OK)
@@ -640,7 +642,7 @@ static enum banyan_status read_list(struct sink_postgres *sink, const struct sin
 {
     const struct banyan_projection *projection = sink->base.projection;
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    void *row = banyan_arena_zalloc(&arena, projection->row->size);
+    void *row = banyan_arena_zalloc(&arena, projection->tables[0].row->size);
     struct pg_result *result = NULL;
     struct banyan_buf *sql = fresh_text(sink);
     sink_sql_list(&sink->sql, query->index, sink_sql_list_form(query), sql);
@@ -661,9 +663,10 @@ static enum banyan_status postgres_list(struct sink *base, const struct sink_lis
 {
     struct sink_postgres *sink = (struct sink_postgres *)base;
     const struct banyan_projection *projection = base->projection;
-    const struct banyan_field *equal = banyan_record_field(projection->row, banyan_str_of(query->index->equal));
+    const struct banyan_field *equal =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(query->index->equal));
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    void *row = banyan_arena_zalloc(&arena, projection->row->size);
+    void *row = banyan_arena_zalloc(&arena, projection->tables[0].row->size);
     struct list_params params = {.count = 0};
     struct stored stored;
 

@@ -32,19 +32,20 @@ static void add_parameter(const struct sink_sql *sql, unsigned number, enum bany
 
 void sink_sql_form(const struct banyan_projection *projection, struct banyan_buf *ret)
 {
-    banyan_buf_printf(ret, "%u %s ", projection->version, projection->key_column);
-    banyan_record_schema(projection->row, ret);
-    for (size_t i = 0; i < projection->index_count; i++)
-        banyan_buf_printf(ret, " %s(%s,%s)", projection->indexes[i].name, projection->indexes[i].equal,
-                          projection->indexes[i].range);
+    banyan_buf_printf(ret, "%u %s ", projection->version, projection->tables[0].key_column);
+    banyan_record_schema(projection->tables[0].row, ret);
+    for (size_t i = 0; i < projection->tables[0].index_count; i++)
+        banyan_buf_printf(ret, " %s(%s,%s)", projection->tables[0].indexes[i].name,
+                          projection->tables[0].indexes[i].equal, projection->tables[0].indexes[i].range);
 }
 
 enum banyan_status sink_sql_check(const struct banyan_projection *projection, struct banyan_error *err)
 {
-    const struct banyan_field *key = banyan_record_field(projection->row, banyan_str_of(projection->key_column));
+    const struct banyan_field *key =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
     if (key == NULL || key->kind != BANYAN_FIELD_INT)
         return banyan_error_set(err, BANYAN_INVALID, "view %s: the key column %s is no integer of its row",
-                                projection->name, projection->key_column);
+                                projection->name, projection->tables[0].key_column);
     if (strncmp(projection->name, "banyan_", 7) == 0 || strncmp(projection->name, "sqlite_", 7) == 0)
         return banyan_error_set(err, BANYAN_INVALID, "view %s: names with this beginning are not for views",
                                 projection->name);
@@ -94,7 +95,7 @@ static void add_index(const struct sink_sql *sql, const struct banyan_view_index
     banyan_buf_add_text(ret, ", ");
     add_identifier(ret, index->range);
     banyan_buf_add_text(ret, postgres ? " DESC NULLS LAST, " : " DESC, ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " DESC);");
 }
 
@@ -106,12 +107,12 @@ void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, "; CREATE TABLE ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, " (");
-    for (size_t i = 0; i < projection->row->field_count; i++) {
-        const struct banyan_field *field = &projection->row->fields[i];
+    for (size_t i = 0; i < projection->tables[0].row->field_count; i++) {
+        const struct banyan_field *field = &projection->tables[0].row->fields[i];
         banyan_buf_add_text(ret, i == 0 ? "" : ", ");
         add_identifier(ret, field->name);
         banyan_buf_printf(ret, " %s", type_of(sql, field->kind));
-        if (strcmp(field->name, projection->key_column) == 0)
+        if (strcmp(field->name, projection->tables[0].key_column) == 0)
             banyan_buf_add_text(ret, " PRIMARY KEY");
         else if ((field->flags & BANYAN_FIELD_OPTIONAL) == 0)
             banyan_buf_add_text(ret, " NOT NULL");
@@ -126,8 +127,8 @@ void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret)
 
 void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    for (size_t i = 0; i < sql->projection->index_count; i++)
-        add_index(sql, &sql->projection->indexes[i], ret);
+    for (size_t i = 0; i < sql->projection->tables[0].index_count; i++)
+        add_index(sql, &sql->projection->tables[0].indexes[i], ret);
 }
 
 /* ---- rows ---- */
@@ -135,33 +136,33 @@ void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret)
 uint64_t sink_sql_indexed_fields(const struct banyan_projection *projection)
 {
     uint64_t fields = 0;
-    for (size_t i = 0; i < projection->index_count; i++)
-        for (size_t f = 0; f < projection->row->field_count; f++)
-            if (strcmp(projection->row->fields[f].name, projection->indexes[i].equal) == 0 ||
-                strcmp(projection->row->fields[f].name, projection->indexes[i].range) == 0)
+    for (size_t i = 0; i < projection->tables[0].index_count; i++)
+        for (size_t f = 0; f < projection->tables[0].row->field_count; f++)
+            if (strcmp(projection->tables[0].row->fields[f].name, projection->tables[0].indexes[i].equal) == 0 ||
+                strcmp(projection->tables[0].row->fields[f].name, projection->tables[0].indexes[i].range) == 0)
                 fields |= UINT64_C(1) << f;
     return fields;
 }
 
 void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    for (size_t i = 0; i < sql->projection->row->field_count; i++) {
+    for (size_t i = 0; i < sql->projection->tables[0].row->field_count; i++) {
         banyan_buf_add_text(ret, i == 0 ? "" : ", ");
-        add_identifier(ret, sql->projection->row->fields[i].name);
+        add_identifier(ret, sql->projection->tables[0].row->fields[i].name);
     }
 }
 
 /* Update the columns of *fields*; do nothing where that has none but the key. */
 static void add_conflict(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->row;
+    const struct banyan_record *record = sql->projection->tables[0].row;
     bool any = false;
     banyan_buf_add_text(ret, " ON CONFLICT (");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, ") DO ");
     for (size_t i = 0; i < record->field_count; i++) {
         const char *name = record->fields[i].name;
-        if ((fields & UINT64_C(1) << i) == 0 || strcmp(name, sql->projection->key_column) == 0)
+        if ((fields & UINT64_C(1) << i) == 0 || strcmp(name, sql->projection->tables[0].key_column) == 0)
             continue;
         banyan_buf_add_text(ret, any ? ", " : "UPDATE SET ");
         add_identifier(ret, name);
@@ -175,7 +176,7 @@ static void add_conflict(const struct sink_sql *sql, uint64_t fields, struct ban
 
 void sink_sql_upsert(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->row;
+    const struct banyan_record *record = sql->projection->tables[0].row;
     banyan_buf_add_text(ret, "INSERT INTO ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, " (");
@@ -194,7 +195,7 @@ void sink_sql_delete(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, "DELETE FROM ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, " WHERE ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " = ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
 }
@@ -211,7 +212,7 @@ static void add_select(const struct sink_sql *sql, struct banyan_buf *ret)
 void sink_sql_get(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     add_select(sql, ret);
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " = ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
 }
@@ -219,15 +220,15 @@ void sink_sql_get(const struct sink_sql *sql, struct banyan_buf *ret)
 void sink_sql_range(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     add_select(sql, ret);
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " >= ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
     banyan_buf_add_text(ret, " AND ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " <= ");
     add_parameter(sql, 2, BANYAN_FIELD_INT, ret);
     banyan_buf_add_text(ret, " ORDER BY ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
 }
 
 /* ---- lists ---- */
@@ -248,7 +249,7 @@ unsigned sink_sql_list_form(const struct sink_list *query)
 static void add_after(const struct sink_sql *sql, const struct banyan_view_index *index, unsigned form, unsigned number,
                       struct banyan_buf *ret)
 {
-    const struct banyan_field *range = banyan_record_field(sql->projection->row, banyan_str_of(index->range));
+    const struct banyan_field *range = banyan_record_field(sql->projection->tables[0].row, banyan_str_of(index->range));
     bool may_be_null = (range->flags & BANYAN_FIELD_OPTIONAL) != 0 && (form & (SINK_SQL_FROM | SINK_SQL_TO)) == 0;
 
     banyan_buf_add_text(ret, " AND (");
@@ -256,7 +257,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
         banyan_buf_add_text(ret, "(");
         add_identifier(ret, index->range);
         banyan_buf_add_text(ret, ", ");
-        add_identifier(ret, sql->projection->key_column);
+        add_identifier(ret, sql->projection->tables[0].key_column);
         banyan_buf_add_text(ret, ") < (");
         add_parameter(sql, number, BANYAN_FIELD_TIME, ret);
         banyan_buf_add_text(ret, ", ");
@@ -270,7 +271,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
     } else {
         add_identifier(ret, index->range);
         banyan_buf_add_text(ret, " IS NULL AND ");
-        add_identifier(ret, sql->projection->key_column);
+        add_identifier(ret, sql->projection->tables[0].key_column);
         banyan_buf_add_text(ret, " < ");
         add_parameter(sql, number, BANYAN_FIELD_INT, ret);
     }
@@ -280,7 +281,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
 void sink_sql_list(const struct sink_sql *sql, const struct banyan_view_index *index, unsigned form,
                    struct banyan_buf *ret)
 {
-    const struct banyan_field *equal = banyan_record_field(sql->projection->row, banyan_str_of(index->equal));
+    const struct banyan_field *equal = banyan_record_field(sql->projection->tables[0].row, banyan_str_of(index->equal));
     unsigned number = 1;
 
     add_select(sql, ret);
@@ -302,7 +303,7 @@ void sink_sql_list(const struct sink_sql *sql, const struct banyan_view_index *i
     banyan_buf_add_text(ret, " ORDER BY ");
     add_identifier(ret, index->range);
     banyan_buf_add_text(ret, " DESC NULLS LAST, ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " DESC LIMIT ");
     add_parameter(sql, number, BANYAN_FIELD_INT, ret);
 }
@@ -374,7 +375,7 @@ void sink_sql_put_aside(const struct sink_sql *sql, struct banyan_buf *ret)
 
 void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->row;
+    const struct banyan_record *record = sql->projection->tables[0].row;
 
     banyan_buf_add_text(ret, "WITH moved AS (");
     sink_sql_move(sql, ret);
@@ -385,7 +386,7 @@ void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret)
                              "removed AS (DELETE FROM ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, " USING moved WHERE ");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " = ANY ($9::bigint[])), written AS (INSERT INTO ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, " (");
@@ -435,7 +436,7 @@ void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, " FROM ");
     add_view(sql, ret);
     banyan_buf_add_text(ret, ") v ON v.");
-    add_identifier(ret, sql->projection->key_column);
+    add_identifier(ret, sql->projection->tables[0].key_column);
     banyan_buf_add_text(ret, " = k.key");
 }
 
@@ -485,6 +486,7 @@ enum banyan_status sink_sql_parse(const struct banyan_field *field, struct banya
         wanted = "a decimal number with no more digits than the column";
         break;
     case BANYAN_FIELD_TIME: /* equality of times is no list that a view offers */
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;
     }

@@ -141,7 +141,7 @@ static void write_sql(struct sink_sqlite *sink, unsigned which, struct banyan_bu
         sink_sql_put_aside(sql, ret);
         break;
     default:
-        sink_sql_list(sql, &sink->base.projection->indexes[(which - LISTS) / SINK_SQL_LIST_FORMS],
+        sink_sql_list(sql, &sink->base.projection->tables[0].indexes[(which - LISTS) / SINK_SQL_LIST_FORMS],
                       (which - LISTS) % SINK_SQL_LIST_FORMS, ret);
     }
 }
@@ -239,6 +239,7 @@ static void bind_field(sqlite3_stmt *stmt, int at, const struct banyan_field *fi
             (void)sqlite3_bind_text(stmt, at, text, (int)size, SQLITE_TRANSIENT); /* as bind_text() */
         }
         return;
+    case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         return;
     }
@@ -258,7 +259,7 @@ static bool read_decimal(sqlite3_stmt *stmt, int at, const struct banyan_field *
 static enum banyan_status read_row(struct sink_sqlite *sink, sqlite3_stmt *stmt, struct banyan_arena *arena, void *row,
                                    struct banyan_error *err)
 {
-    const struct banyan_record *record = sink->base.projection->row;
+    const struct banyan_record *record = sink->base.projection->tables[0].row;
     for (int i = 0; i < (int)record->field_count; i++) {
         const struct banyan_field *field = &record->fields[i];
         void *value = (char *)row + field->offset;
@@ -287,6 +288,7 @@ static enum banyan_status read_row(struct sink_sqlite *sink, sqlite3_stmt *stmt,
                 return banyan_error_set(err, BANYAN_CORRUPT, "%s: column %s holds no decimal of scale %d", sink->path,
                                         field->name, field->scale);
             break;
+        case BANYAN_FIELD_LIST:
         case BANYAN_FIELD_NONE:
             break;
         }
@@ -345,9 +347,9 @@ enum banyan_status sink_sqlite_open(const struct banyan_projection *projection, 
     struct os_files *files = os_files_real();
     struct os_file *file = NULL;
     enum banyan_status st = sink_sql_check(projection, err);
-    if (st == BANYAN_OK && projection->index_count > INDEXES_MAX)
+    if (st == BANYAN_OK && projection->tables[0].index_count > INDEXES_MAX)
         st = banyan_error_set(err, BANYAN_LIMIT, "view %s: %zu indexes are more than %d", projection->name,
-                              projection->index_count, INDEXES_MAX);
+                              projection->tables[0].index_count, INDEXES_MAX);
     if (st == BANYAN_OK)
         st = files->open(files, path, true, &file, err); /* made with our mode, not SQLite's */
     if (st != BANYAN_OK)
@@ -465,7 +467,7 @@ out:
 
 static enum banyan_status write_rows(struct sink_sqlite *sink, const struct sink_flush *flush, struct banyan_error *err)
 {
-    const struct banyan_record *record = sink->base.projection->row;
+    const struct banyan_record *record = sink->base.projection->tables[0].row;
     enum banyan_status st = BANYAN_OK;
     for (size_t i = 0; i < flush->row_count && st == BANYAN_OK; i++) {
         const struct sink_row *row = &flush->rows[i];
@@ -634,9 +636,10 @@ static enum banyan_status each_row(struct sink_sqlite *sink, sqlite3_stmt *stmt,
                                    struct banyan_error *err)
 {
     const struct banyan_projection *projection = sink->base.projection;
-    const struct banyan_field *key = banyan_record_field(projection->row, banyan_str_of(projection->key_column));
+    const struct banyan_field *key =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    void *row = banyan_arena_zalloc(&arena, projection->row->size);
+    void *row = banyan_arena_zalloc(&arena, projection->tables[0].row->size);
     enum banyan_status st = BANYAN_OK;
     int rc;
 
@@ -700,11 +703,12 @@ static enum banyan_status sqlite_list(struct sink *base, const struct sink_list 
 {
     struct sink_sqlite *sink = (struct sink_sqlite *)base;
     const struct banyan_projection *projection = base->projection;
-    const struct banyan_field *equal = banyan_record_field(projection->row, banyan_str_of(query->index->equal));
-    unsigned which =
-        LISTS + (unsigned)(query->index - projection->indexes) * SINK_SQL_LIST_FORMS + sink_sql_list_form(query);
+    const struct banyan_field *equal =
+        banyan_record_field(projection->tables[0].row, banyan_str_of(query->index->equal));
+    unsigned which = LISTS + (unsigned)(query->index - projection->tables[0].indexes) * SINK_SQL_LIST_FORMS +
+                     sink_sql_list_form(query);
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    void *value = banyan_arena_zalloc(&arena, projection->row->size);
+    void *value = banyan_arena_zalloc(&arena, projection->tables[0].row->size);
     struct stored stored;
 
     enum banyan_status st = sink_sql_parse(equal, query->equal, value, err);

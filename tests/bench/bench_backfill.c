@@ -378,7 +378,7 @@ static void prepare(struct bench *bench)
     snprintf(pid, sizeof(pid), "%" PRId64, pg_int(result, 0, 0));
     (void)ticks_of(pid, &bench->server); /* stays 0 where the server is elsewhere: it then counts as nothing */
     pg_result_free(result);
-    must(legacy_tables_resolve(bench->conn, banyan_domain_trading.legacy, &bench->tables, &err), "tables", &err);
+    must(legacy_tables_resolve(bench->conn, banyan_domain_trading.mappings, &bench->tables, &err), "tables", &err);
     snprintf(bench->folder, sizeof(bench->folder), "%s/bench/backfill-store", bench->build);
     must_run((const char *const[]){"rm", "-rf", bench->folder, NULL});
     must_run((const char *const[]){"mkdir", "-p", bench->folder, NULL});

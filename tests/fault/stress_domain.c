@@ -153,5 +153,6 @@ const struct banyan_domain stress_domain = {
     .event_count = STRESS_EVENTS,
     .aggregates = &aggregate,
     .aggregate_count = 1,
-    .legacy = &mapping,
+    .mappings = &mapping,
+    .mapping_count = 1,
 };

@@ -182,5 +182,6 @@ const struct banyan_domain baskets_domain = {
     .event_count = 4,
     .aggregates = &aggregate,
     .aggregate_count = 1,
-    .legacy = &mapping,
+    .mappings = &mapping,
+    .mapping_count = 1,
 };

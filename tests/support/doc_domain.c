@@ -151,5 +151,6 @@ const struct banyan_domain doc_domain = {
     .event_count = DOC_EVENTS,
     .aggregates = &aggregate,
     .aggregate_count = 1,
-    .legacy = &mapping,
+    .mappings = &mapping,
+    .mapping_count = 1,
 };

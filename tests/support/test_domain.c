@@ -109,12 +109,12 @@ struct test_account test_account_fresh(int64_t key)
 
 static void apply_account(const struct banyan_seen *event, struct banyan_unit *unit)
 {
-    const struct test_account *old = banyan_unit_get(unit, event->key);
+    const struct test_account *old = banyan_unit_get(unit, 0, event->key);
     struct test_account account = old == NULL ? test_account_fresh(event->key) : *old;
     if (test_account_fold(&account, event->type, event->payload, event->at))
-        banyan_unit_put(unit, event->key, &account);
+        banyan_unit_put(unit, 0, event->key, &account);
     else
-        banyan_unit_delete(unit, event->key);
+        banyan_unit_delete(unit, 0, event->key);
 }
 
 void test_branch_fold(struct test_branch *branch, const struct test_moved *moved)
@@ -130,11 +130,11 @@ static void apply_branch(const struct banyan_seen *event, struct banyan_unit *un
     if (event->type != TEST_MOVED)
         return;
     const struct test_moved *moved = event->payload;
-    const struct test_branch *old = banyan_unit_get(unit, moved->branch);
+    const struct test_branch *old = banyan_unit_get(unit, 0, moved->branch);
     struct test_branch branch =
         old == NULL ? (struct test_branch){.branch = moved->branch, .total = banyan_decimal_of(0, 2)} : *old;
     test_branch_fold(&branch, moved);
-    banyan_unit_put(unit, moved->branch, &branch);
+    banyan_unit_put(unit, 0, moved->branch, &branch);
 }
 
 static const struct banyan_view_index account_indexes[] = {
@@ -145,17 +145,21 @@ static const struct banyan_view_index account_indexes[] = {
 const struct banyan_projection test_projections[2] = {
     [TEST_VIEW_ACCOUNTS] = {.name = "accounts",
                             .version = 1,
-                            .row = &account_record,
-                            .key_column = "id",
-                            .indexes = account_indexes,
-                            .index_count = 2,
-                            .category = "account",
+                            .tables = &(const struct banyan_table){.name = "accounts",
+                                                                   .row = &account_record,
+                                                                   .key_column = "id",
+                                                                   .indexes = account_indexes,
+                                                                   .index_count = 2},
+                            .table_count = 1,
+                            .categories = (const char *const[]){"account", NULL},
                             .apply = apply_account},
     [TEST_VIEW_BRANCHES] = {.name = "branches",
                             .version = 1,
-                            .row = &branch_record,
-                            .key_column = "branch",
-                            .category = "account",
+                            .tables = &(const struct banyan_table){.name = "branches",
+                                                                   .row = &branch_record,
+                                                                   .key_column = "branch"},
+                            .table_count = 1,
+                            .categories = (const char *const[]){"account", NULL},
                             .apply = apply_branch},
 };
 

@@ -13,23 +13,26 @@
 
 /* ---- the functions that the engine gives to a domain ---- */
 
-const void *banyan_unit_get(struct banyan_unit *unit, int64_t key)
+const void *banyan_unit_get(struct banyan_unit *unit, unsigned table, int64_t key)
 {
+    assert_int_equal(table, 0);
     return unit->present ? &unit->row : NULL;
 }
 
-void banyan_unit_put(struct banyan_unit *unit, int64_t key, const void *row)
+void banyan_unit_put(struct banyan_unit *unit, unsigned table, int64_t key, const void *row)
 {
     struct order_row copy;
 
+    assert_int_equal(table, 0);
     assert_int_equal(((const struct order_row *)row)->order_id, key);
     banyan_record_copy(&order_row_record, &copy, row, unit->arena);
     unit->row = copy;
     unit->present = true;
 }
 
-void banyan_unit_delete(struct banyan_unit *unit, int64_t key)
+void banyan_unit_delete(struct banyan_unit *unit, unsigned table, int64_t key)
 {
+    assert_int_equal(table, 0);
     assert_true(unit->present);
     unit->present = false;
 }
@@ -122,7 +125,7 @@ static void prove(struct banyan_emitter *out, int64_t key, const struct order_ro
 void harness_history(struct banyan_emitter *out, const struct banyan_history *history)
 {
     out->key = history->key;
-    banyan_domain_trading.legacy->history(history, out);
+    banyan_domain_trading.mappings->history(history, out);
     prove(out, history->key, history->root);
 }
 
@@ -132,7 +135,7 @@ void harness_changes(struct banyan_emitter *out, int64_t key, const struct banya
     struct order before = out->state;
 
     out->key = key;
-    banyan_domain_trading.legacy->changes(&before, before.exists, key, changes, count, out);
+    banyan_domain_trading.mappings->changes(&before, before.exists, key, changes, count, out);
     prove(out, key, row);
 }
 

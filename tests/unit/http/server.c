@@ -192,7 +192,7 @@ static void rows_are_exact_and_say_their_position(void **state)
             continue;
         }
         struct banyan_buf wanted = BANYAN_BUF_INIT(65536);
-        banyan_record_json(test_projections[0].row, model->accounts[key], &wanted);
+        banyan_record_json(test_projections[0].tables[0].row, model->accounts[key], &wanted);
         assert_int_equal(code_of(answer), 200);
         assert_string_equal(body_of(answer), wanted.data);
         assert_int_equal(strtoull(header_of(answer, "Banyan-Position"), NULL, 10), store_tail(world.store).value);

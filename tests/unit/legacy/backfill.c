@@ -149,7 +149,7 @@ static int set_up(void **state)
         .domain = &baskets_domain, .conninfo = test_conninfo(), .chunk_rows = 7, .stop = &engine.stop};
     legacy->source_id = BANYAN_STR("1234/test");
     legacy->application_name = BANYAN_STR("banyan/test");
-    OK(legacy_tables_resolve(engine.aside, baskets_domain.legacy, &legacy->tables, &err));
+    OK(legacy_tables_resolve(engine.aside, baskets_domain.mappings, &legacy->tables, &err));
     return 0;
 }
 

@@ -6,7 +6,7 @@
 
 static const struct banyan_legacy_mapping *mapping(void)
 {
-    return banyan_domain_trading.legacy;
+    return banyan_domain_trading.mappings;
 }
 
 /* Resolving ends with TABLE, and the message has both words. */

@@ -29,7 +29,7 @@ static int rig_up(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
     rig->folder = test_folder_new();
-    transaction_init(&rig->tx, doc_domain.legacy, rig->folder, SMALL);
+    transaction_init(&rig->tx, doc_domain.mappings, rig->folder, SMALL);
     *state = rig;
     return 0;
 }
@@ -47,7 +47,7 @@ static void add(struct transaction *tx, uint32_t subxid, int64_t key, int64_t nu
 {
     struct banyan_arena *arena = transaction_arena(tx);
     struct doc_row *row = banyan_arena_alloc(arena, sizeof(*row));
-    banyan_record_init(doc_domain.legacy->tables[0].row, row);
+    banyan_record_init(doc_domain.mappings->tables[0].row, row);
     char *text = banyan_arena_alloc(arena, text_bytes + 1);
     memset(text, 'a' + (int)(number % 26), text_bytes);
     row->id = key;
@@ -59,7 +59,7 @@ static void add(struct transaction *tx, uint32_t subxid, int64_t key, int64_t nu
         .kind = BANYAN_CHANGE_INSERT,
         .key = key,
         .new_row = row,
-        .new_fields = row_change_all_fields(doc_domain.legacy->tables[0].row),
+        .new_fields = row_change_all_fields(doc_domain.mappings->tables[0].row),
     };
     assert_int_equal(transaction_add(tx, &change, 1, NULL), BANYAN_OK);
 }
@@ -213,7 +213,7 @@ static void test_case_15_open_transactions_interleave(void **state)
 {
     struct rig *rig = *state;
     struct transaction other;
-    transaction_init(&other, doc_domain.legacy, rig->folder, SMALL);
+    transaction_init(&other, doc_domain.mappings, rig->folder, SMALL);
     transaction_reset(&other, 2);
     transaction_reset(&rig->tx, 1);
     other.streamed = rig->tx.streamed = true;
@@ -262,9 +262,9 @@ static void test_row_change_survives_its_encoding(void **state)
                                 .old_row = &old,
                                 .new_row = &new};
     struct row_change back;
-    row_change_measure(doc_domain.legacy, &change);
-    row_change_encode(doc_domain.legacy, &change, &encoded);
-    assert_int_equal(row_change_decode(doc_domain.legacy, banyan_buf_str(&encoded), &arena, &back, NULL), BANYAN_OK);
+    row_change_measure(doc_domain.mappings, &change);
+    row_change_encode(doc_domain.mappings, &change, &encoded);
+    assert_int_equal(row_change_decode(doc_domain.mappings, banyan_buf_str(&encoded), &arena, &back, NULL), BANYAN_OK);
     const struct doc_row *row = back.new_row;
     assert_int_equal(back.subxid, 3);
     assert_int_equal(back.bytes, change.bytes);
@@ -277,10 +277,10 @@ static void test_row_change_survives_its_encoding(void **state)
     /* Every shorter or longer one is refused. */
     for (size_t size = 0; size < encoded.size; size++)
         assert_int_equal(
-            row_change_decode(doc_domain.legacy, (struct banyan_str){encoded.data, size}, &arena, &back, NULL),
+            row_change_decode(doc_domain.mappings, (struct banyan_str){encoded.data, size}, &arena, &back, NULL),
             BANYAN_CORRUPT);
     banyan_buf_add_char(&encoded, 'x');
-    assert_int_equal(row_change_decode(doc_domain.legacy, banyan_buf_str(&encoded), &arena, &back, NULL),
+    assert_int_equal(row_change_decode(doc_domain.mappings, banyan_buf_str(&encoded), &arena, &back, NULL),
                      BANYAN_CORRUPT);
     banyan_buf_release(&encoded);
     banyan_arena_release(&arena);

@@ -38,16 +38,16 @@ struct view_row {
 };
 
 #define VIEW_FIELD(kind, name, flags, scale)                                                                           \
-    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct view_row, order.name), scale},
+    {#name, BANYAN_FIELD_##kind, flags, offsetof(struct view_row, order.name), scale, NULL},
 static const struct banyan_field view_fields[] = {BANYAN_FIELD_BOOL(struct view_row, flag, 0),
                                                   ORDER_COLUMNS(VIEW_FIELD)};
 static const struct banyan_record view_record = {"ViewRow", sizeof(struct view_row), view_fields, 12};
-static const struct banyan_projection other_view = {.name = "other",
-                                                    .version = 1,
-                                                    .row = &view_record,
-                                                    .key_column = "order_id",
-                                                    .category = "order",
-                                                    .mirrors_legacy_root = true};
+static const struct banyan_projection other_view = {
+    .name = "other",
+    .version = 1,
+    .tables = &(const struct banyan_table){.name = "other", .row = &view_record, .key_column = "order_id"},
+    .table_count = 1,
+    .categories = (const char *const[]){"order", NULL}};
 
 /* ---- the read model ---- */
 

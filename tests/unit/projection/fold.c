@@ -35,7 +35,7 @@ static const struct banyan_record record2 = {"Paid", sizeof(struct paid2), field
 static const struct banyan_event_type types2[] = {{"Paid", 2, &record2}};
 static const struct banyan_domain domain2 = {
     .abi = BANYAN_DOMAIN_ABI, .name = "till", .events = types2, .event_count = 1};
-static const struct banyan_projection projection = {.name = "tills", .category = "till"};
+static const struct banyan_projection projection = {.name = "tills", .categories = (const char *const[]){"till", NULL}};
 
 #define SCHEMA1 "{\"type\":\"record\",\"name\":\"Paid\",\"fields\":[{\"name\":\"cents\",\"type\":\"long\"}]}"
 

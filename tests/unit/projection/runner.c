@@ -128,10 +128,10 @@ struct compare {
 static enum banyan_status compare_row(void *context, int64_t key, const void *row, struct banyan_error *err)
 {
     struct compare *compare = context;
-    const void *wanted = compare->projection->row->size == sizeof(struct test_account)
+    const void *wanted = compare->projection->tables[0].row->size == sizeof(struct test_account)
                              ? (const void *)compare->model->accounts[key]
                              : (const void *)compare->model->branches[key];
-    if (wanted == NULL || banyan_record_diff(compare->projection->row, row, wanted) != 0)
+    if (wanted == NULL || banyan_record_diff(compare->projection->tables[0].row, row, wanted) != 0)
         return banyan_error_set(err, BANYAN_MISMATCH, "key %" PRId64 " %s", key,
                                 wanted == NULL ? "should not be there" : "differs");
     compare->seen++;
@@ -155,7 +155,7 @@ static uint64_t check_view(struct fixture *f, const struct banyan_projection *pr
     must(reader->ops->range(reader, INT64_MIN, INT64_MAX, &checkpoint, compare_row, &compare, &err), &err, "compare");
     size_t wanted = 0;
     for (size_t i = 0; i < TEST_MODEL_KEYS; i++)
-        wanted += projection->row->size == sizeof(struct test_account)
+        wanted += projection->tables[0].row->size == sizeof(struct test_account)
                       ? model->accounts[i] != NULL
                       : i < TEST_BRANCHES && model->branches[i] != NULL;
     assert_int_equal(compare.seen, wanted);

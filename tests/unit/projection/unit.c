@@ -82,7 +82,7 @@ static void check_row(const void *got, const struct test_account *wanted, int64_
     if ((got == NULL) != (wanted == NULL))
         fail_msg("key %" PRId64 ": %s", key, got == NULL ? "missing" : "should not be there");
     if (got != NULL)
-        assert_int_equal(banyan_record_diff(view->row, got, wanted), 0);
+        assert_int_equal(banyan_record_diff(view->tables[0].row, got, wanted), 0);
 }
 
 struct rows {
@@ -123,9 +123,9 @@ static void random_run(uint64_t seed, size_t cache_bytes_max)
         int64_t key = (int64_t)os_random_below(&random, KEYS);
         uint64_t dice = os_random_below(&random, 1000);
         if (dice < 400) {
-            check_row(banyan_unit_get(f.unit, key), now[key], key);
+            check_row(banyan_unit_get(f.unit, 0, key), now[key], key);
         } else if (dice < 800) {
-            const struct test_account *old = banyan_unit_get(f.unit, key);
+            const struct test_account *old = banyan_unit_get(f.unit, 0, key);
             now[key] = banyan_arena_alloc(&f.arena, sizeof(**now));
             *now[key] = random_account(&random, key, &f.arena);
             if (old != NULL && os_random_below(&random, 2) == 0) { /* strings that point into the old row */
@@ -133,13 +133,13 @@ static void random_run(uint64_t seed, size_t cache_bytes_max)
                 changed.moves = now[key]->moves;
                 if (os_random_below(&random, 2) == 0)
                     changed.note = old->owner;
-                banyan_record_copy(view->row, now[key], &changed, &f.arena);
-                banyan_unit_put(f.unit, key, &changed);
+                banyan_record_copy(view->tables[0].row, now[key], &changed, &f.arena);
+                banyan_unit_put(f.unit, 0, key, &changed);
             } else {
-                banyan_unit_put(f.unit, key, now[key]);
+                banyan_unit_put(f.unit, 0, key, now[key]);
             }
         } else if (dice < 900) {
-            banyan_unit_delete(f.unit, key);
+            banyan_unit_delete(f.unit, 0, key);
             now[key] = NULL;
         } else if (dice < 980) {
             int64_t keys[32];
@@ -181,12 +181,12 @@ static void rows_in_memory_need_no_read(void **state)
     open_fixture(&f, 0);
     for (int64_t key = 0; key < 100; key++) {
         struct test_account account = random_account(&random, key, &f.arena);
-        assert_null(banyan_unit_get(f.unit, key));
-        banyan_unit_put(f.unit, key, &account);
+        assert_null(banyan_unit_get(f.unit, 0, key));
+        banyan_unit_put(f.unit, 0, key, &account);
     }
     flush(&f, 1);
     for (int64_t key = 0; key < 200; key++)
-        assert_true((banyan_unit_get(f.unit, key) != NULL) == (key < 100));
+        assert_true((banyan_unit_get(f.unit, 0, key) != NULL) == (key < 100));
     unit_stats(f.unit, &stats);
     assert_int_equal(stats.reads, 0); /* the sink was empty at first: nothing can be there that is not in memory */
     close_fixture(&f);
@@ -200,18 +200,18 @@ static void what_did_not_change_is_not_flushed(void **state)
     os_random_seed(&random, 1);
     open_fixture(&f, 0);
     struct test_account account = random_account(&random, 5, &f.arena);
-    banyan_unit_put(f.unit, 5, &account);
+    banyan_unit_put(f.unit, 0, 5, &account);
     flush(&f, 1);
-    banyan_unit_put(f.unit, 5, &account);
+    banyan_unit_put(f.unit, 0, 5, &account);
     assert_int_equal(unit_changed(f.unit), 0);
     account.moves++;
-    banyan_unit_put(f.unit, 5, &account);
+    banyan_unit_put(f.unit, 0, 5, &account);
     const struct sink_row *rows = unit_rows(f.unit, &count);
     assert_int_equal(count, 1);
     assert_int_equal(rows[0].changed, 1 << 5); /* only the moves */
-    banyan_unit_put(f.unit, 6, &account);
-    assert_int_equal(((const struct test_account *)banyan_unit_get(f.unit, 6))->id, 6);
-    banyan_unit_delete(f.unit, 6);
+    banyan_unit_put(f.unit, 0, 6, &account);
+    assert_int_equal(((const struct test_account *)banyan_unit_get(f.unit, 0, 6))->id, 6);
+    banyan_unit_delete(f.unit, 0, 6);
     (void)unit_rows(f.unit, &count); /* the count is what matters */
     assert_int_equal(count, 1);      /* 6 came and went */
     close_fixture(&f);
@@ -231,10 +231,10 @@ static void rows_that_no_sink_could_keep_are_refused(void **state)
     bad[2].balance = banyan_decimal_of(1, 3);
     for (size_t i = 0; i < 3; i++) {
         banyan_error_clear(&err);
-        banyan_unit_put(f.unit, 5, &bad[i]);
+        banyan_unit_put(f.unit, 0, 5, &bad[i]);
         assert_int_equal(unit_refused(f.unit, &err), BANYAN_INVALID);
         assert_non_null(strstr(err.message, i < 2 ? "owner" : "balance"));
-        assert_null(banyan_unit_get(f.unit, 5));
+        assert_null(banyan_unit_get(f.unit, 0, 5));
         assert_int_equal(unit_refused(f.unit, NULL), BANYAN_OK); /* told once */
     }
     close_fixture(&f);

@@ -95,6 +95,7 @@ static inline void random_record_value(struct os_random *random, const struct ba
             if (os_random_below(random, 20) == 0)
                 *(struct banyan_decimal *)at = (struct banyan_decimal){0, BANYAN_DECIMAL_NAN};
             break;
+        case BANYAN_FIELD_LIST:
         case BANYAN_FIELD_NONE:
             break;
         }

@@ -117,7 +117,7 @@ static enum banyan_status collect(void *context, int64_t key, const void *row, s
         return banyan_error_set(err, BANYAN_STOPPED, "enough");
     all->keys[all->count] = key;
     all->rows[all->count] = banyan_arena_alloc(&all->arena, sizeof(struct test_account));
-    banyan_record_copy(accounts->row, all->rows[all->count++], row, &all->arena);
+    banyan_record_copy(accounts->tables[0].row, all->rows[all->count++], row, &all->arena);
     return BANYAN_OK;
 }
 
@@ -164,12 +164,12 @@ static void rows_come_back_as_they_went(void **state)
         struct collected *all = range(sink, INT64_MIN, INT64_MAX, round);
         assert_int_equal(all->count, count);
         for (size_t i = 0; i < count; i++)
-            assert_int_equal(banyan_record_diff(accounts->row, all->rows[i], &rows[i]), 0);
+            assert_int_equal(banyan_record_diff(accounts->tables[0].row, all->rows[i], &rows[i]), 0);
         release(all);
     }
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(sink->ops->get(sink, rows[i].id, &arena, &got[0], NULL), BANYAN_OK);
-        assert_int_equal(banyan_record_diff(accounts->row, &got[0], &rows[i]), 0);
+        assert_int_equal(banyan_record_diff(accounts->tables[0].row, &got[0], &rows[i]), 0);
     }
     struct banyan_error err = BANYAN_ERROR_INIT;
     assert_int_equal(sink->ops->get(sink, 77, &arena, &got[0], &err), BANYAN_NOT_FOUND);
@@ -183,7 +183,7 @@ static void rows_come_back_as_they_went(void **state)
     for (size_t i = 0; i < 8; i++) {
         assert_int_equal(found[i], i % 2 == 0);
         if (found[i])
-            assert_int_equal(banyan_record_diff(accounts->row, &got[i], &rows[i / 2]), 0);
+            assert_int_equal(banyan_record_diff(accounts->tables[0].row, &got[i], &rows[i / 2]), 0);
     }
     banyan_arena_release(&arena);
     sink_close(sink);
@@ -244,7 +244,7 @@ static void random_flushes_agree_with_the_model(void **state)
                     row->opened_at.us = (int64_t)os_random_below(&random, 100);
                 }
                 if (model[key] != NULL)
-                    changed = banyan_record_diff(accounts->row, model[key], row);
+                    changed = banyan_record_diff(accounts->tables[0].row, model[key], row);
             }
             model[key] = row;
             changes[count++] = (struct sink_row){key, row, changed};
@@ -256,7 +256,7 @@ static void random_flushes_agree_with_the_model(void **state)
             if (model[key] == NULL)
                 continue;
             assert_true(at < all->count && all->keys[at] == key);
-            assert_int_equal(banyan_record_diff(accounts->row, all->rows[at++], model[key]), 0);
+            assert_int_equal(banyan_record_diff(accounts->tables[0].row, all->rows[at++], model[key]), 0);
         }
         assert_int_equal(at, all->count);
         release(all);
@@ -318,7 +318,7 @@ static void large_flushes_are_as_small_ones(void **state)
         assert_int_equal(checkpoint.position.value, position);
         assert_int_equal(all.count, wanted);
         for (size_t i = 0; i < all.count; i++)
-            assert_int_equal(banyan_record_diff(accounts->row, all.rows[i], &rows[all.keys[i]]), 0);
+            assert_int_equal(banyan_record_diff(accounts->tables[0].row, all.rows[i], &rows[all.keys[i]]), 0);
     }
     assert_int_equal(aside_count(sink), 1);
     struct sink *second = body_open(accounts, NULL); /* the fence holds for large ones, too */
@@ -358,12 +358,16 @@ static void put_aside(struct sink *sink, uint64_t position)
 static void another_version_empties_the_view(void **state)
 {
     struct banyan_view_index one_index[] = {{"by_owner", "owner", "opened_at"}};
+    struct banyan_table tables[3] = {accounts->tables[0], accounts->tables[0], accounts->tables[0]};
     struct banyan_projection others[3] = {*accounts, *accounts, *accounts};
+    for (size_t i = 0; i < 3; i++)
+        others[i].tables = &tables[i];
     others[0].version = 2;
-    others[1].indexes = one_index;
-    others[1].index_count = 1;
-    others[2].row = &(struct banyan_record){"account", accounts->row->size, accounts->row->fields, 8};
-    others[2].index_count = 1;
+    tables[1].indexes = one_index;
+    tables[1].index_count = 1;
+    tables[2].row =
+        &(struct banyan_record){"account", accounts->tables[0].row->size, accounts->tables[0].row->fields, 8};
+    tables[2].index_count = 1;
 
     for (size_t i = 0; i < 3; i++) {
         struct test_account row = account(1);
@@ -491,7 +495,7 @@ static void lists_page_without_loss_or_repeat(void **state)
     for (int round = 0; round < 200; round++) {
         bool by_closed = os_random_below(&random, 2) == 0;
         struct sink_list query = {
-            .index = &accounts->indexes[by_closed ? TEST_BY_OWNER_CLOSED : TEST_BY_OWNER],
+            .index = &accounts->tables[0].indexes[by_closed ? TEST_BY_OWNER_CLOSED : TEST_BY_OWNER],
             .equal = banyan_str_of(owners[os_random_below(&random, 3)]),
             .from = {os_random_below(&random, 2) == 0 ? BANYAN_TIME_NULL : (int64_t)os_random_below(&random, 6)},
             .to = {os_random_below(&random, 2) == 0 ? BANYAN_TIME_NULL : (int64_t)os_random_below(&random, 8)},
@@ -516,9 +520,11 @@ static void lists_page_without_loss_or_repeat(void **state)
 static void a_list_refuses_what_is_no_value(void **state)
 {
     struct banyan_view_index indexes[] = {{"by_moves", "moves", "opened_at"}, {"by_open", "open", "opened_at"}};
+    struct banyan_table table = accounts->tables[0];
     struct banyan_projection view = *accounts;
-    view.indexes = indexes;
-    view.index_count = 2;
+    view.tables = &table;
+    table.indexes = indexes;
+    table.index_count = 2;
     struct sink *sink = body_open(&view, NULL);
     struct test_account row = account(1);
     row.moves = -12;
