@@ -51,8 +51,8 @@ struct banyan_upcaster {
     unsigned type;                    /* index in banyan_domain.events */
     uint16_t from_version;            /* below that of the type */
     const struct banyan_record *from; /* the payload as it was in that version */
-    /* Fill *ret*, a fresh payload of the type's record, from *old*.  Strings may point into *old* or lie in *arena*.  A
-     * pure function of *old*; false: such an event cannot be read, and is reported. */
+    /* Fill *ret*, a fresh payload of the type's record, from *old*.  Strings and lists may point into *old* or lie in
+     * *arena*.  A pure function of *old*; false: such an event cannot be read, and is reported. */
     bool (*upcast)(const void *old, void *ret, struct banyan_arena *arena);
 };
 
@@ -98,7 +98,8 @@ struct banyan_aggregate {
     const char *category;              /* streams are named "<category>-<key>" */
     const struct banyan_record *state; /* a fresh state is banyan_record_init() */
     /* Fold one event into the state.  Must accept every event at any time: history is not to be argued with.
-     * Strings that the state keeps may point into the payload: the caller sees to their life. */
+     * Strings and lists that the state keeps may point into the payload: the caller sees to their life.  Items of a
+     * list may be changed where they are. */
     void (*evolve)(void *state, unsigned type, const void *payload, struct banyan_time at);
 
     /* Raise it when evolve() or what a field of the state means changes: states kept from before are forgotten. */

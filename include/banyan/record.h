@@ -16,8 +16,8 @@
  *
  * C type of a field by its kind:  STRING struct banyan_str · INT int64_t · BOOL bool · TIME struct banyan_time ·
  * DECIMAL struct banyan_decimal (always with the field's scale, or a special) · LIST struct banyan_list.
- * "No value" of an optional field: data NULL, us BANYAN_TIME_NULL, scale BANYAN_DECIMAL_NULL.  INT and BOOL cannot be
- * optional.
+ * "No value" of an optional field: data NULL, us BANYAN_TIME_NULL, scale BANYAN_DECIMAL_NULL.  INT, BOOL and LIST
+ * cannot be optional; a list without items is empty.
  *
  * Thread-safe: record types are constant.
  */
@@ -100,30 +100,52 @@ struct banyan_record {
 #member, BANYAN_FIELD_LIST, 0, offsetof(type, member), 0, (item_record)                                        \
     }
 
+/* INVALID when the record cannot be stored: more than BANYAN_FIELDS_MAX fields, lists that nest deeper than
+ * BANYAN_RECORD_DEPTH_MAX (the functions below then stop the process or fail), items without fields (any number of them
+ * would take no byte). */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_check(const struct banyan_record *record,
+                                                                    struct banyan_error *err);
+/* INVALID when the record has a list: rows of legacy tables and of read models have none. */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_refuse_lists(const struct banyan_record *record,
+                                                                           struct banyan_error *err);
 /* Every field zero, empty or, where optional, "no value". */
 BANYAN_API void banyan_record_init(const struct banyan_record *record, void *value);
-/* Copy with all strings copied into *arena*. */
+/* Copy with all strings and lists copied into *arena*. */
 BANYAN_API void banyan_record_copy(const struct banyan_record *record, void *ret, const void *value,
                                    struct banyan_arena *arena);
-/* The fields that differ: bit i for fields[i]; 0 when equal.  Decimals and times compare by value. */
+/* The fields that differ: bit i for fields[i]; 0 when equal.  Decimals and times compare by value, lists item by item.
+ */
 BANYAN_API uint64_t banyan_record_diff(const struct banyan_record *record, const void *a, const void *b);
+/* Bytes that *value* takes as one block: its struct, its lists, its strings. */
+BANYAN_API size_t banyan_record_packed_size(const struct banyan_record *record, const void *value);
+/* Copy *value* into one block: *memory* has room for banyan_record_packed_size() bytes, is aligned as malloc() does and
+ * begins with the struct afterwards; its lists and strings lie behind it. */
+BANYAN_API void banyan_record_pack(const struct banyan_record *record, const void *value, void *memory);
 
 /* Append the Avro binary form (docs/FORMATS.md).  INVALID when a required field has no value or a decimal does not
  * have the field's scale exactly; LIMIT when it does not fit *ret*.  On failure *ret* has the same bytes as before. */
 BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_encode(const struct banyan_record *record,
                                                                      const void *value, struct banyan_buf *ret,
                                                                      struct banyan_error *err);
-/* Decode; strings point into *data* (borrowed).  CORRUPT when the bytes are not exactly one such record; *ret is
- * undefined then. */
+/* Decode a record without lists; strings point into *data* (borrowed).  CORRUPT when the bytes are not exactly one such
+ * record, INVALID when it has lists; *ret is undefined then. */
 BANYAN_API BANYAN_MUST_CHECK enum banyan_status
 banyan_record_decode(const struct banyan_record *record, struct banyan_str data, void *ret, struct banyan_error *err);
-/* Append as a JSON object: decimals and times (RFC 3339, µs, UTC) as strings, "no value" as null. */
+/* Decode any record: the same, with the items of lists in *arena*, which takes no more than a fixed number of bytes for
+ * each byte of *data*, whatever they are. */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_decode_in(const struct banyan_record *record,
+                                                                        struct banyan_str data,
+                                                                        struct banyan_arena *arena, void *ret,
+                                                                        struct banyan_error *err);
+/* Append as a JSON object: decimals and times (RFC 3339, µs, UTC) as strings, "no value" as null, lists as arrays. */
 BANYAN_API void banyan_record_json(const struct banyan_record *record, const void *value, struct banyan_buf *ret);
 /* Append one field's value as JSON. */
 BANYAN_API void banyan_field_json(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
-/* Append one field's value as plain text (as PostgreSQL would print it with TimeZone UTC); "no value" adds nothing. */
+/* Append one field's value as plain text (as PostgreSQL would print it with TimeZone UTC); "no value" adds nothing, a
+ * list is its JSON. */
 BANYAN_API void banyan_field_text(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
-/* Append the Avro schema of the record as JSON. */
+/* Append the Avro schema of the record as JSON.  The records of list items are named by their place, so that no two
+ * have one name: "OrderPlaced.lines.OrderLine". */
 BANYAN_API void banyan_record_schema(const struct banyan_record *record, struct banyan_buf *ret);
 /* The field of that name, or NULL. */
 BANYAN_API const struct banyan_field *banyan_record_field(const struct banyan_record *record, struct banyan_str name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hash map: linear probing in a power-of-two table.
+ * The hash map: linear probing in a power-of-two table; keys made of texts.
  *
  * Invariants:
  * 1. At most three quarters of the slots are used, so every probe ends at a free slot.
@@ -12,12 +12,20 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
+#include "banyan/domain.h"
 #include "base/alloc.h"
 
 enum {
     CAPACITY_MIN = 16,
 };
+
+/* Keys are stored: this never changes.  XXH3 is frozen since its version 0.8. */
+int64_t banyan_key_of_text(struct banyan_str text)
+{
+    return (int64_t)(XXH3_64bits(text.data, text.size) & INT64_MAX);
+}
 
 uint64_t hash_mix(uint64_t value)
 {

@@ -47,7 +47,7 @@ static bool add_json(const struct banyan_domain *domain, struct store_registry *
     }
     if (type != NULL) {
         void *value = banyan_arena_zalloc(&arena, type->record->size);
-        done = banyan_record_decode(type->record, event->payload, value, NULL) == BANYAN_OK;
+        done = banyan_record_decode_in(type->record, event->payload, &arena, value, NULL) == BANYAN_OK;
         if (done)
             banyan_record_json(type->record, value, ret);
         banyan_arena_release(&arena);

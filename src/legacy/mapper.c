@@ -211,7 +211,7 @@ static void *grown(struct banyan_arena *arena, const void *old, size_t count, si
  * is needed for the folding only. */
 static const void *payload_kept(struct mapping *out, const struct state_type *type, const void *payload)
 {
-    if (!type->has_strings)
+    if (!type->borrows)
         return payload;
     banyan_record_copy(type->record, out->mapper->kept, payload, out->emitter.arena);
     return out->mapper->kept;

@@ -34,7 +34,7 @@ enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct 
 {
     struct mapper_entry *entry = hash_get(&mapper->cache, key);
     if (entry != NULL) {
-        memcpy(mapper->state, entry->state, mapper->state_record->size);
+        states_begin(&mapper->states, mapper->state, entry->state, arena);
         entry->used = true;
         *ret_version = entry->version;
         return BANYAN_OK;
@@ -56,13 +56,13 @@ enum banyan_status mapper_state_load(struct mapper *mapper, int64_t key, struct 
 
 static struct mapper_entry *entry_new(const struct mapper *mapper, int64_t key, uint64_t version)
 {
-    size_t size = state_packed_size(mapper->state_record, mapper->state);
+    size_t size = banyan_record_packed_size(mapper->state_record, mapper->state);
     struct mapper_entry *entry = alloc_zeroed(1, sizeof(*entry) + size);
     entry->key = key;
     entry->version = version;
     entry->append = mapper->append;
     entry->used = true;
-    state_pack(mapper->state_record, mapper->state, entry->state);
+    banyan_record_pack(mapper->state_record, mapper->state, entry->state);
     return entry;
 }
 

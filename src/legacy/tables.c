@@ -233,6 +233,10 @@ enum banyan_status legacy_table_resolve(struct pg_conn *conn, const struct banya
     if (key == NULL || key->kind != BANYAN_FIELD_INT)
         return banyan_error_set(err, BANYAN_INVALID, "mapping of table %s: key column %s is no INT field of its record",
                                 spec->name, spec->key_column);
+    if (banyan_record_refuse_lists(spec->row, err) != BANYAN_OK) {
+        banyan_error_context(err, "mapping of table %s", spec->name);
+        return BANYAN_INVALID;
+    }
     table->key_field = (size_t)(key - spec->row->fields);
     st = table_find(conn, table, err);
     if (st != BANYAN_OK)

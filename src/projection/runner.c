@@ -338,6 +338,10 @@ static enum banyan_status check_projection(const struct banyan_projection *proje
     if (key == NULL || key->kind != BANYAN_FIELD_INT)
         return banyan_error_set(err, BANYAN_INVALID, "view %s: the key column %s is no integer of its row",
                                 projection->name, projection->tables[0].key_column);
+    if (banyan_record_refuse_lists(projection->tables[0].row, err) != BANYAN_OK) {
+        banyan_error_context(err, "view %s", projection->name);
+        return BANYAN_INVALID;
+    }
     for (size_t i = 0; i < projection->tables[0].index_count; i++) {
         const struct banyan_view_index *index = &projection->tables[0].indexes[i];
         const struct banyan_field *range = banyan_record_field(projection->tables[0].row, banyan_str_of(index->range));

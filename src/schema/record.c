@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records in memory: empty values, copies, differences, and the Avro schema that describes them.
+ * Records in memory: what is no record, empty values, copies, differences, and the Avro schema that describes them.
  *
  * The stored form is in record_avro.c, the texts are in record_text.c.
  */
@@ -36,16 +36,39 @@ void banyan_record_init(const struct banyan_record *record, void *value)
     }
 }
 
+static void copy_list(const struct banyan_field *field, struct banyan_list *list, struct banyan_arena *arena)
+{
+    struct banyan_list from = *list;
+    *list = (struct banyan_list){NULL, from.count};
+    if (from.count == 0)
+        return;
+    list->items = banyan_arena_alloc(arena, from.count * field->item->size);
+    for (size_t i = 0; i < from.count; i++)
+        banyan_record_copy(field->item, (char *)list->items + i * field->item->size, list_item(field, &from, i), arena);
+}
+
 void banyan_record_copy(const struct banyan_record *record, void *ret, const void *value, struct banyan_arena *arena)
 {
     memcpy(ret, value, record->size);
     for (size_t i = 0; i < record->field_count; i++) {
         const struct banyan_field *field = &record->fields[i];
-        if (field->kind != BANYAN_FIELD_STRING)
-            continue;
-        struct banyan_str *text = (struct banyan_str *)((char *)ret + field->offset);
-        *text = banyan_arena_str(arena, *text);
+        char *at = (char *)ret + field->offset;
+        if (field->kind == BANYAN_FIELD_STRING)
+            *(struct banyan_str *)at = banyan_arena_str(arena, *(struct banyan_str *)at);
+        else if (field->kind == BANYAN_FIELD_LIST)
+            copy_list(field, (struct banyan_list *)at, arena);
     }
+}
+
+static bool list_differs(const struct banyan_field *field, const struct banyan_list *a, const struct banyan_list *b)
+{
+    if (a->count != b->count)
+        return true;
+    for (size_t i = 0; i < a->count; i++) {
+        if (banyan_record_diff(field->item, list_item(field, a, i), list_item(field, b, i)) != 0)
+            return true;
+    }
+    return false;
 }
 
 static bool field_differs(const struct banyan_field *field, const void *a, const void *b)
@@ -62,6 +85,7 @@ static bool field_differs(const struct banyan_field *field, const void *a, const
     case BANYAN_FIELD_DECIMAL:
         return banyan_decimal_compare(*field_decimal(field, a), *field_decimal(field, b)) != 0;
     case BANYAN_FIELD_LIST:
+        return list_differs(field, field_list(field, a), field_list(field, b));
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -86,7 +110,138 @@ const struct banyan_field *banyan_record_field(const struct banyan_record *recor
     return NULL;
 }
 
-static void add_type(const struct banyan_field *field, struct banyan_buf *ret)
+/* ---- one block ------------------------------------------------------------------------------------------------- */
+
+/* Structs lie in front, each array of them aligned for any type; strings need no alignment and lie behind. */
+struct packed_size {
+    size_t structs, texts;
+};
+
+struct packing {
+    char *structs, *texts; /* free parts */
+};
+
+static size_t aligned(size_t size)
+{
+    return (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+}
+
+/* What *value* takes beside its own struct. */
+static void add_packed_size(const struct banyan_record *record, const void *value, struct packed_size *ret)
+{
+    for (size_t i = 0; i < record->field_count; i++) {
+        const struct banyan_field *field = &record->fields[i];
+        if (field->kind == BANYAN_FIELD_STRING)
+            ret->texts += field_string(field, value)->size;
+        if (field->kind != BANYAN_FIELD_LIST)
+            continue;
+        const struct banyan_list *list = field_list(field, value);
+        ret->structs += aligned(list->count * field->item->size);
+        for (size_t k = 0; k < list->count; k++)
+            add_packed_size(field->item, list_item(field, list, k), ret);
+    }
+}
+
+size_t banyan_record_packed_size(const struct banyan_record *record, const void *value)
+{
+    struct packed_size size = {aligned(record->size), 0};
+    add_packed_size(record, value, &size);
+    return size.structs + size.texts;
+}
+
+/* Take what the struct *at*, a copy already, still has elsewhere into the block. */
+static void pack(struct packing *packing, const struct banyan_record *record, void *at)
+{
+    for (size_t i = 0; i < record->field_count; i++) {
+        const struct banyan_field *field = &record->fields[i];
+        if (field->kind == BANYAN_FIELD_STRING) {
+            struct banyan_str *text = (struct banyan_str *)((char *)at + field->offset);
+            if (text->data == NULL)
+                continue;
+            if (text->size > 0)
+                memcpy(packing->texts, text->data, text->size);
+            text->data = packing->texts;
+            packing->texts += text->size;
+        } else if (field->kind == BANYAN_FIELD_LIST) {
+            struct banyan_list *list = (struct banyan_list *)((char *)at + field->offset);
+            if (list->count == 0) {
+                list->items = NULL;
+                continue;
+            }
+            void *items = packing->structs;
+            memcpy(items, list->items, list->count * field->item->size);
+            packing->structs += aligned(list->count * field->item->size);
+            list->items = items;
+            for (size_t k = 0; k < list->count; k++)
+                pack(packing, field->item, (char *)items + k * field->item->size);
+        }
+    }
+}
+
+void banyan_record_pack(const struct banyan_record *record, const void *value, void *memory)
+{
+    struct packed_size size = {aligned(record->size), 0};
+    add_packed_size(record, value, &size);
+    struct packing packing = {(char *)memory + aligned(record->size), (char *)memory + size.structs};
+    memcpy(memory, value, record->size);
+    pack(&packing, record, memory);
+}
+
+/* ---- what is no record ----------------------------------------------------------------------------------------- */
+
+static enum banyan_status check(const struct banyan_record *record, unsigned depth, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+    if (record->field_count > BANYAN_FIELDS_MAX)
+        return banyan_error_set(err, BANYAN_INVALID, "record %s has %zu fields; at most %d are allowed", record->name,
+                                record->field_count, BANYAN_FIELDS_MAX);
+    for (size_t i = 0; i < record->field_count && st == BANYAN_OK; i++) {
+        const struct banyan_field *field = &record->fields[i];
+        if (field->kind != BANYAN_FIELD_LIST)
+            continue;
+        if (depth == 0)
+            st = banyan_error_set(err, BANYAN_INVALID, "record %s, field %s: lists nest deeper than %d levels",
+                                  record->name, field->name, BANYAN_RECORD_DEPTH_MAX);
+        else if (field->item == NULL || field->item->field_count == 0)
+            st = banyan_error_set(err, BANYAN_INVALID, "record %s, field %s: the items of the list have no fields",
+                                  record->name, field->name);
+        else
+            st = check(field->item, depth - 1, err);
+    }
+    return st;
+}
+
+enum banyan_status banyan_record_check(const struct banyan_record *record, struct banyan_error *err)
+{
+    return check(record, BANYAN_RECORD_DEPTH_MAX, err);
+}
+
+enum banyan_status banyan_record_refuse_lists(const struct banyan_record *record, struct banyan_error *err)
+{
+    for (size_t i = 0; i < record->field_count; i++) {
+        if (record->fields[i].kind != BANYAN_FIELD_LIST)
+            continue;
+        (void)banyan_error_set(err, BANYAN_INVALID, "record %s, field %s: a row cannot have a list", record->name,
+                               record->fields[i].name);
+        banyan_error_hint(err, "Only payloads, commands and states have lists; give the items a table of their own.");
+        return BANYAN_INVALID;
+    }
+    return BANYAN_OK;
+}
+
+/* ---- the schema ------------------------------------------------------------------------------------------------ */
+
+/* The record that is being described: its place is its name. */
+struct place {
+    const struct place *parent;      /* NULL: this is the outermost */
+    const struct banyan_field *list; /* in the parent; whose items these are */
+    const struct banyan_record *record;
+    unsigned depth; /* lists that may still be entered */
+};
+
+static void add_record(const struct place *place, struct banyan_buf *ret);
+
+static void add_type(const struct place *place, const struct banyan_field *field, struct banyan_buf *ret)
 {
     switch (field->kind) {
     case BANYAN_FIELD_STRING:
@@ -105,17 +260,47 @@ static void add_type(const struct banyan_field *field, struct banyan_buf *ret)
         banyan_buf_printf(ret, "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,\"scale\":%d}",
                           BANYAN_DECIMAL_DIGITS_MAX, (int)field->scale);
         break;
-    case BANYAN_FIELD_LIST:
+    case BANYAN_FIELD_LIST: {
+        struct place item = {place, field, field->item, place->depth - 1};
+        assert(place->depth > 0);
+        banyan_buf_add_text(ret, "{\"type\":\"array\",\"items\":");
+        add_record(&item, ret);
+        banyan_buf_add_char(ret, '}');
+        break;
+    }
     case BANYAN_FIELD_NONE:
         banyan_buf_add_text(ret, "\"null\"");
         break;
     }
 }
 
-void banyan_record_schema(const struct banyan_record *record, struct banyan_buf *ret)
+/* Names that hold anything a JSON text would escape are no Avro names: what parses the schema says so. */
+static void add_namespace(const struct place *place, struct banyan_buf *ret)
 {
+    if (place->parent == NULL) {
+        banyan_buf_add_text(ret, place->record->name);
+        return;
+    }
+    add_namespace(place->parent, ret);
+    banyan_buf_printf(ret, ".%s", place->list->name);
+}
+
+static void add_name(const struct place *place, struct banyan_buf *ret)
+{
+    if (place->parent == NULL) {
+        banyan_buf_add_json(ret, banyan_str_of(place->record->name));
+        return;
+    }
+    banyan_buf_add_char(ret, '"');
+    add_namespace(place, ret);
+    banyan_buf_printf(ret, ".%s\"", place->record->name);
+}
+
+static void add_record(const struct place *place, struct banyan_buf *ret)
+{
+    const struct banyan_record *record = place->record;
     banyan_buf_add_text(ret, "{\"type\":\"record\",\"name\":");
-    banyan_buf_add_json(ret, banyan_str_of(record->name));
+    add_name(place, ret);
     banyan_buf_add_text(ret, ",\"fields\":[");
     for (size_t i = 0; i < record->field_count; i++) {
         const struct banyan_field *field = &record->fields[i];
@@ -123,13 +308,19 @@ void banyan_record_schema(const struct banyan_record *record, struct banyan_buf 
         banyan_buf_add_json(ret, banyan_str_of(field->name));
         if (field_is_union(field)) {
             banyan_buf_add_text(ret, ",\"type\":[\"null\",");
-            add_type(field, ret);
+            add_type(place, field, ret);
             banyan_buf_add_text(ret, "],\"default\":null}");
         } else {
             banyan_buf_add_text(ret, ",\"type\":");
-            add_type(field, ret);
+            add_type(place, field, ret);
             banyan_buf_add_char(ret, '}');
         }
     }
     banyan_buf_add_text(ret, "]}");
+}
+
+void banyan_record_schema(const struct banyan_record *record, struct banyan_buf *ret)
+{
+    struct place outermost = {NULL, NULL, record, BANYAN_RECORD_DEPTH_MAX};
+    add_record(&outermost, ret);
 }

@@ -30,11 +30,21 @@ static inline const struct banyan_decimal *field_decimal(const struct banyan_fie
     return (const struct banyan_decimal *)((const char *)value + field->offset);
 }
 
-/* INT and BOOL have no bit pattern for "no value": the flag means nothing there. */
+static inline const struct banyan_list *field_list(const struct banyan_field *field, const void *value)
+{
+    return (const struct banyan_list *)((const char *)value + field->offset);
+}
+
+static inline const void *list_item(const struct banyan_field *field, const struct banyan_list *list, size_t index)
+{
+    return (const char *)list->items + index * field->item->size;
+}
+
+/* INT and BOOL have no bit pattern for "no value", and a list is empty then: the flag means nothing there. */
 static inline bool field_is_union(const struct banyan_field *field)
 {
     return (field->flags & BANYAN_FIELD_OPTIONAL) != 0 && field->kind != BANYAN_FIELD_INT &&
-           field->kind != BANYAN_FIELD_BOOL;
+           field->kind != BANYAN_FIELD_BOOL && field->kind != BANYAN_FIELD_LIST;
 }
 
 #endif

@@ -77,12 +77,23 @@ static bool has_value(const struct banyan_field *field, const void *value)
         return !banyan_decimal_is_null(*field_decimal(field, value));
     case BANYAN_FIELD_INT:
     case BANYAN_FIELD_BOOL:
-        return true;
     case BANYAN_FIELD_LIST:
+        return true;
     case BANYAN_FIELD_NONE:
         break;
     }
     return false;
+}
+
+static void add_list_json(const struct banyan_field *field, const struct banyan_list *list, struct banyan_buf *ret)
+{
+    banyan_buf_add_char(ret, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        if (i > 0)
+            banyan_buf_add_char(ret, ',');
+        banyan_record_json(field->item, list_item(field, list, i), ret);
+    }
+    banyan_buf_add_char(ret, ']');
 }
 
 void banyan_field_json(const struct banyan_field *field, const void *value, struct banyan_buf *ret)
@@ -108,6 +119,8 @@ void banyan_field_json(const struct banyan_field *field, const void *value, stru
         add_decimal_json(*field_decimal(field, value), ret);
         break;
     case BANYAN_FIELD_LIST:
+        add_list_json(field, field_list(field, value), ret);
+        break;
     case BANYAN_FIELD_NONE:
         break;
     }
@@ -134,6 +147,8 @@ void banyan_field_text(const struct banyan_field *field, const void *value, stru
         banyan_buf_add_decimal(ret, *field_decimal(field, value));
         break;
     case BANYAN_FIELD_LIST:
+        add_list_json(field, field_list(field, value), ret);
+        break;
     case BANYAN_FIELD_NONE:
         break;
     }

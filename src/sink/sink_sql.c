@@ -49,6 +49,10 @@ enum banyan_status sink_sql_check(const struct banyan_projection *projection, st
     if (strncmp(projection->name, "banyan_", 7) == 0 || strncmp(projection->name, "sqlite_", 7) == 0)
         return banyan_error_set(err, BANYAN_INVALID, "view %s: names with this beginning are not for views",
                                 projection->name);
+    if (banyan_record_refuse_lists(projection->tables[0].row, err) != BANYAN_OK) {
+        banyan_error_context(err, "view %s", projection->name);
+        return BANYAN_INVALID;
+    }
     return BANYAN_OK;
 }
 

@@ -229,6 +229,7 @@ static void fold_emitted(struct execution *execution, struct banyan_position las
     const struct banyan_aggregate *aggregate = execution->kind->states.aggregate;
     struct live *live = execution->live;
 
+    /* Nothing can fail from here on: items of lists may be changed where they are. */
     memcpy(execution->work->state, live->state, aggregate->state->size);
     for (size_t i = 0; i < execution->count; i++)
         aggregate->evolve(execution->work->state, execution->types[i], execution->payloads[i], execution->events[i].at);

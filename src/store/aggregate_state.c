@@ -155,9 +155,9 @@ enum banyan_status aggregate_name_stream(const struct kind *kind, struct banyan_
 void aggregate_keep_state(const struct kind *kind, const struct work *work, struct live *live)
 {
     const struct banyan_record *record = kind->states.aggregate->state;
-    void *packed = alloc_resized(NULL, state_packed_size(record, work->state), 1);
+    void *packed = alloc_resized(NULL, banyan_record_packed_size(record, work->state), 1);
 
-    state_pack(record, work->state, packed);
+    banyan_record_pack(record, work->state, packed);
     free(live->state);
     live->state = packed;
 }
@@ -188,7 +188,8 @@ static uint64_t load_snapshot(const struct aggregates *aggregates, const struct 
         snapshot.version > head->version.value || snapshot.position > head->position.value ||
         !find_event(work, stream, snapshot.version, snapshot.position, &event) ||
         !banyan_uuid_equal(event, snapshot.event) ||
-        banyan_record_decode(kind->states.aggregate->state, snapshot.state, work->state, NULL) != BANYAN_OK)
+        banyan_record_decode_in(kind->states.aggregate->state, snapshot.state, &work->arena, work->state, NULL) !=
+            BANYAN_OK)
         return 0;
     return snapshot.version;
 }
@@ -209,7 +210,7 @@ void aggregate_save_snapshot(struct aggregates *aggregates, const struct kind *k
     if (banyan_record_encode(record, live->state, &work->bytes, NULL) != BANYAN_OK)
         return;
     snapshot.state = banyan_buf_str(&work->bytes);
-    if (banyan_record_decode(record, snapshot.state, work->state, NULL) != BANYAN_OK ||
+    if (banyan_record_decode_in(record, snapshot.state, &work->arena, work->state, NULL) != BANYAN_OK ||
         banyan_record_diff(record, work->state, live->state) != 0 ||
         !find_event(work, stream, live->version, live->position, &snapshot.event))
         return;
@@ -241,7 +242,7 @@ enum banyan_status aggregate_catch_up(struct aggregates *aggregates, const struc
             banyan_record_init(record, work->state); /* a snapshot may have been looked at */
         count_one(&aggregates->stats.loads);
     } else {
-        memcpy(work->state, live->state, record->size);
+        states_begin(&kind->states, work->state, live->state, &work->arena);
     }
     if (head.version.value > from.value) {
         status = store_wait(store, head.position, INT64_MAX, err);

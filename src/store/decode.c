@@ -80,7 +80,7 @@ enum banyan_status store_upcast(const struct banyan_domain *domain, const struct
 {
     const struct banyan_event_type *type = &domain->events[upcaster->type];
     void *old = banyan_arena_alloc(arena, upcaster->from->size);
-    enum banyan_status st = banyan_record_decode(upcaster->from, payload, old, err);
+    enum banyan_status st = banyan_record_decode_in(upcaster->from, payload, arena, old, err);
     if (st != BANYAN_OK) {
         banyan_error_context(err, "version %u", (unsigned)upcaster->from_version);
         return st;
@@ -166,8 +166,8 @@ static enum banyan_status resolve(struct store_decoder *decoder, unsigned index,
     if (st == BANYAN_OK)
         st = avro_resolve(plan, payload, &binary, err);
     if (st == BANYAN_OK)
-        st = banyan_record_decode(decoder->domain->events[index].record,
-                                  banyan_arena_str(arena, banyan_buf_str(&binary)), ret, err);
+        st = banyan_record_decode_in(decoder->domain->events[index].record,
+                                     banyan_arena_str(arena, banyan_buf_str(&binary)), arena, ret, err);
     banyan_buf_release(&binary);
     return st;
 }
@@ -179,7 +179,7 @@ enum banyan_status store_decode(struct store_decoder *decoder, unsigned index, u
     const struct banyan_event_type *type = &decoder->domain->events[index];
     enum banyan_status st;
     if (version == type->version) {
-        st = banyan_record_decode(type->record, payload, ret, err);
+        st = banyan_record_decode_in(type->record, payload, arena, ret, err);
         if (st != BANYAN_OK)
             banyan_error_context(err, "event type %s", type->name);
         return st;

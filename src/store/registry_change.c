@@ -321,11 +321,32 @@ static enum banyan_status check_upcasters(const struct banyan_domain *domain, st
     return BANYAN_OK;
 }
 
+/* The same for records that cannot be stored. */
+static enum banyan_status check_records(const struct banyan_domain *domain, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+    for (size_t i = 0; i < domain->event_count && st == BANYAN_OK; i++)
+        st = banyan_record_check(domain->events[i].record, err);
+    for (size_t i = 0; i < domain->upcaster_count && st == BANYAN_OK; i++)
+        st = banyan_record_check(domain->upcasters[i].from, err);
+    for (size_t i = 0; i < domain->aggregate_count && st == BANYAN_OK; i++) {
+        const struct banyan_aggregate *aggregate = &domain->aggregates[i];
+        st = banyan_record_check(aggregate->state, err);
+        for (size_t k = 0; k < aggregate->command_count && st == BANYAN_OK; k++)
+            st = banyan_record_check(aggregate->commands[k].record, err);
+    }
+    if (st != BANYAN_OK)
+        banyan_error_context(err, "domain %s", domain->name);
+    return st;
+}
+
 enum banyan_status store_registry_use_domain(struct store_registry *registry, const struct banyan_domain *domain,
                                              struct banyan_error *err)
 {
     struct banyan_buf text = BANYAN_BUF_INIT(PAYLOAD_BYTES_MAX);
     enum banyan_status st = check_upcasters(domain, err);
+    if (st == BANYAN_OK)
+        st = check_records(domain, err);
     if (st != BANYAN_OK)
         return st;
     (void)pthread_mutex_lock(&registry->lock);

@@ -5,6 +5,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+static bool has_kind(const struct banyan_record *record, enum banyan_field_kind kind)
+{
+    for (size_t i = 0; i < record->field_count; i++) {
+        if (record->fields[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
 void states_init(struct states *states, struct store *store, const struct banyan_domain *domain,
                  const struct banyan_aggregate *aggregate, struct banyan_arena *arena)
 {
@@ -12,6 +21,7 @@ void states_init(struct states *states, struct store *store, const struct banyan
 
     *states = (struct states){
         .domain = domain, .aggregate = aggregate, .types = types, .decoder = store_decoder_new(store, domain)};
+    states->has_lists = has_kind(aggregate->state, BANYAN_FIELD_LIST);
     for (size_t i = 0; i < domain->event_count; i++) {
         const struct banyan_event_type *type = &domain->events[i];
 
@@ -20,9 +30,16 @@ void states_init(struct states *states, struct store *store, const struct banyan
         types[i].version = type->version;
         if (type->record->size > states->payload_size_max)
             states->payload_size_max = type->record->size;
-        for (size_t f = 0; f < type->record->field_count; f++)
-            types[i].has_strings |= type->record->fields[f].kind == BANYAN_FIELD_STRING;
+        types[i].borrows = has_kind(type->record, BANYAN_FIELD_STRING) || has_kind(type->record, BANYAN_FIELD_LIST);
     }
+}
+
+void states_begin(const struct states *states, void *ret, const void *kept, struct banyan_arena *arena)
+{
+    if (states->has_lists)
+        banyan_record_copy(states->aggregate->state, ret, kept, arena);
+    else
+        memcpy(ret, kept, states->aggregate->state->size);
 }
 
 void states_release(struct states *states)
@@ -83,32 +100,4 @@ enum banyan_status states_fold_stream(const struct states *states, void *state, 
         status = states_fold(states, state, scratch, &read.event, arena, err);
     }
     return status;
-}
-
-size_t state_packed_size(const struct banyan_record *record, const void *value)
-{
-    size_t size = record->size;
-
-    for (size_t i = 0; i < record->field_count; i++) {
-        if (record->fields[i].kind == BANYAN_FIELD_STRING)
-            size += ((const struct banyan_str *)((const char *)value + record->fields[i].offset))->size;
-    }
-    return size;
-}
-
-void state_pack(const struct banyan_record *record, const void *value, void *memory)
-{
-    char *next = (char *)memory + record->size;
-
-    memcpy(memory, value, record->size);
-    for (size_t i = 0; i < record->field_count; i++) {
-        struct banyan_str *text = (struct banyan_str *)((char *)memory + record->fields[i].offset);
-
-        if (record->fields[i].kind != BANYAN_FIELD_STRING || text->data == NULL)
-            continue;
-        if (text->size > 0)
-            memcpy(next, text->data, text->size);
-        text->data = next;
-        next += text->size;
-    }
 }

@@ -2,8 +2,8 @@
 /*
  * States of aggregates: folding stored events into them, and keeping them.
  *
- * A state is a plain struct; its strings may lie anywhere (in the payload that was folded last).  To be kept it is
- * packed: one block, the strings behind the struct.
+ * A state is a plain struct; its strings and lists may lie anywhere (in the payload that was folded last).  To be kept
+ * it is packed into one block.
  *
  * Threads: a struct states is constant once made; each caller has its own scratch.
  */
@@ -25,7 +25,7 @@ struct state_type {
     struct banyan_str name;
     const struct banyan_record *record;
     uint16_t version;
-    bool has_strings;
+    bool borrows; /* has strings or lists */
 };
 
 /* One aggregate of a domain. */
@@ -34,6 +34,7 @@ struct states {
     const struct banyan_aggregate *aggregate;
     const struct state_type *types; /* by index in domain->events; in the arena given to states_init() */
     size_t payload_size_max;        /* of the structs of payloads */
+    bool has_lists;                 /* the state */
     struct store_decoder *decoder;  /* owned */
 };
 
@@ -44,8 +45,12 @@ void states_release(struct states *states);
 /* The domain's type of that name; NULL when there is none. */
 const struct state_type *states_type(const struct states *states, struct banyan_str name);
 
-/* Fold one stored event into *state*; *scratch* has room for payload_size_max bytes.  Strings of the state may point
- * into the event's payload or *arena* afterwards.  INVALID when the domain does not know the event; CORRUPT. */
+/* Copy a kept state to *ret* so that it can be folded into: evolve() may change items of lists where they are, and what
+ * is kept must not change when the folding fails.  Lists are copied into *arena*, strings may be shared. */
+void states_begin(const struct states *states, void *ret, const void *kept, struct banyan_arena *arena);
+/* Fold one stored event into *state*; *scratch* has room for payload_size_max bytes.  Strings and lists of the state
+ * may point into the event's payload or *arena* afterwards.  INVALID when the domain does not know the event; CORRUPT.
+ */
 BANYAN_MUST_CHECK enum banyan_status states_fold(const struct states *states, void *state, void *scratch,
                                                  const struct store_event *event, struct banyan_arena *arena,
                                                  struct banyan_error *err);
@@ -55,10 +60,5 @@ BANYAN_MUST_CHECK enum banyan_status states_fold_stream(const struct states *sta
                                                         struct store_reader *reader, struct banyan_str stream,
                                                         struct banyan_version after, struct banyan_version to,
                                                         struct banyan_arena *arena, struct banyan_error *err);
-
-/* Bytes that *value* needs with its strings. */
-size_t state_packed_size(const struct banyan_record *record, const void *value);
-/* Copy *value* with its strings to *memory*, which has room for state_packed_size() and is aligned as malloc() does. */
-void state_pack(const struct banyan_record *record, const void *value, void *memory);
 
 #endif
