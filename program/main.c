@@ -3,10 +3,11 @@
 #include <stddef.h>
 
 #include "banyan/main.h"
+#include "commerce/commerce.h"
 #include "trading/trading.h"
 
 int main(int argc, char **argv)
 {
-    static const struct banyan_domain *const domains[] = {&banyan_domain_trading};
+    static const struct banyan_domain *const domains[] = {&banyan_domain_trading, &banyan_domain_commerce};
     return banyan_main(argc, argv, domains, sizeof(domains) / sizeof(domains[0]));
 }
