@@ -84,6 +84,28 @@ BANYAN_MUST_CHECK enum banyan_status aggregates_state(struct aggregates *aggrega
                                                       void *ret_state, struct banyan_version *ret_version,
                                                       struct banyan_error *err);
 
+/* ---- deciding on several aggregates at once ---- */
+
+/* The aggregate of a category, those of processes too; NULL when there is none. */
+const struct banyan_aggregate *aggregates_find(const struct aggregates *aggregates, struct banyan_str category);
+/* The same as aggregates_state() of what is submitted now, which may not be durable yet: for who appends what was
+ * decided on it at *ret_version*, and so learns of any change in between. */
+BANYAN_MUST_CHECK enum banyan_status aggregates_submitted(struct aggregates *aggregates, struct banyan_str category,
+                                                          struct banyan_str key, struct banyan_arena *arena,
+                                                          void *ret_state, struct banyan_version *ret_version,
+                                                          struct banyan_error *err);
+
+/* What an append by somebody else made of a state. */
+struct aggregate_learnt {
+    struct banyan_str category, key;
+    struct banyan_version before, after; /* the events in between are the append's */
+    struct banyan_position position;     /* of the stream's last event */
+    const void *state;                   /* the fold of all up to *after*; copied */
+};
+/* Such an append was submitted: the live state need not be folded again.  It is only a help: without it, or when the
+ * live state is at another version than *before*, the next command folds what is new. */
+void aggregates_learn(struct aggregates *aggregates, const struct aggregate_learnt *learnt);
+
 struct aggregates_stats {
     uint64_t commands, refused, repeated;
     uint64_t conflicts; /* somebody else wrote to the stream in between */

@@ -19,27 +19,36 @@ enum {
 
 /* ---- life ---- */
 
+static void add_kind(struct aggregates *aggregates, const struct banyan_aggregate *aggregate)
+{
+    struct kind *kind = &aggregates->kinds[aggregates->kind_count];
+
+    if (aggregate_kind(aggregates, banyan_str_of(aggregate->category)) != NULL)
+        return;
+    aggregates->kind_count++;
+    kind->category = banyan_str_of(aggregate->category);
+    kind->snapshots = snapshot_kind(aggregate);
+    states_init(&kind->states, aggregates->options.store, aggregates->options.domain, aggregate, &aggregates->arena);
+    if (aggregate->state->size > aggregates->state_size_max)
+        aggregates->state_size_max = aggregate->state->size;
+    if (kind->states.payload_size_max > aggregates->payload_size_max)
+        aggregates->payload_size_max = kind->states.payload_size_max;
+}
+
 struct aggregates *aggregates_new(const struct aggregates_options *options)
 {
     struct aggregates *aggregates = alloc_zeroed(1, sizeof(*aggregates));
     const struct banyan_domain *domain = options->domain;
+    size_t kinds_max = domain->aggregate_count + domain->process_count;
 
     aggregates->options = *options;
     if (aggregates->options.clock == NULL)
         aggregates->options.clock = os_clock_real();
-    aggregates->kinds = banyan_arena_zalloc(&aggregates->arena, domain->aggregate_count * sizeof(struct kind));
-    for (size_t i = 0; i < domain->aggregate_count; i++) {
-        const struct banyan_aggregate *aggregate = &domain->aggregates[i];
-        struct kind *kind = &aggregates->kinds[aggregates->kind_count++];
-
-        kind->category = banyan_str_of(aggregate->category);
-        kind->snapshots = snapshot_kind(aggregate);
-        states_init(&kind->states, options->store, domain, aggregate, &aggregates->arena);
-        if (aggregate->state->size > aggregates->state_size_max)
-            aggregates->state_size_max = aggregate->state->size;
-        if (kind->states.payload_size_max > aggregates->payload_size_max)
-            aggregates->payload_size_max = kind->states.payload_size_max;
-    }
+    aggregates->kinds = banyan_arena_zalloc(&aggregates->arena, kinds_max * sizeof(struct kind));
+    for (size_t i = 0; i < domain->aggregate_count; i++)
+        add_kind(aggregates, &domain->aggregates[i]);
+    for (size_t i = 0; i < domain->process_count; i++)
+        add_kind(aggregates, domain->processes[i].aggregate);
     live_cache_init(&aggregates->cache, options->states_max == 0 ? AGGREGATES_STATES_DEFAULT : options->states_max);
     return aggregates;
 }
@@ -259,6 +268,37 @@ enum banyan_status aggregate_catch_up(struct aggregates *aggregates, const struc
     return BANYAN_OK;
 }
 
+/* As submitted; *ret_position: what has to be durable before anybody is told. */
+static enum banyan_status current_state(struct aggregates *aggregates, const struct kind *kind, struct banyan_str key,
+                                        struct banyan_arena *arena, void *ret_state, struct banyan_version *ret_version,
+                                        struct banyan_position *ret_position, struct banyan_error *err)
+{
+    struct work *work = aggregate_take_work(aggregates);
+    struct banyan_str stream;
+    struct live *live;
+    enum banyan_status status = aggregate_name_stream(kind, key, &work->arena, &stream, err);
+
+    if (status == BANYAN_OK) {
+        live = live_take(&aggregates->cache, stream);
+        status = aggregate_catch_up(aggregates, kind, work, live, err);
+        if (status == BANYAN_OK) {
+            banyan_record_copy(kind->states.aggregate->state, ret_state, live->state, arena);
+            ret_position->value = live->position;
+            ret_version->value = live->version;
+        }
+        live_give(&aggregates->cache, live);
+    }
+    aggregate_give_work(aggregates, work);
+    return status;
+}
+
+static enum banyan_status no_aggregate(const struct aggregates *aggregates, struct banyan_str category,
+                                       struct banyan_error *err)
+{
+    return banyan_error_set(err, BANYAN_NOT_FOUND, "domain %s has no aggregate %.*s", aggregates->options.domain->name,
+                            (int)category.size, category.data);
+}
+
 enum banyan_status aggregates_state(struct aggregates *aggregates, struct banyan_str category, struct banyan_str key,
                                     struct banyan_arena *arena, void *ret_state, struct banyan_version *ret_version,
                                     struct banyan_error *err)
@@ -266,32 +306,58 @@ enum banyan_status aggregates_state(struct aggregates *aggregates, struct banyan
     const struct kind *kind = aggregate_kind(aggregates, category);
     struct banyan_position position = {0};
     struct banyan_version version = {0};
-    struct banyan_str stream;
-    struct work *work;
-    struct live *live;
     enum banyan_status status;
 
     if (kind == NULL)
-        return banyan_error_set(err, BANYAN_NOT_FOUND, "domain %s has no aggregate %.*s",
-                                aggregates->options.domain->name, (int)category.size, category.data);
-    work = aggregate_take_work(aggregates);
-    status = aggregate_name_stream(kind, key, &work->arena, &stream, err);
-    if (status == BANYAN_OK) {
-        live = live_take(&aggregates->cache, stream);
-        status = aggregate_catch_up(aggregates, kind, work, live, err);
-        if (status == BANYAN_OK) {
-            banyan_record_copy(kind->states.aggregate->state, ret_state, live->state, arena);
-            position.value = live->position;
-            version.value = live->version;
-        }
-        live_give(&aggregates->cache, live);
-    }
-    aggregate_give_work(aggregates, work);
+        return no_aggregate(aggregates, category, err);
+    status = current_state(aggregates, kind, key, arena, ret_state, &version, &position, err);
     if (status == BANYAN_OK)
         status = store_wait(aggregates->options.store, position, INT64_MAX, err);
     if (status == BANYAN_OK)
         *ret_version = version;
     return status;
+}
+
+enum banyan_status aggregates_submitted(struct aggregates *aggregates, struct banyan_str category,
+                                        struct banyan_str key, struct banyan_arena *arena, void *ret_state,
+                                        struct banyan_version *ret_version, struct banyan_error *err)
+{
+    const struct kind *kind = aggregate_kind(aggregates, category);
+    struct banyan_position position;
+
+    if (kind == NULL)
+        return no_aggregate(aggregates, category, err);
+    return current_state(aggregates, kind, key, arena, ret_state, ret_version, &position, err);
+}
+
+const struct banyan_aggregate *aggregates_find(const struct aggregates *aggregates, struct banyan_str category)
+{
+    const struct kind *kind = aggregate_kind(aggregates, category);
+
+    return kind == NULL ? NULL : kind->states.aggregate;
+}
+
+void aggregates_learn(struct aggregates *aggregates, const struct aggregate_learnt *learnt)
+{
+    const struct kind *kind = aggregate_kind(aggregates, learnt->category);
+    struct work *work;
+    struct banyan_str stream;
+    struct live *live;
+
+    if (kind == NULL)
+        return;
+    work = aggregate_take_work(aggregates);
+    if (aggregate_name_stream(kind, learnt->key, &work->arena, &stream, NULL) == BANYAN_OK) {
+        live = live_take(&aggregates->cache, stream);
+        if (live->version == learnt->before.value && (live->state != NULL || live->version == 0)) {
+            memcpy(work->state, learnt->state, kind->states.aggregate->state->size);
+            aggregate_keep_state(kind, work, live);
+            live->version = learnt->after.value;
+            live->position = learnt->position.value;
+        }
+        live_give(&aggregates->cache, live);
+    }
+    aggregate_give_work(aggregates, work);
 }
 
 void aggregates_stats(struct aggregates *aggregates, struct aggregates_stats *ret)
