@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The domain's table of contents. */
 #include "commerce.h"
+#include "checkout.h"
 #include "events.h"
 #include "fulfillment.h"
 #include "order.h"
@@ -45,4 +46,6 @@ const struct banyan_domain banyan_domain_commerce = {
     .event_count = COMMERCE_EVENT_COUNT,
     .aggregates = commerce_aggregates,
     .aggregate_count = AGGREGATE_COUNT,
+    .processes = &commerce_checkout_process,
+    .process_count = 1,
 };

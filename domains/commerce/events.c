@@ -385,3 +385,35 @@ const struct banyan_event_type commerce_events[COMMERCE_EVENT_COUNT] = {
     [CHECKOUT_COMPLETED] = {"CheckoutCompleted", 1, &commerce_checkout},
     [CHECKOUT_COMPENSATED] = {"CheckoutCompensated", 1, &commerce_checkout},
 };
+
+/* Where the payloads of payments and fulfillments have their order; 0: nowhere (no record begins with it). */
+static const size_t order_offsets[COMMERCE_EVENT_COUNT] = {
+    [PAYMENT_REQUESTED] = offsetof(struct payment_requested, order_id),
+    [PAYMENT_AUTHORIZED] = offsetof(struct payment_authorized, order_id),
+    [PAYMENT_DECLINED] = offsetof(struct payment_declined, order_id),
+    [PAYMENT_CAPTURED] = offsetof(struct payment_captured, order_id),
+    [PAYMENT_REFUNDED] = offsetof(struct payment_refunded, order_id),
+    [PAYMENT_VOIDED] = offsetof(struct payment_voided, order_id),
+    [FULFILLMENT_CREATED] = offsetof(struct fulfillment_created, order_id),
+    [FULFILLMENT_ASSIGNED] = offsetof(struct fulfillment_assigned, order_id),
+    [FULFILLMENT_PACKED] = offsetof(struct fulfillment_packed, order_id),
+    [FULFILLMENT_SHIPPED] = offsetof(struct fulfillment_shipped, order_id),
+    [FULFILLMENT_DELIVERED] = offsetof(struct fulfillment_delivered, order_id),
+    [FULFILLMENT_CANCELED] = offsetof(struct fulfillment_canceled, order_id),
+    [JOB_LEASED] = offsetof(struct job_leased, order_id),
+    [JOB_ACKNOWLEDGED] = offsetof(struct job_acknowledged, order_id),
+    [JOB_RELEASED] = offsetof(struct job_released, order_id),
+    [PAYMENT_RECONCILED] = offsetof(struct payment_reconciled, row.order_id),
+    [FULFILLMENT_RECONCILED] = offsetof(struct fulfillment_reconciled, row.order_id),
+};
+
+bool commerce_order_of(const struct banyan_seen *event, int64_t *ret_order_id)
+{
+    size_t offset = event->type < COMMERCE_EVENT_COUNT ? order_offsets[event->type] : 0;
+
+    if (event->type <= ORDER_RECONCILED)
+        *ret_order_id = event->key;
+    else if (offset != 0)
+        *ret_order_id = *(const int64_t *)((const char *)event->payload + offset);
+    return event->type <= ORDER_RECONCILED || offset != 0;
+}

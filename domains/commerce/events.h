@@ -374,6 +374,9 @@ struct checkout {
     struct banyan_list fulfillments; /* of checkout_fulfillment */
 };
 
+/* The order that an event of an order, a payment or a fulfillment concerns; false: none. */
+bool commerce_order_of(const struct banyan_seen *event, int64_t *ret_order_id);
+
 extern const struct banyan_record commerce_order_line;
 extern const struct banyan_record commerce_fulfillment_line;
 extern const struct banyan_record commerce_checkout;
