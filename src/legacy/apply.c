@@ -125,17 +125,17 @@ static const void *root_row_before(const struct row_change *rows, size_t at)
 }
 
 /* Large values that an UPDATE did not touch are not in the stream: take them from the row before. */
-static enum banyan_status fill_unchanged(struct legacy *legacy, int64_t key, struct row_change *rows, size_t at,
-                                         struct banyan_arena *arena, struct banyan_error *err)
+static enum banyan_status fill_unchanged(struct legacy_mapping *mapping, int64_t key, struct row_change *rows,
+                                         size_t at, struct banyan_arena *arena, struct banyan_error *err)
 {
-    const struct banyan_legacy_table *table = &legacy->tables.mapping->tables[rows[at].table];
+    const struct banyan_legacy_table *table = &mapping->spec->tables[rows[at].table];
     struct row_change *change = &rows[at];
     if (change->table == 0 && change->kind == BANYAN_CHANGE_UPDATE) {
         const void *before = root_row_before(rows, at);
         if (before == NULL) {
             void *row = banyan_arena_alloc(arena, table->row->size);
             bool exists = false;
-            enum banyan_status status = mapper_row(legacy->mapper, key, arena, row, &exists, err);
+            enum banyan_status status = mapper_row(mapping->mapper, key, arena, row, &exists, err);
             if (status != BANYAN_OK)
                 return status;
             before = exists ? row : NULL;
@@ -156,15 +156,15 @@ static enum banyan_status fill_unchanged(struct legacy *legacy, int64_t key, str
     return BANYAN_TABLE;
 }
 
-static enum banyan_status map_group(struct legacy *legacy, int64_t key, struct row_change *rows, size_t count,
+static enum banyan_status map_group(struct legacy_mapping *mapping, int64_t key, struct row_change *rows, size_t count,
                                     const struct mapper_origin *origin, struct banyan_arena *arena,
                                     struct mapper_events *events, struct banyan_error *err)
 {
     struct banyan_change *changes = banyan_arena_alloc(arena, count * sizeof(*changes));
     for (size_t i = 0; i < count; i++) {
-        uint64_t all = row_change_all_fields(legacy->tables.mapping->tables[rows[i].table].row);
+        uint64_t all = row_change_all_fields(mapping->spec->tables[rows[i].table].row);
         if (rows[i].new_row != NULL && rows[i].new_fields != all) {
-            enum banyan_status status = fill_unchanged(legacy, key, rows, i, arena, err);
+            enum banyan_status status = fill_unchanged(mapping, key, rows, i, arena, err);
             if (status != BANYAN_OK)
                 return status;
         }
@@ -176,19 +176,20 @@ static enum banyan_status map_group(struct legacy *legacy, int64_t key, struct r
         };
     }
     uint64_t index = 0; /* with the commit position and the key the identity of an event */
-    return mapper_changes(legacy->mapper, key, changes, count, origin, &index, arena, events, err);
+    return mapper_changes(mapping->mapper, key, changes, count, origin, &index, arena, events, err);
 }
 
-static void hold_group(struct apply *apply, int64_t key, const struct row_change *rows, size_t count)
+static void hold_group(struct apply *apply, struct legacy_mapping *mapping, int64_t key, const struct row_change *rows,
+                       size_t count)
 {
     struct legacy *legacy = apply->legacy;
     struct banyan_buf encoded = BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
     for (size_t i = 0; i < count; i++) {
         banyan_buf_reset(&encoded);
-        records_held_encode(&apply->origin, legacy->tables.mapping, &rows[i], &encoded);
+        records_held_encode(&apply->origin, mapping->spec, &rows[i], &encoded);
         struct banyan_str kept = banyan_arena_str(apply->arena, banyan_buf_str(&encoded));
         push_own(&apply->events, apply->arena, legacy->held_stream, BANYAN_STR("ChangeHeld"), kept);
-        handover_hold(legacy->handover, apply->origin.xid, key, kept);
+        handover_hold(mapping->handover, apply->origin.xid, key, kept);
     }
     banyan_buf_release(&encoded);
 }
@@ -212,15 +213,16 @@ static enum banyan_status apply_group(void *context, int64_t key, struct row_cha
 {
     struct apply *apply = context;
     struct legacy *legacy = apply->legacy;
+    struct legacy_mapping *mapping = &legacy->mappings[rows[0].mapping];
     enum banyan_status status = BANYAN_OK;
     enum handover_decision decision =
-        legacy->retired ? HANDOVER_APPLY : handover_decide(legacy->handover, apply->origin.xid, key);
+        legacy->retired ? HANDOVER_APPLY : handover_decide(mapping->handover, apply->origin.xid, key);
     switch (decision) {
     case HANDOVER_APPLY:
-        status = map_group(legacy, key, rows, count, &apply->origin, apply->arena, &apply->events, err);
+        status = map_group(mapping, key, rows, count, &apply->origin, apply->arena, &apply->events, err);
         break;
     case HANDOVER_HOLD:
-        hold_group(apply, key, rows, count);
+        hold_group(apply, mapping, key, rows, count);
         apply->held += count;
         break;
     case HANDOVER_DROP:
@@ -234,12 +236,25 @@ static enum banyan_status apply_group(void *context, int64_t key, struct row_cha
     return status;
 }
 
+/* What was mapped until now was submitted, or else it is forgotten.  Of all mappings: one append has events of many. */
+static void mapped_submitted(struct legacy *legacy)
+{
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        mapper_submitted(legacy->mappings[m].mapper);
+}
+
+static void mapped_forget(struct legacy *legacy)
+{
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        mapper_forget(legacy->mappings[m].mapper);
+}
+
 /* States of keys that are ahead of the log cannot leave the cache; but no other group of this transaction needs them.
  */
 static void partition_done(void *context)
 {
     struct apply *apply = context;
-    mapper_forget(apply->legacy->mapper);
+    mapped_forget(apply->legacy);
 }
 
 /* ---- what is no row ---- */
@@ -260,14 +275,15 @@ static void look_at_range(void *context, int64_t lo, int64_t hi, enum handover_d
 static enum banyan_status check_truncations(struct apply *apply, struct banyan_error *err)
 {
     struct legacy *legacy = apply->legacy;
+    const struct transaction_notes *notes = &apply->tx->truncations;
     struct truncation truncation = {.concerns = legacy->retired};
-    if (apply->tx->truncations.count == 0)
+    size_t at = 0;
+    for (; at < notes->count && !truncation.concerns; at += !truncation.concerns)
+        handover_each_range(legacy->mappings[notes->items[at].mapping].handover, apply->origin.xid, look_at_range,
+                            &truncation);
+    if (at == notes->count)
         return BANYAN_OK;
-    if (!legacy->retired)
-        handover_each_range(legacy->handover, apply->origin.xid, look_at_range, &truncation);
-    if (!truncation.concerns)
-        return BANYAN_OK;
-    const char *table = legacy->tables.mapping->tables[apply->tx->truncations.items[0].table].name;
+    const char *table = legacy->mappings[notes->items[at].mapping].spec->tables[notes->items[at].table].name;
     char lsn[PG_LSN_TEXT_SIZE];
     pg_lsn_format(apply->tx->end_lsn, lsn);
     banyan_error_set(err, BANYAN_TABLE,
@@ -379,9 +395,9 @@ static enum banyan_status apply_ordered(struct apply *apply, struct legacy_appli
     }
     if (status == BANYAN_OK) {
         legacy->processed_lsn = apply->tx->end_lsn;
-        mapper_submitted(legacy->mapper);
+        mapped_submitted(legacy);
     } else {
-        mapper_forget(legacy->mapper);
+        mapped_forget(legacy);
     }
     spool_close(&spool);
     return status;
@@ -394,7 +410,7 @@ static void wait_for_poll(struct legacy *legacy)
 {
     int64_t end_us = os_clock_monotonic_us(os_clock_real()) + POLL_WAIT_US;
     pthread_mutex_lock(&legacy->order);
-    bool complete = handover_complete(legacy->handover);
+    bool complete = legacy_complete(legacy);
     pthread_mutex_unlock(&legacy->order);
     if (complete)
         return;
@@ -484,24 +500,24 @@ static const struct mapper_span *find_span(const struct mapper_events *events, i
 }
 
 /* The mapper must see the chunk's events of the keys that have held changes: they are not in the store yet. */
-static enum banyan_status seed_keys(struct legacy *legacy, const struct handover_held *held, size_t count,
+static enum banyan_status seed_keys(struct legacy_mapping *mapping, const struct handover_held *held, size_t count,
                                     const struct mapper_events *events, struct banyan_error *err)
 {
     struct hash seeded = HASH_INIT;
     enum banyan_status status = BANYAN_OK;
     for (size_t i = 0; status == BANYAN_OK && i < count; i++) {
-        if (hash_put(&seeded, held[i].key, legacy) != NULL)
+        if (hash_put(&seeded, held[i].key, mapping) != NULL)
             continue;
         const struct mapper_span *span = find_span(events, held[i].key);
         if (span != NULL)
-            status = mapper_seed(legacy->mapper, held[i].key, &events->items[span->first], span->count, err);
+            status = mapper_seed(mapping->mapper, held[i].key, &events->items[span->first], span->count, err);
     }
     hash_release(&seeded);
     return status;
 }
 
 /* Changes of one key in one transaction are neighbours: they were held together. */
-static enum banyan_status map_held(struct legacy *legacy, const struct handover_held *held, size_t count,
+static enum banyan_status map_held(struct legacy_mapping *mapping, const struct handover_held *held, size_t count,
                                    struct banyan_arena *arena, struct mapper_events *events, struct banyan_error *err)
 {
     enum banyan_status status = BANYAN_OK;
@@ -514,10 +530,10 @@ static enum banyan_status map_held(struct legacy *legacy, const struct handover_
         for (size_t j = i; status == BANYAN_OK && j < end; j++) {
             status = records_held_decode(held[j].change, &one, err);
             if (status == BANYAN_OK)
-                status = row_change_decode(legacy->tables.mapping, one.change, arena, &rows[j - i], err);
+                status = row_change_decode(mapping->spec, one.change, arena, &rows[j - i], err);
         }
         if (status == BANYAN_OK)
-            status = map_group(legacy, held[i].key, rows, end - i, &one.origin, arena, events, err);
+            status = map_group(mapping, held[i].key, rows, end - i, &one.origin, arena, events, err);
     }
     return status;
 }
@@ -535,30 +551,33 @@ static enum banyan_status append_chunk(struct legacy *legacy, struct mapper_even
     return submit(legacy, &append, &appended, err);
 }
 
-enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
+enum banyan_status legacy_chunk_commit(struct legacy *legacy, size_t at, const struct handover_chunk *chunk,
                                        const struct pg_snapshot *snapshot, struct mapper_events *events,
                                        struct banyan_arena *arena, struct banyan_error *err)
 {
+    struct legacy_mapping *mapping = &legacy->mappings[at];
     struct mapper_events late = {.items = NULL};
     struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
     size_t count = 0;
-    records_chunk_read(chunk->lo, chunk->hi, snapshot, &json);
+    records_chunk_read(mapping->category, chunk->lo, chunk->hi, snapshot, &json);
     struct banyan_str record = kept_json(&json, arena);
 
     pthread_mutex_lock(&legacy->order);
-    const struct handover_held *held = handover_chunk_end(legacy->handover, chunk->id, snapshot, &count);
-    enum banyan_status status = seed_keys(legacy, held, count, events, err);
+    const struct handover_held *held = handover_chunk_end(mapping->handover, chunk->id, snapshot, &count);
+    enum banyan_status status = seed_keys(mapping, held, count, events, err);
     if (status == BANYAN_OK)
-        status = map_held(legacy, held, count, arena, &late, err);
+        status = map_held(mapping, held, count, arena, &late, err);
     if (status == BANYAN_OK)
         status = append_chunk(legacy, events, &late, record, arena, err);
     if (status == BANYAN_OK)
-        mapper_submitted(legacy->mapper);
+        mapped_submitted(legacy);
     else
-        mapper_forget(legacy->mapper);
+        mapped_forget(legacy);
+    bool done = handover_complete(mapping->handover);
     pthread_mutex_unlock(&legacy->order);
     if (status != BANYAN_OK) {
-        banyan_error_context(err, "keys from %lld up to %lld", (long long)chunk->lo, (long long)chunk->hi);
+        banyan_error_context(err, "%s keys from %lld up to %lld", mapping->category.data, (long long)chunk->lo,
+                             (long long)chunk->hi);
         /* The hand-over calls the chunk done, the log does not: nobody may go on. */
         struct banyan_error failure = {.status = status};
         legacy_fail(legacy, err != NULL ? err : &failure);
@@ -566,6 +585,8 @@ enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct hando
     }
     pthread_mutex_lock(&legacy->shared.lock);
     legacy->shared.status.chunks_done++;
+    legacy->shared.status.mappings[at].chunks_done++;
+    legacy->shared.status.mappings[at].done = done;
     legacy->shared.status.events_captured += late.count;
     count_events(legacy, events);
     count_events(legacy, &late);

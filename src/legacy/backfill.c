@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A backfill worker: takes the newest unread keys, reads all tables for them in one snapshot, maps, commits.
+ * A backfill worker: takes the newest unread keys of the first mapping that has some, reads all tables of the mapping
+ * for them in one snapshot, maps, commits.
  *
  *      take     border ◀─ root table; hand-over knows of the chunk BEFORE its snapshot can be taken
  *      read     BEGIN; LOCK tables; snapshot S, WAL position L; COPY root; COPY children; COMMIT
@@ -15,7 +16,7 @@
  *      of the server those transactions would never have been, and their ids would be used again.
  *   4. Whatever fails before the commit gives the chunk back; reading it again is always right.
  *
- * Threads: each worker has its own connection, mapper and memory; see legacy_int.h for the locks.
+ * Threads: each worker has its own connection, mappers and memory; see legacy_int.h for the locks.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -39,10 +40,11 @@ enum {
 
 struct worker {
     struct legacy *legacy;
-    struct pg_conn *conn; /* NULL: to be connected */
-    struct mapper *mapper;
+    struct pg_conn *conn;      /* NULL: to be connected */
+    struct mapper **mappers;   /* one a mapping; made at the first need */
     struct banyan_arena arena; /* of one chunk */
     struct banyan_buf sql;
+    size_t mapping; /* of the chunk */
     struct handover_chunk chunk;
     bool has_chunk;  /* taken, and to be given back when it fails */
     bool committing; /* the engine has the chunk: what fails now is final */
@@ -60,20 +62,25 @@ static const char session_sql[] = "SET jit = off; SET max_parallel_workers_per_g
                                   "SET synchronous_commit = local; SET statement_timeout = 0;"
                                   "SET idle_in_transaction_session_timeout = 0";
 
-static enum banyan_status note_estimate(struct worker *worker, struct banyan_error *err)
+static enum banyan_status note_estimate(struct worker *worker, size_t mapping, struct banyan_error *err)
 {
     struct legacy *legacy = worker->legacy;
+    uint32_t root = legacy->tables[mapping].tables[0].oid;
     struct pg_result *result = NULL;
     banyan_buf_reset(&worker->sql);
     banyan_buf_printf(&worker->sql,
                       "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class c"
                       " WHERE c.relkind = 'r' AND (c.oid = %" PRIu32 " OR c.oid IN"
                       " (SELECT p.relid FROM pg_catalog.pg_partition_tree(%" PRIu32 "::oid::regclass) p))",
-                      legacy->tables.tables[0].oid, legacy->tables.tables[0].oid);
+                      root, root);
     enum banyan_status status = pg_exec(worker->conn, worker->sql.data, NULL, 0, &result, err);
     if (status == BANYAN_OK) {
         pthread_mutex_lock(&legacy->shared.lock);
-        legacy->shared.status.rows_estimated = (uint64_t)pg_int(result, 0, 0);
+        struct legacy_status *status_shown = &legacy->shared.status;
+        uint64_t *shown = &status_shown->mappings[mapping].rows_estimated;
+        uint64_t rows = (uint64_t)pg_int(result, 0, 0);
+        status_shown->rows_estimated += rows - *shown; /* of all; unsigned: also when it has become less */
+        *shown = rows;
         pthread_mutex_unlock(&legacy->shared.lock);
     }
     pg_result_free(result);
@@ -91,8 +98,8 @@ static enum banyan_status connect_worker(struct worker *worker, struct banyan_er
     enum banyan_status status = pg_connect(&options, &worker->conn, err);
     if (status == BANYAN_OK)
         status = pg_run(worker->conn, session_sql, err);
-    if (status == BANYAN_OK)
-        status = note_estimate(worker, err);
+    for (size_t m = 0; status == BANYAN_OK && m < legacy->mapping_count; m++)
+        status = note_estimate(worker, m, err);
     return status;
 }
 
@@ -103,7 +110,7 @@ static enum banyan_status find_border(struct worker *worker, int64_t lo, int64_t
                                       struct banyan_error *err)
 {
     const struct legacy *legacy = worker->legacy;
-    const struct banyan_legacy_table *root = legacy->tables.tables[0].spec;
+    const struct banyan_legacy_table *root = legacy->tables[worker->mapping].tables[0].spec;
     struct banyan_buf *sql = &worker->sql;
     struct pg_result *result = NULL;
     banyan_buf_reset(sql);
@@ -135,6 +142,23 @@ static enum banyan_status find_border(struct worker *worker, int64_t lo, int64_t
     return status;
 }
 
+/* The unread keys to take next, of worker->mapping; false when nothing is unread.  Under the order lock. */
+static bool find_unread(struct worker *worker, int64_t *ret_lo, int64_t *ret_hi)
+{
+    const struct legacy *legacy = worker->legacy;
+    for (size_t m = 0; m < legacy->mapping_count; m++) {
+        worker->mapping = m;
+        if (handover_unread(legacy->mappings[m].handover, ret_lo, ret_hi))
+            return true;
+    }
+    return false;
+}
+
+static struct handover *handover_of(struct worker *worker)
+{
+    return worker->legacy->mappings[worker->mapping].handover;
+}
+
 /* Take the next chunk; *ret_any false: nothing is unread. */
 static enum banyan_status take_chunk(struct worker *worker, bool *ret_any, struct banyan_error *err)
 {
@@ -143,13 +167,13 @@ static enum banyan_status take_chunk(struct worker *worker, bool *ret_any, struc
     int64_t lo, hi, border = 0;
     pthread_mutex_lock(&legacy->plan);
     pthread_mutex_lock(&legacy->order);
-    *ret_any = handover_unread(legacy->handover, &lo, &hi);
+    *ret_any = find_unread(worker, &lo, &hi);
     pthread_mutex_unlock(&legacy->order);
     if (*ret_any)
         status = find_border(worker, lo, hi, &border, err);
     if (*ret_any && status == BANYAN_OK) {
         pthread_mutex_lock(&legacy->order);
-        worker->chunk = handover_chunk_begin(legacy->handover, border, hi);
+        worker->chunk = handover_chunk_begin(handover_of(worker), border, hi);
         pthread_mutex_unlock(&legacy->order);
         worker->has_chunk = true;
     }
@@ -162,7 +186,7 @@ static void give_chunk_back(struct worker *worker)
     if (!worker->has_chunk)
         return;
     pthread_mutex_lock(&worker->legacy->order);
-    handover_chunk_abandon(worker->legacy->handover, worker->chunk.id);
+    handover_chunk_abandon(handover_of(worker), worker->chunk.id);
     pthread_mutex_unlock(&worker->legacy->order);
     worker->has_chunk = false;
 }
@@ -172,7 +196,7 @@ static void give_chunk_back(struct worker *worker)
 /* BEGIN and LOCK take no snapshot; the first SELECT does. */
 static enum banyan_status begin_snapshot(struct worker *worker, struct banyan_error *err)
 {
-    const struct legacy_tables *tables = &worker->legacy->tables;
+    const struct legacy_tables *tables = &worker->legacy->tables[worker->mapping];
     struct banyan_buf *sql = &worker->sql;
     struct pg_result *result = NULL;
     banyan_buf_reset(sql);
@@ -198,7 +222,7 @@ static enum banyan_status begin_snapshot(struct worker *worker, struct banyan_er
 
 static enum banyan_status read_tables(struct worker *worker, struct banyan_error *err)
 {
-    const struct legacy_tables *tables = &worker->legacy->tables;
+    const struct legacy_tables *tables = &worker->legacy->tables[worker->mapping];
     enum banyan_status status = begin_snapshot(worker, err);
     worker->read_at = os_clock_now(os_clock_real());
     backfill_rows_init(&worker->rows, tables, &worker->arena);
@@ -211,8 +235,21 @@ static enum banyan_status read_tables(struct worker *worker, struct banyan_error
 
 /* ---- map ---- */
 
+static struct mapper *mapper_of(struct worker *worker)
+{
+    const struct legacy *legacy = worker->legacy;
+    struct mapper **mapper = &worker->mappers[worker->mapping];
+    if (*mapper == NULL)
+        *mapper = mapper_new(&(struct mapper_options){.domain = legacy->options.domain,
+                                                      .mapping = worker->mapping,
+                                                      .store = legacy->options.store,
+                                                      .source_id = legacy->source_id});
+    return *mapper;
+}
+
 static enum banyan_status map_rows(struct worker *worker, struct banyan_error *err)
 {
+    struct mapper *mapper = mapper_of(worker);
     struct mapper_origin origin = {.time = worker->read_at};
     struct banyan_history history;
     enum banyan_status status = BANYAN_OK;
@@ -224,7 +261,7 @@ static enum banyan_status map_rows(struct worker *worker, struct banyan_error *e
     events->items = banyan_arena_alloc(&worker->arena, events->capacity * sizeof(*events->items));
     events->spans = banyan_arena_alloc(&worker->arena, events->span_capacity * sizeof(*events->spans));
     while (status == BANYAN_OK && backfill_rows_next(&worker->rows, &history))
-        status = mapper_history(worker->mapper, &history, &origin, &worker->arena, events, err);
+        status = mapper_history(mapper, &history, &origin, &worker->arena, events, err);
     return status;
 }
 
@@ -270,8 +307,11 @@ static void count_chunk(struct worker *worker)
     pthread_mutex_lock(&legacy->shared.lock);
     struct legacy_status *status = &legacy->shared.status;
     struct backfill_rate *rate = &legacy->shared.rate;
+    struct legacy_mapping_status *mapping = &status->mappings[worker->mapping];
     status->roots_read += worker->rows.tables[0].count;
     status->rows_read += worker->rows.row_count;
+    mapping->roots_read += worker->rows.tables[0].count;
+    mapping->rows_read += worker->rows.row_count;
     if (rate->newer_us == 0)
         rate->older_us = rate->newer_us = legacy->shared.started_us;
     if (now - rate->newer_us >= RATE_WINDOW_US) {
@@ -307,8 +347,8 @@ static enum banyan_status work_chunk(struct worker *worker, bool *ret_any, struc
         return status;
     worker->has_chunk = false;
     worker->committing = true;
-    status =
-        legacy_chunk_commit(worker->legacy, &worker->chunk, &worker->snapshot, &worker->events, &worker->arena, err);
+    status = legacy_chunk_commit(worker->legacy, worker->mapping, &worker->chunk, &worker->snapshot, &worker->events,
+                                 &worker->arena, err);
     if (status != BANYAN_OK)
         return status;
     worker->committing = false;
@@ -338,10 +378,8 @@ void backfill_worker(void *argument)
     struct legacy *legacy = argument;
     struct worker worker = {.legacy = legacy, .sql = BANYAN_BUF_INIT(SQL_BYTES_MAX)};
     struct os_retry retry = {.first_us = RETRY_FIRST_US, .pause_us_max = RETRY_US_MAX};
-    struct mapper_options options = {
-        .domain = legacy->options.domain, .store = legacy->options.store, .source_id = legacy->source_id};
     bool any = true, retrying = false;
-    worker.mapper = mapper_new(&options);
+    worker.mappers = alloc_zeroed(legacy->mapping_count, sizeof(struct mapper *));
     while (any && !legacy_ending(legacy)) {
         struct banyan_error err = BANYAN_ERROR_INIT;
         enum banyan_status status = work_chunk(&worker, &any, &err);
@@ -356,7 +394,9 @@ void backfill_worker(void *argument)
     }
     give_chunk_back(&worker);
     pg_close(worker.conn);
-    mapper_free(worker.mapper);
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        mapper_free(worker.mappers[m]);
+    free(worker.mappers);
     banyan_buf_release(&worker.sql);
     banyan_arena_release(&worker.arena);
 }

@@ -101,8 +101,7 @@ static void settle(struct capture *c)
     if (confirmed > status->confirmed_lsn)
         status->confirmed_lsn = confirmed;
     status->changes_without_key = c->relations.without_key;
-    if (c->relations.without_key > 0)
-        status->without_key_table = legacy->tables.mapping->tables[c->relations.without_key_table].name;
+    status->without_key_table = c->relations.without_key_table;
     if (c->received_lsn > status->received_lsn)
         status->received_lsn = c->received_lsn;
     if (c->server_lsn > status->server_lsn)
@@ -161,11 +160,16 @@ static enum banyan_status finish(struct capture *c, struct transaction *tx, cons
     return status;
 }
 
+static void init_transaction(const struct legacy *legacy, struct transaction *tx)
+{
+    transaction_init(tx, legacy->options.domain->mappings, legacy->mapping_count, legacy->options.spool_folder,
+                     legacy->options.spool_memory_bytes);
+}
+
 static struct transaction *open_streamed(struct capture *c, uint32_t xid)
 {
     struct transaction *tx = alloc_zeroed(1, sizeof(*tx));
-    transaction_init(tx, c->legacy->tables.mapping, c->legacy->options.spool_folder,
-                     c->legacy->options.spool_memory_bytes);
+    init_transaction(c->legacy, tx);
     transaction_reset(tx, xid);
     tx->streamed = true;
     (void)hash_put(&c->open, xid, tx); /* there was none: the caller looked */
@@ -266,11 +270,10 @@ static void take_note(struct capture *c, const struct pgoutput_message *message,
             transaction_fence(tx, message->xid, message->content);
         return;
     }
-    for (uint32_t i = 0; i < message->truncated_count; i++) {
-        int table = relations_table(&c->relations, message->truncated[i]);
-        if (table >= 0)
-            transaction_truncate(tx, message->xid, (unsigned)table);
-    }
+    const struct relation_place *places = c->relations.places;
+    for (uint32_t i = 0; i < message->truncated_count; i++)
+        for (int at = relations_place(&c->relations, message->truncated[i]); at >= 0; at = places[at].next)
+            transaction_truncate(tx, message->xid, places[at].mapping, places[at].index);
 }
 
 static enum banyan_status take_message(struct capture *c, const struct pgoutput_message *message,
@@ -444,9 +447,8 @@ static struct capture *capture_new(struct legacy *legacy)
 {
     struct capture *c = alloc_zeroed(1, sizeof(*c));
     c->legacy = legacy;
-    relations_init(&c->relations, &legacy->tables);
-    transaction_init(&c->plain, legacy->tables.mapping, legacy->options.spool_folder,
-                     legacy->options.spool_memory_bytes);
+    relations_init(&c->relations, legacy->tables, legacy->mapping_count);
+    init_transaction(legacy, &c->plain);
     transaction_reset(&c->plain, 0);
     c->pending = alloc_zeroed(PENDING_MAX, sizeof(*c->pending));
     return c;
@@ -457,6 +459,7 @@ static void capture_free(struct capture *c)
     forget_open(c);
     hash_release(&c->open);
     transaction_release(&c->plain);
+    relations_release(&c->relations);
     banyan_arena_release(&c->arena);
     free(c->pending);
     free(c);

@@ -4,8 +4,9 @@
  *
  *   start:  connect ─▶ tables, publication ─▶ what does the log say?
  *             ├─ nothing:  SlotCreating (durable) ─▶ slot ─▶ barrier ─▶ HandoverStarted with the cursor (durable)
- *             └─ begun:    prove system, slot and position
- *           ─▶ threads: workers (unless the backfill is done), watcher, capture
+ *             └─ begun:    prove system, slot and position; a mapping that the log does not know: wait until all that
+ * is open has ended ─▶ MappingStarted (durable), its keys are unread ─▶ threads: workers (unless the backfill is done),
+ * watcher, capture
  *
  *   a crash after SlotCreating leaves a slot that is ours: the next start drops it and makes a new one
  *   a crash after HandoverStarted loses nothing: the slot holds everything behind the cursor
@@ -160,13 +161,82 @@ uint64_t legacy_cursor_lsn(struct store_cursor cursor)
     return lsn;
 }
 
+/* ---- mappings ---- */
+
+bool legacy_complete(const struct legacy *legacy)
+{
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        if (!handover_complete(legacy->mappings[m].handover))
+            return false;
+    return true;
+}
+
+size_t legacy_mapping_of(const struct legacy *legacy, struct banyan_str category)
+{
+    size_t m = 0;
+    while (category.size > 0 && m < legacy->mapping_count && !banyan_str_equal(legacy->mappings[m].category, category))
+        m++;
+    return m;
+}
+
+static void make_mappings(struct legacy *legacy)
+{
+    const struct banyan_domain *domain = legacy->options.domain;
+    struct legacy_status *status = &legacy->shared.status;
+    legacy->mapping_count = status->mapping_count = domain->mapping_count;
+    legacy->mappings = alloc_zeroed(legacy->mapping_count, sizeof(*legacy->mappings));
+    legacy->tables = alloc_zeroed(legacy->mapping_count, sizeof(*legacy->tables));
+    for (size_t m = 0; m < legacy->mapping_count; m++) {
+        const char *category = domain->mappings[m].aggregate->category;
+        legacy->mappings[m] = (struct legacy_mapping){
+            .spec = &domain->mappings[m], .category = banyan_str_of(category), .handover = handover_new()};
+        status->mappings[m].category = category;
+    }
+}
+
+static void make_mappers(struct legacy *legacy)
+{
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        legacy->mappings[m].mapper = mapper_new(&(struct mapper_options){.domain = legacy->options.domain,
+                                                                         .mapping = m,
+                                                                         .store = legacy->options.store,
+                                                                         .source_id = legacy->source_id});
+}
+
+static void free_mappings(struct legacy *legacy)
+{
+    for (size_t m = 0; m < legacy->mapping_count; m++) {
+        mapper_free(legacy->mappings[m].mapper);
+        handover_free(legacy->mappings[m].handover);
+    }
+    free(legacy->mappings);
+    free(legacy->tables);
+}
+
 /* ---- making ---- */
+
+static enum banyan_status check_mappings(const struct banyan_domain *domain, struct banyan_error *err)
+{
+    static_assert(LEGACY_MAPPINGS_MAX <= (int)ROW_CHANGE_MAPPINGS_MAX, "stored changes can name each mapping");
+    if (domain->mapping_count == 0)
+        return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", domain->name);
+    if (domain->mapping_count > LEGACY_MAPPINGS_MAX)
+        return banyan_error_set(err, BANYAN_INVALID, "domain %s has %zu legacy mappings; %d are possible", domain->name,
+                                domain->mapping_count, LEGACY_MAPPINGS_MAX);
+    for (size_t m = 1; m < domain->mapping_count; m++)
+        for (size_t i = 0; i < m; i++)
+            if (strcmp(domain->mappings[m].aggregate->category, domain->mappings[i].aggregate->category) == 0)
+                return banyan_error_set(err, BANYAN_INVALID, "domain %s has two legacy mappings for category %s",
+                                        domain->name, domain->mappings[m].aggregate->category);
+    return BANYAN_OK;
+}
 
 static enum banyan_status check_options(const struct legacy_options *options, struct banyan_error *err)
 {
     assert(options->domain != NULL && options->store != NULL && options->stop != NULL);
-    if (options->domain->mapping_count == 0)
-        return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", options->domain->name);
+    enum banyan_status status = check_mappings(options->domain, err);
+    if (status != BANYAN_OK)
+        return status;
     if (options->name == NULL || options->name[0] == '\0' || strlen(options->name) > NAME_BYTES_MAX)
         return banyan_error_set(err, BANYAN_CONFIG, "a source needs a name of at most %d bytes", NAME_BYTES_MAX);
     if (options->slot == NULL || options->publication == NULL || options->spool_folder == NULL)
@@ -197,7 +267,7 @@ static struct legacy *legacy_new(const struct legacy_options *options)
     legacy->fence_stream = banyan_arena_printf(&legacy->arena, "$fence-%s", o->name);
     legacy->cursor_name = banyan_arena_printf(&legacy->arena, "legacy/%s", o->name);
     legacy->application_name = banyan_arena_printf(&legacy->arena, "banyan/%s", o->name);
-    legacy->handover = handover_new();
+    make_mappings(legacy);
     pthread_mutex_init(&legacy->plan, NULL);
     pthread_mutex_init(&legacy->order, NULL);
     pthread_mutex_init(&legacy->shared.lock, NULL);
@@ -209,8 +279,7 @@ static struct legacy *legacy_new(const struct legacy_options *options)
 
 static void legacy_free(struct legacy *legacy)
 {
-    mapper_free(legacy->mapper);
-    handover_free(legacy->handover);
+    free_mappings(legacy);
     pthread_mutex_destroy(&legacy->plan);
     pthread_mutex_destroy(&legacy->order);
     pthread_mutex_destroy(&legacy->shared.lock);
@@ -230,17 +299,51 @@ static enum banyan_status note_json(struct legacy *legacy, const char *type, str
     return status;
 }
 
-/* capture_only: all keys count as read, and nothing was there: history begins behind the slot's snapshot. */
-static enum banyan_status skip_backfill(struct legacy *legacy, const struct pg_snapshot *snapshot,
+/* capture_only: all keys count as read, and nothing was there: history begins behind the snapshot. */
+static enum banyan_status skip_backfill(struct legacy *legacy, size_t at, const struct pg_snapshot *snapshot,
                                         struct banyan_error *err)
 {
     struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
-    if (legacy->shared.status.chunks_done > 0)
+    struct legacy_mapping *mapping = &legacy->mappings[at];
+    if (handover_complete(mapping->handover))
+        return BANYAN_OK;
+    if (legacy->shared.status.mappings[at].chunks_done > 0)
         return banyan_error_set(err, BANYAN_CONFIG, "source %s has begun its backfill: it cannot go on without",
                                 legacy->options.name);
-    handover_chunk_restore(legacy->handover, INT64_MIN, INT64_MAX, snapshot);
-    records_chunk_read(INT64_MIN, INT64_MAX, snapshot, &json);
+    handover_chunk_restore(mapping->handover, INT64_MIN, INT64_MAX, snapshot);
+    records_chunk_read(mapping->category, INT64_MIN, INT64_MAX, snapshot, &json);
     return note_json(legacy, "ChunkRead", &json, 0, err);
+}
+
+/*
+ * Mappings that the log does not know: they came into the domain after the source had begun.  Exact for the reason of
+ * the first barrier: a chunk read from now on sees every transaction that had begun when the wait began, so what it
+ * does not see began later; its commit is behind the cursor, and its tables were published when it wrote.
+ */
+static enum banyan_status begin_new_mappings(struct legacy *legacy, struct pg_conn *conn, struct banyan_error *err)
+{
+    struct pg_snapshot snapshot = {.xmin = 0};
+    enum banyan_status status = BANYAN_OK;
+    for (size_t m = 0; status == BANYAN_OK && m < legacy->mapping_count; m++) {
+        struct legacy_mapping *mapping = &legacy->mappings[m];
+        struct banyan_buf json = BANYAN_BUF_INIT(RECORDS_JSON_BYTES_MAX);
+        if (mapping->begun)
+            continue;
+        if (snapshot.xmax == 0)
+            status = source_wait_settled(legacy, conn, &legacy->arena, &snapshot, err);
+        if (status == BANYAN_OK) {
+            records_mapping_started(mapping->category, legacy->cursor_lsn, &snapshot, &json);
+            status = note_json(legacy, "MappingStarted", &json, 0, err);
+        }
+        if (status == BANYAN_OK && legacy->options.capture_only)
+            status = skip_backfill(legacy, m, &snapshot, err);
+        mapping->begun = true;
+        legacy->backfill_lsn = 0;
+        legacy->shared.status.backfill_done = false;
+        if (status != BANYAN_OK)
+            banyan_error_context(err, "%s, a new mapping of source %s", mapping->category.data, legacy->options.name);
+    }
+    return status;
 }
 
 static enum banyan_status first_start(struct legacy *legacy, struct pg_conn *conn, struct pg_conn *replication,
@@ -293,6 +396,14 @@ static enum banyan_status identify(struct legacy *legacy, struct pg_conn *replic
     return BANYAN_OK;
 }
 
+static enum banyan_status resolve_tables(struct legacy *legacy, struct pg_conn *conn, struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+    for (size_t m = 0; status == BANYAN_OK && m < legacy->mapping_count; m++)
+        status = legacy_tables_resolve(conn, legacy->mappings[m].spec, &legacy->tables[m], err);
+    return status;
+}
+
 /* Everything that needs the server once: afterwards the threads connect for themselves. */
 static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *err)
 {
@@ -311,7 +422,7 @@ static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *er
         status = recovery.handover_started ? source_prove_system(legacy, replication, err)
                                            : identify(legacy, replication, err);
     if (status == BANYAN_OK)
-        status = legacy_tables_resolve(conn, legacy->options.domain->mappings, &legacy->tables, err);
+        status = resolve_tables(legacy, conn, err);
     /* Before anything is made at the server: a refusal leaves nothing there. */
     if (status == BANYAN_OK && !recovery.handover_started)
         status = source_slot_free(legacy, conn, recovery.slot_creating, err);
@@ -322,10 +433,12 @@ static enum banyan_status prepare(struct legacy *legacy, struct banyan_error *er
     if (recovery.handover_started) {
         legacy->cursor_front = records_cursor_front(legacy, &legacy->arena);
         status = source_prove_slot(legacy, conn, legacy->cursor_lsn, err);
+        if (status == BANYAN_OK)
+            status = begin_new_mappings(legacy, conn, err);
     } else
         status = first_start(legacy, conn, replication, &recovery, err);
-    if (status == BANYAN_OK && legacy->options.capture_only && !handover_complete(legacy->handover))
-        status = skip_backfill(legacy, &recovery.snapshot, err);
+    for (size_t m = 0; status == BANYAN_OK && legacy->options.capture_only && m < legacy->mapping_count; m++)
+        status = skip_backfill(legacy, m, &recovery.snapshot, err);
 out:
     pg_close(replication);
     pg_close(conn);
@@ -335,8 +448,10 @@ out:
 static void start_threads(struct legacy *legacy)
 {
     static const char *const worker_name = "legacy-backfill";
-    bool unread = !handover_complete(legacy->handover);
+    bool unread = !legacy_complete(legacy);
     struct legacy_status *status = &legacy->shared.status;
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        status->mappings[m].done = handover_complete(legacy->mappings[m].handover);
     legacy->shared.started_us = os_clock_monotonic_us(os_clock_real());
     status->confirmed_lsn = status->applied_lsn = status->received_lsn = legacy->cursor_lsn;
     status->xid = legacy->xid_reference;
@@ -360,12 +475,7 @@ enum banyan_status legacy_start(const struct legacy_options *options, struct leg
     }
     legacy->source_id = banyan_arena_printf(&legacy->arena, "%.*s/%s", (int)legacy->system_id.size,
                                             legacy->system_id.data, legacy->options.name);
-    struct mapper_options mapper = {
-        .domain = legacy->options.domain,
-        .store = legacy->options.store,
-        .source_id = legacy->source_id,
-    };
-    legacy->mapper = mapper_new(&mapper);
+    make_mappers(legacy);
     start_threads(legacy);
     *ret = legacy;
     return BANYAN_OK;

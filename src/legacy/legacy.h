@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A legacy PostgreSQL database as a source of the log: backfill of its history and capture of its changes.
+ * A legacy PostgreSQL database as a source of the log: backfill of its history and capture of its changes, for all
+ * mappings of the domain at once: one slot, one publication of all their tables, one append for one transaction.
  *
  *   new ──▶ connecting ──▶ backfilling (capture runs beside it) ──▶ capturing ──▶ stopped
  *                └──────────────────────── retrying ◀─────────────────┘
@@ -50,18 +51,32 @@ enum legacy_state {
     LEGACY_STOPPED,
 };
 
+enum {
+    LEGACY_MAPPINGS_MAX = 32,
+};
+
+/* The backfill of one mapping. */
+struct legacy_mapping_status {
+    const char *category;    /* of its streams; lives as long as the domain */
+    bool done;               /* all keys are read */
+    uint64_t rows_estimated; /* of the root table */
+    uint64_t roots_read, rows_read, chunks_done;
+};
+
 struct legacy_status {
     enum legacy_state state;
-    /* backfill */
+    /* backfill; sums over the mappings */
     bool backfill_done;
-    uint64_t rows_estimated; /* of the root table */
+    uint64_t rows_estimated; /* of the root tables */
     uint64_t roots_read, rows_read;
     uint64_t events_exact, events_inferred, events_reconciled;
     uint64_t chunks_done;
     double roots_per_second;
     int64_t backfill_us; /* so far, or in all */
     int64_t eta_us;      /* INT64_MAX: not known */
-    /* capture */
+    struct legacy_mapping_status mappings[LEGACY_MAPPINGS_MAX];
+    size_t mapping_count;
+    /* capture; a row of a table that is in several mappings is a change of each */
     uint64_t transactions, changes, events_captured, changes_held, changes_dropped;
     uint64_t transactions_streamed;
     uint64_t changes_without_key; /* DELETEs that were ignored: the replica identity of the table does not tell whose */

@@ -39,13 +39,24 @@ struct backfill_rate {
     uint64_t older_roots, newer_roots;
 };
 
+/* One mapping of the domain: an aggregate with a key space and a hand-over of its own. */
+struct legacy_mapping {
+    const struct banyan_legacy_mapping *spec;
+    struct banyan_str category;
+    struct handover *handover; /* of its keys; order lock */
+    struct mapper *mapper;     /* of capture; order lock */
+    bool begun;                /* the log knows it: its keys are read or unread, but none of its changes was missed */
+};
+
 struct legacy {
     struct legacy_options options; /* defaults filled in; strings borrowed */
     struct banyan_arena arena;     /* strings of this struct; lives as long as it */
-    struct legacy_tables tables;   /* read-only once started */
+    struct legacy_mapping *mappings;
+    struct legacy_tables *tables; /* one a mapping; read-only once started */
+    size_t mapping_count;
 
-    /* Where our own events go: streams "$legacy-<name>" (SlotCreating, HandoverStarted, ChunkRead, BackfillCompleted),
-     * "$held-<name>" (ChangeHeld) and "$fence-<name>" (Fence). */
+    /* Where our own events go: streams "$legacy-<name>" (SlotCreating, HandoverStarted, MappingStarted, ChunkRead,
+     * BackfillCompleted), "$held-<name>" (ChangeHeld) and "$fence-<name>" (Fence). */
     struct banyan_str system_stream, held_stream, fence_stream, cursor_name;
     struct banyan_str application_name; /* of our connections: "banyan/<name>" */
     struct banyan_str source_id;        /* "<system identifier>/<name>" */
@@ -54,10 +65,8 @@ struct legacy {
     uint64_t consistent_lsn;
     struct banyan_str cursor_front; /* of the cursor's value, up to the position */
 
-    pthread_mutex_t plan;  /* one worker at a time looks for a border */
-    pthread_mutex_t order; /* guards everything down to the threads */
-    struct handover *handover;
-    struct mapper *mapper;
+    pthread_mutex_t plan;   /* one worker at a time looks for a border */
+    pthread_mutex_t order;  /* guards everything down to the threads */
     uint64_t cursor_lsn;    /* end of the last transaction that was submitted */
     uint64_t processed_lsn; /* end of the last transaction that was looked at: also of those that gave nothing */
     uint64_t xid_reference; /* newest full transaction id seen */
@@ -96,16 +105,21 @@ BANYAN_MUST_CHECK enum banyan_status legacy_transaction_apply(struct legacy *leg
 /* The stream has nothing up to *lsn* that is not in the log or of no interest: move the cursor there. */
 BANYAN_MUST_CHECK enum banyan_status legacy_move_cursor(struct legacy *legacy, uint64_t lsn, struct banyan_arena *arena,
                                                         struct legacy_applied *ret, struct banyan_error *err);
-/* A chunk was read: decide its held changes, append everything as one batch, mark it done.  *events* are the mapped
- * rows, keys ascending (spans); what is appended with them is added to their items.  Memory of the call from *arena*.
- */
-BANYAN_MUST_CHECK enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
+/* A chunk of a mapping (an index) was read: decide its held changes, append everything as one batch, mark it done.
+ * *events* are the mapped rows, keys ascending (spans); what is appended with them is added to their items.  Memory of
+ * the call from *arena*. */
+BANYAN_MUST_CHECK enum banyan_status legacy_chunk_commit(struct legacy *legacy, size_t mapping,
+                                                         const struct handover_chunk *chunk,
                                                          const struct pg_snapshot *snapshot,
                                                          struct mapper_events *events, struct banyan_arena *arena,
                                                          struct banyan_error *err);
 
 /* ---- engine.c ---- */
 
+/* Are all keys of all mappings read?  Under the order lock. */
+bool legacy_complete(const struct legacy *legacy);
+/* The index of the mapping of a category; an empty one means the first (records.h).  mapping_count: there is none. */
+size_t legacy_mapping_of(const struct legacy *legacy, struct banyan_str category);
 /* Somebody failed for good: remember the first error, stop everybody. */
 void legacy_fail(struct legacy *legacy, const struct banyan_error *err);
 /* End now?  Stop requested or failed. */
@@ -127,7 +141,7 @@ void poll_main(void *argument);
 /* ---- backfill.c ---- */
 
 /* Thread main of a worker; argument: struct legacy.  Connects, works until nothing is unread, retries what is
- * retryable; the last one out finds handover_complete(). */
+ * retryable; the last one out finds legacy_complete(). */
 void backfill_worker(void *argument);
 
 #endif

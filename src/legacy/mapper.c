@@ -49,10 +49,10 @@ static void *zeroed_record(struct mapper *mapper, const struct banyan_record *re
 
 struct mapper *mapper_new(const struct mapper_options *options)
 {
-    assert(options->domain->mappings != NULL);
+    assert(options->mapping < options->domain->mapping_count);
     struct mapper *mapper = alloc_zeroed(1, sizeof(*mapper));
     mapper->domain = options->domain;
-    mapper->legacy = options->domain->mappings;
+    mapper->legacy = &options->domain->mappings[options->mapping];
     mapper->aggregate = mapper->legacy->aggregate;
     mapper->state_record = mapper->aggregate->state;
     mapper->row_record = mapper->legacy->tables[0].row;

@@ -6,7 +6,8 @@
  *
  * States of keys come from a cache, else from the stream in the store (after waiting until its head is durable).
  *
- * Threads: a mapper by one thread at a time.  Backfill workers have a mapper each (history only); capture has one.
+ * Threads: a mapper is of one mapping, and used by one thread at a time.  Backfill workers have their own (history
+ * only), and so has capture.
  */
 #ifndef LEGACY_MAPPER_H
 #define LEGACY_MAPPER_H
@@ -23,6 +24,7 @@ struct mapper;
 
 struct mapper_options {
     const struct banyan_domain *domain;
+    size_t mapping;              /* index in the domain */
     struct store *store;         /* borrowed */
     struct banyan_str source_id; /* part of derived event ids: system identifier and source name */
     size_t cached_keys_max;      /* 0: 65,536 */

@@ -96,7 +96,10 @@ static enum banyan_status retire(struct watcher *w, const struct pg_snapshot *sn
     }
     pthread_mutex_lock(&legacy->order);
     if (legacy->processed_lsn >= w->retire_lsn) {
-        legacy->retired = handover_retire(legacy->handover, &w->retire_snapshot);
+        bool all = true; /* each for itself: a mapping that came late retires late */
+        for (size_t m = 0; m < legacy->mapping_count; m++)
+            all &= handover_retire(legacy->mappings[m].handover, &w->retire_snapshot);
+        legacy->retired = all;
         w->retiring = false;
     }
     pthread_mutex_unlock(&legacy->order);
@@ -112,10 +115,11 @@ static enum banyan_status poll_handover(struct watcher *w, struct banyan_error *
     if (status != BANYAN_OK)
         return status;
     pthread_mutex_lock(&legacy->order);
-    handover_poll(legacy->handover, &snapshot);
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        handover_poll(legacy->mappings[m].handover, &snapshot);
     if (snapshot.xmax > legacy->xid_reference)
         legacy->xid_reference = snapshot.xmax;
-    bool complete = handover_complete(legacy->handover);
+    bool complete = legacy_complete(legacy);
     bool noted = legacy->backfill_lsn != 0;
     pthread_mutex_unlock(&legacy->order);
     pthread_mutex_lock(&legacy->shared.lock);

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-    HELD_VERSION = 1,
+    HELD_VERSION_FIRST = 1, /* without a category */
+    HELD_VERSION = 2,
     HELD_FRONT_SIZE = 25,
 };
 
@@ -94,10 +95,26 @@ void records_handover_started(const struct legacy *legacy, const struct pg_snaps
     banyan_buf_printf(ret, ",\"timeline\":%u", legacy->timeline);
     add_lsn(ret, legacy->consistent_lsn);
     add_snapshot(ret, snapshot);
+    banyan_buf_add_text(ret, ",\"categories\":");
+    for (size_t m = 0; m < legacy->mapping_count; m++) {
+        banyan_buf_add_char(ret, m == 0 ? '[' : ',');
+        banyan_buf_add_json(ret, legacy->mappings[m].category);
+    }
+    banyan_buf_add_text(ret, "]}");
+}
+
+void records_mapping_started(struct banyan_str category, uint64_t lsn, const struct pg_snapshot *snapshot,
+                             struct banyan_buf *ret)
+{
+    banyan_buf_add_char(ret, '{');
+    add_lsn(ret, lsn);
+    add_snapshot(ret, snapshot);
+    add_text(ret, "category", category);
     banyan_buf_add_char(ret, '}');
 }
 
-void records_chunk_read(int64_t lo, int64_t hi, const struct pg_snapshot *snapshot, struct banyan_buf *ret)
+void records_chunk_read(struct banyan_str category, int64_t lo, int64_t hi, const struct pg_snapshot *snapshot,
+                        struct banyan_buf *ret)
 {
     banyan_buf_add_char(ret, '{');
     if (lo == INT64_MIN)
@@ -109,6 +126,7 @@ void records_chunk_read(int64_t lo, int64_t hi, const struct pg_snapshot *snapsh
     else
         banyan_buf_printf(ret, ",\"hi\":%lld", (long long)hi);
     add_snapshot(ret, snapshot);
+    add_text(ret, "category", category);
     banyan_buf_add_char(ret, '}');
 }
 
@@ -169,6 +187,21 @@ enum banyan_status records_cursor_parse(struct banyan_str value, struct banyan_a
     return BANYAN_OK;
 }
 
+static bool get_categories(const json_t *object, struct banyan_arena *arena, struct records_event *ret)
+{
+    const json_t *list = json_object_get(object, "categories");
+    if (json_array_size(list) > LEGACY_MAPPINGS_MAX)
+        return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *value = json_array_get(list, i);
+        if (!json_is_string(value))
+            return false;
+        ret->categories[ret->category_count++] =
+            banyan_arena_str(arena, (struct banyan_str){json_string_value(value), json_string_length(value)});
+    }
+    return true;
+}
+
 enum banyan_status records_parse(struct banyan_str type, struct banyan_str payload, struct banyan_arena *arena,
                                  struct records_event *ret, struct banyan_error *err)
 {
@@ -182,6 +215,8 @@ enum banyan_status records_parse(struct banyan_str type, struct banyan_str paylo
     event.hi = get_int(object, "hi", INT64_MAX);
     if (ok && json_object_get(object, "lsn") != NULL)
         ok = get_lsn(object, &event.lsn);
+    event.category = get_text(object, "category", arena);
+    ok = ok && get_categories(object, arena, &event);
     struct banyan_str snapshot = get_text(object, "snapshot", arena);
     if (ok && snapshot.data != NULL)
         ok = pg_snapshot_parse(snapshot, arena, &event.snapshot);
@@ -204,14 +239,37 @@ void records_held_encode(const struct mapper_origin *origin, const struct banyan
     memcpy(front + 9, &origin->commit_lsn, 8);
     memcpy(front + 17, &origin->time.us, 8);
     banyan_buf_add(ret, front, sizeof(front));
+    const char *category = mapping->aggregate->category;
+    uint16_t size = (uint16_t)strlen(category);
+    banyan_buf_add(ret, &size, sizeof(size));
+    banyan_buf_add(ret, category, size);
     row_change_encode(mapping, change, ret);
+}
+
+/* Take the category from the front of what follows the fixed part. */
+static bool take_category(struct banyan_str *rest, struct banyan_str *ret)
+{
+    uint16_t size;
+    if (rest->size < sizeof(size))
+        return false;
+    memcpy(&size, rest->data, sizeof(size));
+    if (rest->size - sizeof(size) < size)
+        return false;
+    *ret = (struct banyan_str){rest->data + sizeof(size), size};
+    rest->data += sizeof(size) + size;
+    rest->size -= sizeof(size) + size;
+    return true;
 }
 
 enum banyan_status records_held_decode(struct banyan_str data, struct records_held *ret, struct banyan_error *err)
 {
-    if (data.size < HELD_FRONT_SIZE || data.data[0] != HELD_VERSION)
+    struct records_held held = {.category = BANYAN_STR("")};
+    bool ok = data.size >= HELD_FRONT_SIZE;
+    if (ok)
+        held.change = (struct banyan_str){data.data + HELD_FRONT_SIZE, data.size - HELD_FRONT_SIZE};
+    if (!ok || (data.data[0] != HELD_VERSION_FIRST &&
+                (data.data[0] != HELD_VERSION || !take_category(&held.change, &held.category))))
         return banyan_error_set(err, BANYAN_CORRUPT, "a held change has a damaged front");
-    struct records_held held = {.change = {data.data + HELD_FRONT_SIZE, data.size - HELD_FRONT_SIZE}};
     memcpy(&held.origin.xid, data.data + 1, 8);
     memcpy(&held.origin.commit_lsn, data.data + 9, 8);
     memcpy(&held.origin.time.us, data.data + 17, 8);

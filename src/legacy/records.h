@@ -4,12 +4,17 @@
  *
  *   cursor              {"system":"7…","timeline":1,"slot":"banyan","lsn":"0/16B3748","xid":812}
  *   SlotCreating        {"slot":…,"system":…}           durable before the slot is made: a slot found later is ours
- *   HandoverStarted     {"slot":…,"system":…,"timeline":…,"lsn":…,"snapshot":"10:20:12"}
- *   ChunkRead           {"lo":…|null,"hi":…|null,"snapshot":…}   null: open
+ *   HandoverStarted     {"slot":…,"system":…,"timeline":…,"lsn":…,"snapshot":"10:20:12","categories":["order",…]}
+ *   MappingStarted      {"lsn":…,"snapshot":…,"category":…}      a mapping that came later: its keys are unread
+ *   ChunkRead           {"lo":…|null,"hi":…|null,"snapshot":…,"category":…}   null: open
  *   BackfillCompleted   {"lsn":…}                       the log is consistent at each commit from here on
  *   Fence               {"token":…,"lsn":…}
  *   Idle                {"lsn":…}                       nothing of interest up to there; in the stream of fences
- *   ChangeHeld          bytes: version u8 = 1 · xid u64 · commit LSN u64 · commit time i64 · a row change
+ *   ChangeHeld          bytes: version u8 = 2 · xid u64 · commit LSN u64 · commit time i64 ·
+ *                       category size u16, category · a row change
+ *
+ * A mapping is named by its category.  What was written before there could be several has none, and is of the first
+ * one: HandoverStarted, ChunkRead, and ChangeHeld of version 1.
  */
 #ifndef LEGACY_RECORDS_H
 #define LEGACY_RECORDS_H
@@ -43,7 +48,10 @@ BANYAN_MUST_CHECK enum banyan_status records_cursor_parse(struct banyan_str valu
 
 void records_slot_creating(const struct legacy *legacy, struct banyan_buf *ret);
 void records_handover_started(const struct legacy *legacy, const struct pg_snapshot *snapshot, struct banyan_buf *ret);
-void records_chunk_read(int64_t lo, int64_t hi, const struct pg_snapshot *snapshot, struct banyan_buf *ret);
+void records_mapping_started(struct banyan_str category, uint64_t lsn, const struct pg_snapshot *snapshot,
+                             struct banyan_buf *ret);
+void records_chunk_read(struct banyan_str category, int64_t lo, int64_t hi, const struct pg_snapshot *snapshot,
+                        struct banyan_buf *ret);
 void records_lsn(uint64_t lsn, struct banyan_buf *ret);
 void records_fence(struct banyan_str token, uint64_t lsn, struct banyan_buf *ret);
 
@@ -54,6 +62,9 @@ struct records_event {
     uint64_t lsn;
     int64_t lo, hi;
     struct pg_snapshot snapshot;
+    struct banyan_str category;
+    struct banyan_str categories[LEGACY_MAPPINGS_MAX];
+    size_t category_count;
 };
 BANYAN_MUST_CHECK enum banyan_status records_parse(struct banyan_str type, struct banyan_str payload,
                                                    struct banyan_arena *arena, struct records_event *ret,
@@ -61,7 +72,8 @@ BANYAN_MUST_CHECK enum banyan_status records_parse(struct banyan_str type, struc
 
 struct records_held {
     struct mapper_origin origin;
-    struct banyan_str change; /* encoded row change */
+    struct banyan_str category; /* empty: of the first mapping */
+    struct banyan_str change;   /* encoded row change */
 };
 void records_held_encode(const struct mapper_origin *origin, const struct banyan_legacy_mapping *mapping,
                          const struct row_change *change, struct banyan_buf *ret);

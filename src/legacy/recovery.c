@@ -6,6 +6,7 @@
  *   SlotCreating       ─▶ a first start that may have left a slot
  *   HandoverStarted    ─▶ cursor exists; chunks are done as far as ChunkRead events say, the rest is unread
  *   BackfillCompleted  ─▶ only capture
+ *   MappingStarted     ─▶ a mapping came later; its chunks follow, and another BackfillCompleted
  *
  * Held changes are still undecided when their key is in no chunk that was read: a chunk's append decides the ones of
  * its keys.
@@ -35,12 +36,62 @@ static enum banyan_status each_event(struct legacy *legacy, struct banyan_str st
     return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
 }
 
+static enum banyan_status find_mapping(const struct legacy *legacy, struct banyan_str category, size_t *ret,
+                                       struct banyan_error *err)
+{
+    *ret = legacy_mapping_of(legacy, category);
+    if (*ret < legacy->mapping_count)
+        return BANYAN_OK;
+    banyan_error_set(err, BANYAN_CONFIG,
+                     "the log has taken over %.*s from this source, but domain %s has no mapping for it",
+                     (int)category.size, category.data, legacy->options.domain->name);
+    banyan_error_hint(err,
+                      "put the mapping back: its changes would be missed; or give the source another name to begin "
+                      "anew without it");
+    return BANYAN_CONFIG;
+}
+
+/* What the log took over from the beginning; what is written before mappings had names began with the first one. */
+static enum banyan_status begin_mappings(struct legacy *legacy, const struct records_event *record,
+                                         struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+    size_t mapping;
+    if (record->category_count == 0)
+        legacy->mappings[0].begun = true;
+    for (size_t i = 0; status == BANYAN_OK && i < record->category_count; i++) {
+        status = find_mapping(legacy, record->categories[i], &mapping, err);
+        if (status == BANYAN_OK)
+            legacy->mappings[mapping].begun = true;
+    }
+    return status;
+}
+
+static enum banyan_status read_mapping_event(struct legacy *legacy, bool is_chunk, const struct records_event *record,
+                                             struct banyan_error *err)
+{
+    size_t mapping;
+    enum banyan_status status = find_mapping(legacy, record->category, &mapping, err);
+    if (status != BANYAN_OK)
+        return status;
+    if (is_chunk) {
+        handover_chunk_restore(legacy->mappings[mapping].handover, record->lo, record->hi, &record->snapshot);
+        legacy->shared.status.mappings[mapping].chunks_done++;
+        legacy->shared.status.chunks_done++;
+    } else {
+        legacy->mappings[mapping].begun = true;
+        legacy->backfill_lsn = 0;
+        legacy->shared.status.backfill_done = false;
+    }
+    return BANYAN_OK;
+}
+
 static enum banyan_status read_system_event(struct legacy *legacy, const struct store_event *event,
                                             struct recovery *recovery, struct banyan_error *err)
 {
     struct banyan_arena arena = BANYAN_ARENA_INIT;
     bool lasting = banyan_str_equal(event->type, BANYAN_STR("HandoverStarted"));
-    struct records_event record;
+    struct records_event record = {.lsn = 0};
     enum banyan_status status =
         records_parse(event->type, event->payload, lasting ? &legacy->arena : &arena, &record, err);
     if (status != BANYAN_OK)
@@ -55,9 +106,11 @@ static enum banyan_status read_system_event(struct legacy *legacy, const struct 
         legacy->system_id = record.system;
         legacy->timeline = record.timeline;
         legacy->consistent_lsn = record.lsn;
+        status = begin_mappings(legacy, &record, err);
     } else if (banyan_str_equal(event->type, BANYAN_STR("ChunkRead"))) {
-        handover_chunk_restore(legacy->handover, record.lo, record.hi, &record.snapshot);
-        legacy->shared.status.chunks_done++;
+        status = read_mapping_event(legacy, true, &record, err);
+    } else if (banyan_str_equal(event->type, BANYAN_STR("MappingStarted"))) {
+        status = read_mapping_event(legacy, false, &record, err);
     } else if (banyan_str_equal(event->type, BANYAN_STR("BackfillCompleted"))) {
         legacy->backfill_lsn = record.lsn;
         legacy->shared.status.backfill_done = true;
@@ -78,8 +131,13 @@ static enum banyan_status read_held_event(struct legacy *legacy, const struct st
         return status;
     if (!row_change_peek(held.change, &front))
         return banyan_error_set(err, BANYAN_CORRUPT, "a held change has a damaged front");
-    if (handover_decide(legacy->handover, held.origin.xid, front.key) == HANDOVER_HOLD)
-        handover_hold(legacy->handover, held.origin.xid, front.key, event->payload);
+    size_t mapping;
+    status = find_mapping(legacy, held.category, &mapping, err);
+    if (status != BANYAN_OK)
+        return status;
+    struct handover *handover = legacy->mappings[mapping].handover;
+    if (handover_decide(handover, held.origin.xid, front.key) == HANDOVER_HOLD)
+        handover_hold(handover, held.origin.xid, front.key, event->payload);
     return BANYAN_OK;
 }
 

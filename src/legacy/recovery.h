@@ -15,8 +15,9 @@ struct recovery {
     struct pg_snapshot snapshot; /* with which the slot was made; in the source's arena */
 };
 
-/* Fills the hand-over, the cursor and the known identity of the server from the streams of this source.
- * CONFIG when the settings name another slot than the log; CORRUPT. */
+/* Fills the hand-overs, the cursor and the known identity of the server from the streams of this source, and says of
+ * each mapping whether it has begun.  CONFIG when the settings name another slot than the log, or the log knows a
+ * mapping that the domain has no longer; CORRUPT. */
 BANYAN_MUST_CHECK enum banyan_status recovery_run(struct legacy *legacy, struct recovery *ret,
                                                   struct banyan_error *err);
 

@@ -12,29 +12,48 @@
 #include "legacy/relation.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "pg/copy.h"
 
 enum {
     FIRST_NORMAL_OID = 16384, /* below are the built-in types */
 };
 
-void relations_init(struct relations *relations, const struct legacy_tables *tables)
+void relations_init(struct relations *relations, const struct legacy_tables *tables, size_t mapping_count)
 {
-    *relations = (struct relations){.tables = tables};
+    size_t count = 0, at = 0;
+    for (size_t m = 0; m < mapping_count; m++)
+        count += tables[m].count;
+    *relations = (struct relations){.places = alloc_zeroed(count, sizeof(struct relation_place)), .place_count = count};
+    for (size_t m = 0; m < mapping_count; m++)
+        for (size_t t = 0; t < tables[m].count; t++)
+            relations->places[at++] = (struct relation_place){
+                .table = &tables[m].tables[t], .mapping = (uint8_t)m, .index = (uint8_t)t, .next = -1};
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count && relations->places[i].next < 0; j++)
+            if (relations->places[j].table->oid == relations->places[i].table->oid)
+                relations->places[i].next = (int)j;
+}
+
+void relations_release(struct relations *relations)
+{
+    free(relations->places);
+    relations->places = NULL;
 }
 
 void relations_reset(struct relations *relations)
 {
-    for (size_t i = 0; i < BANYAN_LEGACY_TABLES_MAX; i++)
-        relations->maps[i].known = false;
+    for (size_t i = 0; i < relations->place_count; i++)
+        relations->places[i].map.known = false;
 }
 
-int relations_table(const struct relations *relations, const struct pgoutput_relation *relation)
+int relations_place(const struct relations *relations, const struct pgoutput_relation *relation)
 {
-    for (size_t i = 0; i < relations->tables->count; i++)
-        if (relations->tables->tables[i].oid == relation->id)
+    for (size_t i = 0; i < relations->place_count; i++)
+        if (relations->places[i].table->oid == relation->id)
             return (int)i;
     return -1;
 }
@@ -197,21 +216,18 @@ static enum banyan_status add_moved(const struct row_change *change, int64_t old
     return transaction_add(tx, halves, 2, err);
 }
 
-enum banyan_status relations_add(struct relations *relations, const struct pgoutput_message *message,
-                                 struct transaction *tx, struct banyan_error *err)
+static enum banyan_status add_to_place(struct relations *relations, struct relation_place *place,
+                                       const struct pgoutput_message *message, struct transaction *tx,
+                                       struct banyan_error *err)
 {
-    int t = relations_table(relations, message->relation);
-    if (t < 0)
-        return BANYAN_OK;
-    const struct legacy_table *table = &relations->tables->tables[t];
-    struct relation_map *map = &relations->maps[t];
+    const struct legacy_table *table = place->table;
     enum banyan_status status = BANYAN_OK;
-    if (!map->known || map->generation != message->relation->generation)
-        status = map_relation(table, message->relation, map, err);
+    if (!place->map.known || place->map.generation != message->relation->generation)
+        status = map_relation(table, message->relation, &place->map, err);
     if (status != BANYAN_OK)
         return status;
-    struct decoding decoding = {table, map, transaction_arena(tx)};
-    struct row_change change = {.subxid = message->xid, .table = (uint8_t)t};
+    struct decoding decoding = {table, &place->map, transaction_arena(tx)};
+    struct row_change change = {.subxid = message->xid, .mapping = place->mapping, .table = place->index};
     status = decode_message(&decoding, message, &change, err);
     if (status != BANYAN_OK)
         return status;
@@ -220,7 +236,7 @@ enum banyan_status relations_add(struct relations *relations, const struct pgout
     if (message->kind == PGOUTPUT_DELETE) {
         if (!old_key_known) {
             if (relations->without_key++ == 0)
-                relations->without_key_table = (unsigned)t;
+                relations->without_key_table = table->spec->name;
             return BANYAN_OK;
         }
         change.kind = BANYAN_CHANGE_DELETE;
@@ -232,4 +248,15 @@ enum banyan_status relations_add(struct relations *relations, const struct pgout
     if (change.kind == BANYAN_CHANGE_UPDATE && old_key_known && old_key != change.key)
         return add_moved(&change, old_key, tx, err);
     return transaction_add(tx, &change, 1, err);
+}
+
+enum banyan_status relations_add(struct relations *relations, const struct pgoutput_message *message,
+                                 struct transaction *tx, struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+    /* Each place decodes for itself: adding may spill what was decoded before, and give its memory back. */
+    for (int i = relations_place(relations, message->relation); i >= 0 && status == BANYAN_OK;
+         i = relations->places[i].next)
+        status = add_to_place(relations, &relations->places[i], message, tx, err);
+    return status;
 }

@@ -19,6 +19,7 @@
 #include "legacy/transaction.h"
 #include "pg/pgoutput.h"
 
+/* How the rows of a relation are read into the record of one place. */
 struct relation_map {
     bool known;
     uint64_t generation; /* of the relation that the map was made from */
@@ -28,19 +29,29 @@ struct relation_map {
     uint64_t identity;                  /* fields whose columns are part of the replica identity */
 };
 
-struct relations {
-    const struct legacy_tables *tables; /* borrowed */
-    struct relation_map maps[BANYAN_LEGACY_TABLES_MAX];
-    uint64_t without_key;       /* row changes that were ignored because the stream does not tell their key */
-    unsigned without_key_table; /* of the first of them */
+/* A table as one mapping uses it: a table that is in several mappings has a place in each. */
+struct relation_place {
+    const struct legacy_table *table; /* borrowed */
+    uint8_t mapping, index;           /* in the domain, in the mapping */
+    int next;                         /* the next place of the same table of the server; -1: none */
+    struct relation_map map;
 };
 
-void relations_init(struct relations *relations, const struct legacy_tables *tables);
+struct relations {
+    struct relation_place *places; /* owned; mapping by mapping */
+    size_t place_count;
+    uint64_t without_key;          /* row changes that were ignored because the stream does not tell their key */
+    const char *without_key_table; /* of the first of them; NULL: none */
+};
+
+/* *tables*: one a mapping; borrowed. */
+void relations_init(struct relations *relations, const struct legacy_tables *tables, size_t mapping_count);
+void relations_release(struct relations *relations);
 /* A new connection: the server sends all shapes again. */
 void relations_reset(struct relations *relations);
-/* Index in the mapping, or -1: not one of ours. */
-int relations_table(const struct relations *relations, const struct pgoutput_relation *relation);
-/* Add an INSERT, UPDATE or DELETE to *tx*: one change, two when a key moved, none when the table is not mapped or the
+/* The first place of a relation, an index in *places*, or -1: not one of ours. */
+int relations_place(const struct relations *relations, const struct pgoutput_relation *relation);
+/* Add an INSERT, UPDATE or DELETE to *tx*: for each place of its table one change, two when a key moved, none when the
  * key is not known.  TABLE names the table and the column. */
 BANYAN_MUST_CHECK enum banyan_status relations_add(struct relations *relations, const struct pgoutput_message *message,
                                                    struct transaction *tx, struct banyan_error *err);

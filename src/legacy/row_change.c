@@ -2,7 +2,8 @@
 /*
  * The encoded form of a row change.
  *
- *   front   subxid u32 · kind u8 · table u8 · rows u8 (1: old, 2: new) · field count u8 · bytes u32 · key i64
+ *   front   subxid u32 · kind u8 · table u8 · rows u8 (1: old, 2: new, from 4 on the mapping) · field count u8 ·
+ *           bytes u32 · key i64
  *   old     fields u64, then each told field in the order of the record
  *   new     the same
  *   field   STRING u32 length + 1 (0: no value), bytes · INT, TIME i64 · BOOL u8 · DECIMAL units i128, scale i32
@@ -19,6 +20,7 @@ enum {
     FRONT_SIZE = 20,
     HAS_OLD = 1,
     HAS_NEW = 2,
+    MAPPING_SHIFT = 2,
     BYTES_OF_CHANGE = 96, /* the struct itself and its share of tables */
 };
 
@@ -94,7 +96,8 @@ void row_change_encode(const struct banyan_legacy_mapping *mapping, const struct
                        struct banyan_buf *ret)
 {
     const struct banyan_record *record = mapping->tables[change->table].row;
-    uint8_t rows = (uint8_t)((change->old_row != NULL ? HAS_OLD : 0) | (change->new_row != NULL ? HAS_NEW : 0));
+    uint8_t rows = (uint8_t)((change->old_row != NULL ? HAS_OLD : 0) | (change->new_row != NULL ? HAS_NEW : 0) |
+                             change->mapping << MAPPING_SHIFT);
     char front[FRONT_SIZE];
     memcpy(front, &change->subxid, 4);
     front[4] = (char)change->kind;
@@ -185,6 +188,7 @@ bool row_change_peek(struct banyan_str data, struct row_change *ret)
     memcpy(&ret->subxid, data.data, 4);
     ret->kind = (uint8_t)data.data[4];
     ret->table = (uint8_t)data.data[5];
+    ret->mapping = (uint8_t)data.data[6] >> MAPPING_SHIFT;
     memcpy(&ret->bytes, data.data + 8, 4);
     memcpy(&ret->key, data.data + 12, 8);
     return true;
@@ -198,7 +202,7 @@ enum banyan_status row_change_decode(const struct banyan_legacy_mapping *mapping
         change.kind > BANYAN_CHANGE_DELETE)
         return banyan_error_set(err, BANYAN_CORRUPT, "a stored row change has a damaged front");
     const struct banyan_record *record = mapping->tables[change.table].row;
-    uint8_t rows = (uint8_t)data.data[6], field_count = (uint8_t)data.data[7];
+    uint8_t rows = data.data[6] & (HAS_OLD | HAS_NEW), field_count = (uint8_t)data.data[7];
     if (field_count != record->field_count) {
         banyan_error_set(err, BANYAN_CORRUPT, "a stored row change of table %s has %u fields, the mapping has %zu",
                          mapping->tables[change.table].name, field_count, record->field_count);
@@ -206,8 +210,8 @@ enum banyan_status row_change_decode(const struct banyan_legacy_mapping *mapping
         return BANYAN_CORRUPT;
     }
     struct banyan_str rest = {data.data + FRONT_SIZE, data.size - FRONT_SIZE};
-    bool ok = rows <= (HAS_OLD | HAS_NEW);
-    if (ok && (rows & HAS_OLD) != 0) {
+    bool ok = true;
+    if ((rows & HAS_OLD) != 0) {
         change.old_row = decode_row(record, &rest, arena, &change.old_fields);
         ok = change.old_row != NULL;
     }

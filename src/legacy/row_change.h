@@ -20,6 +20,7 @@
 struct row_change {
     uint32_t subxid; /* the (sub-)transaction that made it; 0 outside of streamed transactions */
     uint8_t kind;    /* enum banyan_change_kind */
+    uint8_t mapping; /* index in the domain: a row of a table that is in several is a change for each of them */
     uint8_t table;   /* index in the mapping */
     int64_t key;
     uint64_t old_fields, new_fields; /* bit i: fields[i] was told */
@@ -27,9 +28,13 @@ struct row_change {
     uint32_t bytes;                  /* what it counts for against the memory limit; a function of its content */
 };
 
+enum {
+    ROW_CHANGE_MAPPINGS_MAX = 64, /* the encoded form has six bits for it */
+};
+
 /* The bits of all fields of a record. */
 uint64_t row_change_all_fields(const struct banyan_record *record);
-/* Fill in *bytes*. */
+/* The mapping in what follows is the change's own.  Fill in *bytes*. */
 void row_change_measure(const struct banyan_legacy_mapping *mapping, struct row_change *change);
 void row_change_encode(const struct banyan_legacy_mapping *mapping, const struct row_change *change,
                        struct banyan_buf *ret);

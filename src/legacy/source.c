@@ -75,6 +75,30 @@ enum banyan_status source_emit(struct pg_conn *conn, const char *prefix, const c
 
 /* ---- publication ---- */
 
+/* A walk over the tables of all mappings. */
+struct each_table {
+    const struct legacy *legacy;
+    size_t mapping, index;
+    bool started;
+    const struct legacy_table *table;
+};
+
+static bool next_table(struct each_table *each)
+{
+    const struct legacy *legacy = each->legacy;
+    if (each->started)
+        each->index++;
+    each->started = true;
+    while (each->mapping < legacy->mapping_count && each->index == legacy->tables[each->mapping].count) {
+        each->mapping++;
+        each->index = 0;
+    }
+    if (each->mapping == legacy->mapping_count)
+        return false;
+    each->table = &legacy->tables[each->mapping].tables[each->index];
+    return true;
+}
+
 static enum banyan_status check_identity(const struct legacy_table *table, bool is_root, struct pg_conn *conn,
                                          struct banyan_error *err)
 {
@@ -120,9 +144,10 @@ static enum banyan_status create_publication(struct legacy *legacy, struct pg_co
     struct banyan_buf sql = BANYAN_BUF_INIT(SQL_BYTES_MAX);
     banyan_buf_add_text(&sql, "CREATE PUBLICATION ");
     pg_add_identifier(&sql, banyan_str_of(legacy->options.publication));
-    for (size_t i = 0; i < legacy->tables.count; i++) {
-        banyan_buf_add_text(&sql, i == 0 ? " FOR TABLE " : ", ");
-        pg_add_table(&sql, banyan_str_of(legacy->tables.tables[i].spec->name));
+    /* The server takes a table that is in several mappings once. */
+    for (struct each_table each = {.legacy = legacy}; next_table(&each);) {
+        banyan_buf_add_text(&sql, each.mapping == 0 && each.index == 0 ? " FOR TABLE " : ", ");
+        pg_add_table(&sql, banyan_str_of(each.table->spec->name));
     }
     banyan_buf_add_text(&sql,
                         " WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)");
@@ -205,10 +230,10 @@ enum banyan_status source_publication(struct legacy *legacy, struct pg_conn *con
     bool exists = pg_rows(result) > 0;
     bool complete = exists && pg_bool(result, 0, 0);
     pg_result_free(result);
-    for (size_t i = 0; status == BANYAN_OK && i < legacy->tables.count; i++)
-        status = check_identity(&legacy->tables.tables[i], i == 0, conn, err);
-    for (size_t i = 0; status == BANYAN_OK && i < legacy->tables.count; i++)
-        status = check_readable(&legacy->tables.tables[i], conn, err);
+    for (struct each_table each = {.legacy = legacy}; status == BANYAN_OK && next_table(&each);)
+        status = check_identity(each.table, each.index == 0, conn, err);
+    for (struct each_table each = {.legacy = legacy}; status == BANYAN_OK && next_table(&each);)
+        status = check_readable(each.table, conn, err);
     if (status != BANYAN_OK)
         return status;
     if (!exists)
@@ -219,8 +244,8 @@ enum banyan_status source_publication(struct legacy *legacy, struct pg_conn *con
                           legacy->options.publication);
         return BANYAN_SETTING;
     }
-    for (size_t i = 0; status == BANYAN_OK && i < legacy->tables.count; i++)
-        status = check_published(legacy, conn, &legacy->tables.tables[i], err);
+    for (struct each_table each = {.legacy = legacy}; status == BANYAN_OK && next_table(&each);)
+        status = check_published(legacy, conn, each.table, err);
     return status;
 }
 
@@ -246,8 +271,8 @@ static void name_blockers(struct pg_conn *conn, struct banyan_error *err)
     }
     pg_result_free(result);
     banyan_error_hint(err,
-                      "a slot can be made only when every transaction that wrote before has ended: end or wait for "
-                      "those, then start again");
+                      "what is to be captured anew can begin only when every transaction that wrote before has ended: "
+                      "end or wait for those, then start again");
 }
 
 enum banyan_status source_slot_free(struct legacy *legacy, struct pg_conn *conn, bool is_ours, struct banyan_error *err)
@@ -347,6 +372,35 @@ enum banyan_status source_slot_create(struct legacy *legacy, struct pg_conn *con
     enum banyan_status dropped = pg_slot_drop(conn, name, &ignored);
     (void)dropped; /* else the next start does it */
     return status;
+}
+
+/* ---- a mapping that comes later ---- */
+
+enum banyan_status source_wait_settled(struct legacy *legacy, struct pg_conn *conn, struct banyan_arena *arena,
+                                       struct pg_snapshot *ret_snapshot, struct banyan_error *err)
+{
+    struct os_retry retry = {.first_us = BARRIER_PAUSE_US,
+                             .pause_us_max = 20 * BARRIER_PAUSE_US,
+                             .total_us_max = legacy->options.lock_timeout_us};
+    struct pg_snapshot first, later;
+    enum banyan_status status = source_snapshot(conn, arena, &first, NULL, err);
+    for (;;) {
+        if (status == BANYAN_OK)
+            status = source_snapshot(conn, arena, &later, NULL, err);
+        if (status != BANYAN_OK)
+            return status;
+        if (later.xmin >= first.xmax) {
+            *ret_snapshot = later;
+            return BANYAN_OK;
+        }
+        if (!os_retry_pause(&retry, legacy->options.stop))
+            break;
+    }
+    if (os_stop_requested(legacy->options.stop))
+        return banyan_error_set(err, BANYAN_STOPPED, "stopped while waiting for older transactions to end");
+    banyan_error_set(err, BANYAN_TIMEOUT, "transactions that began before are still open");
+    name_blockers(conn, err);
+    return BANYAN_TIMEOUT;
 }
 
 /* ---- proofs ---- */

@@ -37,6 +37,12 @@ BANYAN_MUST_CHECK enum banyan_status source_slot_create(struct legacy *legacy, s
                                                         struct pg_conn *replication, bool leftover_is_ours,
                                                         struct banyan_arena *arena, struct pg_snapshot *ret_snapshot,
                                                         struct banyan_error *err);
+/* A mapping comes to a source that has begun: wait until every transaction of before now has ended.  Those are what
+ * *ret_snapshot*, and every later one, sees; what such a snapshot does not see begins after now, and comes in the
+ * stream whole: behind the cursor, and with tables that are published by now.  TIMEOUT names who is open. */
+BANYAN_MUST_CHECK enum banyan_status source_wait_settled(struct legacy *legacy, struct pg_conn *conn,
+                                                         struct banyan_arena *arena, struct pg_snapshot *ret_snapshot,
+                                                         struct banyan_error *err);
 /* The server is the one that we know, and not an old primary or a new one. */
 BANYAN_MUST_CHECK enum banyan_status source_prove_system(struct legacy *legacy, struct pg_conn *replication,
                                                          struct banyan_error *err);

@@ -28,11 +28,15 @@ enum {
 
 /* ---- life ---- */
 
-void transaction_init(struct transaction *tx, const struct banyan_legacy_mapping *mapping, const char *folder,
-                      size_t memory_bytes_max)
+void transaction_init(struct transaction *tx, const struct banyan_legacy_mapping *mappings, size_t mapping_count,
+                      const char *folder, size_t memory_bytes_max)
 {
-    assert(mapping != NULL && folder != NULL && memory_bytes_max > 0);
-    *tx = (struct transaction){.mapping = mapping, .spool_folder = folder, .memory_bytes_max = memory_bytes_max};
+    assert(mappings != NULL && mapping_count > 0 && mapping_count <= ROW_CHANGE_MAPPINGS_MAX);
+    assert(folder != NULL && memory_bytes_max > 0);
+    *tx = (struct transaction){.mappings = mappings,
+                               .mapping_count = mapping_count,
+                               .spool_folder = folder,
+                               .memory_bytes_max = memory_bytes_max};
 }
 
 static void notes_reset(struct transaction_notes *notes)
@@ -109,7 +113,7 @@ static enum banyan_status spill(struct transaction *tx, struct banyan_error *err
         status = spool_open(&tx->spool, tx->spool_folder, SPOOL_BUFFER_BYTES, err);
     for (size_t i = 0; status == BANYAN_OK && i < tx->row_count; i++) {
         banyan_buf_reset(&encoded);
-        row_change_encode(tx->mapping, &tx->rows[i], &encoded);
+        row_change_encode(&tx->mappings[tx->rows[i].mapping], &tx->rows[i], &encoded);
         status = spool_add(&tx->spool, banyan_buf_str(&encoded), err);
     }
     banyan_buf_release(&encoded);
@@ -123,7 +127,7 @@ enum banyan_status transaction_add(struct transaction *tx, const struct row_chan
 {
     for (size_t i = 0; i < count; i++) {
         struct row_change measured = changes[i];
-        row_change_measure(tx->mapping, &measured);
+        row_change_measure(&tx->mappings[measured.mapping], &measured);
         push_row(tx, &measured);
         tx->total_count++;
         tx->total_bytes += measured.bytes;
@@ -148,10 +152,11 @@ static struct transaction_note *note_add(struct transaction_notes *notes)
     return note;
 }
 
-void transaction_truncate(struct transaction *tx, uint32_t subxid, unsigned table)
+void transaction_truncate(struct transaction *tx, uint32_t subxid, unsigned mapping, unsigned table)
 {
     struct transaction_note *note = note_add(&tx->truncations);
     note->subxid = subxid;
+    note->mapping = (uint8_t)mapping;
     note->table = (uint8_t)table;
 }
 
@@ -216,6 +221,14 @@ static enum banyan_status count_surviving(struct transaction *tx, struct banyan_
     return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
 }
 
+static enum banyan_status decode_spooled(struct transaction *tx, struct banyan_str item, struct row_change *ret,
+                                         struct banyan_error *err)
+{
+    if (!row_change_peek(item, ret) || ret->mapping >= tx->mapping_count)
+        return banyan_error_set(err, BANYAN_CORRUPT, "spool of transaction %u is damaged", tx->xid);
+    return row_change_decode(&tx->mappings[ret->mapping], item, &tx->arena, ret, err);
+}
+
 /* Spooled, but small after all (it was streamed, or much of it was rolled back): everything into memory. */
 static enum banyan_status load_all(struct transaction *tx, struct banyan_error *err)
 {
@@ -229,7 +242,7 @@ static enum banyan_status load_all(struct transaction *tx, struct banyan_error *
         struct row_change change;
         if (row_change_peek(item, &change) && !survives(tx, change.subxid))
             continue;
-        status = row_change_decode(tx->mapping, item, &tx->arena, &change, err);
+        status = decode_spooled(tx, item, &change, err);
         if (status == BANYAN_OK)
             push_row(tx, &change);
     }
@@ -296,9 +309,9 @@ static size_t number_groups(const struct row_change *rows, size_t count, size_t 
     return groups;
 }
 
-/* Rows in memory, group by group: a counting sort, so that the order within a group stays. */
-static enum banyan_status call_groups(struct row_change *rows, size_t count, transaction_group_fn call, void *context,
-                                      struct banyan_error *err)
+/* Rows of one mapping, group by group: a counting sort, so that the order within a group stays. */
+static enum banyan_status call_keys(struct row_change *rows, size_t count, transaction_group_fn call, void *context,
+                                    struct banyan_error *err)
 {
     if (count == 0)
         return BANYAN_OK;
@@ -324,27 +337,57 @@ static enum banyan_status call_groups(struct row_change *rows, size_t count, tra
     return status;
 }
 
+static bool is_mixed(const struct transaction *tx)
+{
+    for (size_t i = 1; i < tx->row_count; i++)
+        if (tx->rows[i].mapping != tx->rows[0].mapping)
+            return true;
+    return false;
+}
+
+/* Rows in memory, mapping by mapping. */
+static enum banyan_status call_groups(const struct transaction *tx, transaction_group_fn call, void *context,
+                                      struct banyan_error *err)
+{
+    if (tx->mapping_count == 1 || !is_mixed(tx))
+        return call_keys(tx->rows, tx->row_count, call, context, err);
+    struct row_change *sorted = alloc_zeroed(tx->row_count + 1, sizeof(*sorted));
+    size_t first = 0, end = 0;
+    enum banyan_status status = BANYAN_OK;
+    for (size_t m = 0; status == BANYAN_OK && end < tx->row_count; m++, first = end) {
+        for (size_t i = 0; i < tx->row_count; i++)
+            if (tx->rows[i].mapping == m)
+                sorted[end++] = tx->rows[i];
+        status = call_keys(sorted + first, end - first, call, context, err);
+    }
+    free(sorted);
+    return status;
+}
+
+/* How many files the changes of one mapping are spread over. */
 static size_t partition_count(const struct transaction *tx)
 {
     uint64_t wanted = tx->total_bytes / (tx->memory_bytes_max / 2 + 1) + 1;
-    return wanted > PARTITIONS_MAX ? PARTITIONS_MAX : (size_t)wanted;
+    uint64_t most = PARTITIONS_MAX / tx->mapping_count;
+    return wanted > most ? (size_t)most : (size_t)wanted;
 }
 
-/* Each change into the file of its key's partition. */
+/* Each change into the file of its key's partition; mapping by mapping, as their groups will be called. */
 static enum banyan_status split(struct transaction *tx, struct spool *parts, size_t count, struct banyan_error *err)
 {
-    enum banyan_status status = BANYAN_OK;
-    for (size_t i = 0; status == BANYAN_OK && i < count; i++)
-        status = spool_open(&parts[i], tx->spool_folder, PARTITION_BUFFER_BYTES, err);
-    if (status == BANYAN_OK)
-        status = spool_rewind(&tx->spool, err);
     struct banyan_str item;
+    enum banyan_status status = spool_rewind(&tx->spool, err);
     while (status == BANYAN_OK && (status = spool_next(&tx->spool, &item, err)) == BANYAN_OK) {
         struct row_change front;
-        if (!row_change_peek(item, &front))
+        if (!row_change_peek(item, &front) || front.mapping >= tx->mapping_count)
             return banyan_error_set(err, BANYAN_CORRUPT, "spool of transaction %u is damaged", tx->xid);
-        if (survives(tx, front.subxid))
-            status = spool_add(&parts[hash_mix((uint64_t)front.key) % count], item, err);
+        if (!survives(tx, front.subxid))
+            continue;
+        struct spool *part = &parts[front.mapping * count + hash_mix((uint64_t)front.key) % count];
+        if (part->file == NULL)
+            status = spool_open(part, tx->spool_folder, PARTITION_BUFFER_BYTES, err);
+        if (status == BANYAN_OK)
+            status = spool_add(part, item, err);
     }
     return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
 }
@@ -357,12 +400,12 @@ static enum banyan_status call_partition(struct transaction *tx, struct spool *p
     enum banyan_status status = spool_rewind(part, err);
     while (status == BANYAN_OK && (status = spool_next(part, &item, err)) == BANYAN_OK) {
         struct row_change change;
-        status = row_change_decode(tx->mapping, item, &tx->arena, &change, err);
+        status = decode_spooled(tx, item, &change, err);
         if (status == BANYAN_OK)
             push_row(tx, &change);
     }
     if (status == BANYAN_NOT_FOUND)
-        status = call_groups(tx->rows, tx->row_count, group, context, err);
+        status = call_keys(tx->rows, tx->row_count, group, context, err);
     forget_rows(tx);
     return status;
 }
@@ -371,19 +414,21 @@ enum banyan_status transaction_each_group(struct transaction *tx, transaction_gr
                                           transaction_partition_fn partition, void *context, struct banyan_error *err)
 {
     if (!transaction_is_large(tx))
-        return call_groups(tx->rows, tx->row_count, group, context, err);
-    size_t count = partition_count(tx);
-    struct spool *parts = alloc_zeroed(count, sizeof(*parts));
+        return call_groups(tx, group, context, err);
+    size_t count = partition_count(tx), all = count * tx->mapping_count;
+    struct spool *parts = alloc_zeroed(all, sizeof(*parts));
     enum banyan_status status = split(tx, parts, count, err);
     if (status == BANYAN_OK)
         spool_close(&tx->spool);
-    for (size_t i = 0; status == BANYAN_OK && i < count; i++) {
+    for (size_t i = 0; status == BANYAN_OK && i < all; i++) {
+        if (parts[i].file == NULL)
+            continue;
         status = call_partition(tx, &parts[i], group, context, err);
         spool_close(&parts[i]);
         if (partition != NULL)
             partition(context);
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < all; i++)
         spool_close(&parts[i]);
     free(parts);
     return status;

@@ -9,7 +9,7 @@
  *   1. Rolling a sub-transaction back removes its changes and nothing else, wherever they are kept.
  *   2. How the changes are grouped depends on what the transaction holds, not on how the server sent it: in one piece,
  *      streamed while open, or again after a restart.
- *   3. Of one key, all changes are in one group, in the order in which they were made.
+ *   3. Of one key of one mapping, all changes are in one group, in the order in which they were made.
  *   4. A large transaction needs memory for about one of its partitions (and for its largest group) only.
  *
  * Threads: one.
@@ -31,7 +31,7 @@
 /* Something of a transaction that is no row. */
 struct transaction_note {
     uint32_t subxid;
-    uint8_t table;           /* TRUNCATE: index in the mapping */
+    uint8_t mapping, table;  /* TRUNCATE: indexes in the domain and in the mapping */
     struct banyan_str token; /* fence: owned */
 };
 
@@ -41,10 +41,11 @@ struct transaction_notes {
 };
 
 struct transaction {
-    const struct banyan_legacy_mapping *mapping; /* borrowed */
-    const char *spool_folder;                    /* borrowed */
-    size_t memory_bytes_max;                     /* above this it is a large one */
-    bool streamed;                               /* the server sends it before it ends */
+    const struct banyan_legacy_mapping *mappings; /* borrowed */
+    size_t mapping_count;
+    const char *spool_folder; /* borrowed */
+    size_t memory_bytes_max;  /* above this it is a large one */
+    bool streamed;            /* the server sends it before it ends */
 
     uint32_t xid; /* top-level */
     uint64_t commit_lsn, end_lsn;
@@ -62,9 +63,9 @@ struct transaction {
     struct transaction_notes fences;      /* tokens */
 };
 
-/* Takes nothing; *mapping* and *folder* are borrowed. */
-void transaction_init(struct transaction *tx, const struct banyan_legacy_mapping *mapping, const char *folder,
-                      size_t memory_bytes_max);
+/* Takes nothing; *mappings* and *folder* are borrowed. */
+void transaction_init(struct transaction *tx, const struct banyan_legacy_mapping *mappings, size_t mapping_count,
+                      const char *folder, size_t memory_bytes_max);
 void transaction_release(struct transaction *tx);
 /* Forget everything: a new transaction begins. */
 void transaction_reset(struct transaction *tx, uint32_t xid);
@@ -77,7 +78,7 @@ static inline struct banyan_arena *transaction_arena(struct transaction *tx)
 /* Add changes whose rows are in transaction_arena(); they belong to the transaction and may be gone afterwards. */
 BANYAN_MUST_CHECK enum banyan_status transaction_add(struct transaction *tx, const struct row_change *changes,
                                                      size_t count, struct banyan_error *err);
-void transaction_truncate(struct transaction *tx, uint32_t subxid, unsigned table);
+void transaction_truncate(struct transaction *tx, uint32_t subxid, unsigned mapping, unsigned table);
 void transaction_fence(struct transaction *tx, uint32_t subxid, struct banyan_str token);
 /* The sub-transaction was rolled back. */
 void transaction_abort_sub(struct transaction *tx, uint32_t subxid);
@@ -87,14 +88,14 @@ BANYAN_MUST_CHECK enum banyan_status transaction_finish(struct transaction *tx, 
 /* After transaction_finish(): more than fits into memory? */
 bool transaction_is_large(const struct transaction *tx);
 
-/* The changes of one key.  Rows are borrowed for the call. */
+/* The changes of one key of one mapping.  Rows are borrowed for the call. */
 typedef enum banyan_status (*transaction_group_fn)(void *context, int64_t key, struct row_change *rows, size_t count,
                                                    struct banyan_error *err);
 /* A partition of a large transaction is done: memory can be given back. */
 typedef void (*transaction_partition_fn)(void *context);
 
-/* Call *group* for each key: keys of a small transaction in order of their first change; of a large one partition by
- * partition, and *partition* (may be NULL) after each. */
+/* Call *group* for each key, mapping by mapping: keys of a small transaction in order of their first change; of a large
+ * one partition by partition, and *partition* (may be NULL) after each. */
 BANYAN_MUST_CHECK enum banyan_status transaction_each_group(struct transaction *tx, transaction_group_fn group,
                                                             transaction_partition_fn partition, void *context,
                                                             struct banyan_error *err);

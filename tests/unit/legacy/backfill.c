@@ -23,6 +23,8 @@ struct seen {
 /* What the engine in this test saw and does. */
 static struct {
     struct legacy legacy;
+    struct legacy_mapping mapping;
+    struct legacy_tables tables;
     struct os_stop stop;
     struct seen events[EVENTS_MAX];
     size_t count, chunks, retries;
@@ -71,7 +73,7 @@ static void keep(const struct store_event *event, int64_t key)
     }
 }
 
-enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct handover_chunk *chunk,
+enum banyan_status legacy_chunk_commit(struct legacy *legacy, size_t mapping, const struct handover_chunk *chunk,
                                        const struct pg_snapshot *snapshot, struct mapper_events *events,
                                        struct banyan_arena *arena, struct banyan_error *err)
 {
@@ -79,7 +81,7 @@ enum banyan_status legacy_chunk_commit(struct legacy *legacy, const struct hando
     (void)arena;
     (void)err;
     pthread_mutex_lock(&legacy->order);
-    handover_chunk_end(legacy->handover, chunk->id, snapshot, &held);
+    handover_chunk_end(legacy->mappings[mapping].handover, chunk->id, snapshot, &held);
     for (size_t i = 0; i < events->span_count; i++) {
         int64_t key = events->spans[i].key;
         claim(legacy, key >= chunk->lo && (key < chunk->hi || chunk->hi == INT64_MAX), "keys are those of the chunk");
@@ -149,14 +151,17 @@ static int set_up(void **state)
         .domain = &baskets_domain, .conninfo = test_conninfo(), .chunk_rows = 7, .stop = &engine.stop};
     legacy->source_id = BANYAN_STR("1234/test");
     legacy->application_name = BANYAN_STR("banyan/test");
-    OK(legacy_tables_resolve(engine.aside, baskets_domain.mappings, &legacy->tables, &err));
+    legacy->mappings = &engine.mapping;
+    legacy->tables = &engine.tables;
+    legacy->mapping_count = 1;
+    OK(legacy_tables_resolve(engine.aside, baskets_domain.mappings, &engine.tables, &err));
     return 0;
 }
 
 static int tear_down(void **state)
 {
     struct legacy *legacy = &engine.legacy;
-    handover_free(legacy->handover);
+    handover_free(engine.mapping.handover);
     pg_close(engine.aside);
     pg_close(engine.holder);
     os_stop_close(&engine.stop);
@@ -169,8 +174,8 @@ static int tear_down(void **state)
 static void run_workers(void)
 {
     struct legacy *legacy = &engine.legacy;
-    handover_free(legacy->handover);
-    legacy->handover = handover_new();
+    handover_free(engine.mapping.handover);
+    engine.mapping.handover = handover_new();
     engine.count = engine.chunks = 0;
     for (unsigned i = 0; i < WORKERS; i++)
         os_thread_start(&legacy->workers[i], "backfill", backfill_worker, legacy);
@@ -180,7 +185,7 @@ static void run_workers(void)
     }
     if (engine.failed)
         fail_msg("%s (%s) %s", engine.failure.message, engine.failure.detail, engine.failure.hint);
-    assert_true(handover_complete(legacy->handover));
+    assert_true(handover_complete(engine.mapping.handover));
     /* Keys came chunk by chunk, each once and in one piece: stable by key is all that is wanted. */
     for (size_t i = 1; i < engine.count; i++)
         for (size_t j = i; j > 0 && engine.events[j].key < engine.events[j - 1].key; j--) {

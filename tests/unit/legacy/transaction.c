@@ -29,7 +29,7 @@ static int rig_up(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
     rig->folder = test_folder_new();
-    transaction_init(&rig->tx, doc_domain.mappings, rig->folder, SMALL);
+    transaction_init(&rig->tx, doc_domain.mappings, 1, rig->folder, SMALL);
     *state = rig;
     return 0;
 }
@@ -213,7 +213,7 @@ static void test_case_15_open_transactions_interleave(void **state)
 {
     struct rig *rig = *state;
     struct transaction other;
-    transaction_init(&other, doc_domain.mappings, rig->folder, SMALL);
+    transaction_init(&other, doc_domain.mappings, 1, rig->folder, SMALL);
     transaction_reset(&other, 2);
     transaction_reset(&rig->tx, 1);
     other.streamed = rig->tx.streamed = true;
@@ -239,7 +239,7 @@ static void test_notes_of_rolled_back_parts_are_gone(void **state)
     transaction_reset(&rig->tx, 1);
     transaction_fence(&rig->tx, 1, BANYAN_STR("kept"));
     transaction_fence(&rig->tx, 2, BANYAN_STR("gone"));
-    transaction_truncate(&rig->tx, 2, 0);
+    transaction_truncate(&rig->tx, 2, 0, 0);
     transaction_abort_sub(&rig->tx, 2);
     assert_int_equal(transaction_finish(&rig->tx, NULL), BANYAN_OK);
     assert_int_equal(rig->tx.fences.count, 1);
