@@ -145,7 +145,7 @@ BANYAN_API void banyan_field_json(const struct banyan_field *field, const void *
  * list is its JSON. */
 BANYAN_API void banyan_field_text(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
 /* Append the Avro schema of the record as JSON.  The records of list items are named by their place, so that no two
- * have one name: "OrderPlaced.lines.OrderLine". */
+ * have one name: "OrderPlaced.lines.OrderLine".  The default of a list is an empty one: versions may add lists. */
 BANYAN_API void banyan_record_schema(const struct banyan_record *record, struct banyan_buf *ret);
 /* The field of that name, or NULL. */
 BANYAN_API const struct banyan_field *banyan_record_field(const struct banyan_record *record, struct banyan_str name);

@@ -313,7 +313,8 @@ static void add_record(const struct place *place, struct banyan_buf *ret)
         } else {
             banyan_buf_add_text(ret, ",\"type\":");
             add_type(place, field, ret);
-            banyan_buf_add_char(ret, '}');
+            /* A version of before the list reads as one without items. */
+            banyan_buf_add_text(ret, field->kind == BANYAN_FIELD_LIST ? ",\"default\":[]}" : "}");
         }
     }
     banyan_buf_add_text(ret, "]}");

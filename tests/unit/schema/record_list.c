@@ -233,13 +233,14 @@ static void items_are_named_by_their_place(void **state)
     struct avro_schema *schema = NULL;
     struct banyan_error err = BANYAN_ERROR_INIT;
     banyan_record_schema(&order_record, &buf);
-    assert_string_equal(buf.data, "{\"type\":\"record\",\"name\":\"Order\",\"fields\":["
-                                  "{\"name\":\"id\",\"type\":\"long\"},"
-                                  "{\"name\":\"lines\",\"type\":{\"type\":\"array\",\"items\":"
-                                  "{\"type\":\"record\",\"name\":\"Order.lines.Line\",\"fields\":["
-                                  "{\"name\":\"product\",\"type\":\"long\"},"
-                                  "{\"name\":\"note\",\"type\":[\"null\",\"string\"],\"default\":null}]}}},"
-                                  "{\"name\":\"paid\",\"type\":\"boolean\"}]}");
+    assert_string_equal(buf.data,
+                        "{\"type\":\"record\",\"name\":\"Order\",\"fields\":["
+                        "{\"name\":\"id\",\"type\":\"long\"},"
+                        "{\"name\":\"lines\",\"type\":{\"type\":\"array\",\"items\":"
+                        "{\"type\":\"record\",\"name\":\"Order.lines.Line\",\"fields\":["
+                        "{\"name\":\"product\",\"type\":\"long\"},"
+                        "{\"name\":\"note\",\"type\":[\"null\",\"string\"],\"default\":null}]}},\"default\":[]},"
+                        "{\"name\":\"paid\",\"type\":\"boolean\"}]}");
     banyan_buf_reset(&buf);
     banyan_record_schema(&tree_record, &buf);
     assert_non_null(strstr(buf.data, "\"Tree.left.lines.Line\""));
