@@ -129,7 +129,7 @@ WITH sold AS (
     FROM orders o JOIN order_items i USING (order_id)
     GROUP BY i.stock_id, o.order_id)
 SELECT stock_id, order_id, kind, units, at FROM (
-    SELECT stock_id, NULL::bigint AS order_id, 0 AS number, 'receive' AS kind,
+    SELECT stock_id, 0::bigint AS order_id, 0 AS number, 'receive' AS kind,
            sum(units) + 5 + ('x' || substr(md5(stock_id::text), 1, 4))::bit(16)::int % 20 AS units,
            timestamptz '2016-09-01 08:00Z' AS at
     FROM sold GROUP BY stock_id
