@@ -4,6 +4,7 @@
 #include "checkout.h"
 #include "events.h"
 #include "fulfillment.h"
+#include "mapping_shop.h"
 #include "order.h"
 #include "payment.h"
 #include "stock.h"
@@ -48,4 +49,6 @@ const struct banyan_domain banyan_domain_commerce = {
     .aggregate_count = AGGREGATE_COUNT,
     .processes = &commerce_checkout_process,
     .process_count = 1,
+    .mappings = shop_mappings,
+    .mapping_count = SHOP_MAPPING_COUNT,
 };

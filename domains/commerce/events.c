@@ -31,10 +31,10 @@ static const struct banyan_field order_placed_fields[] = {
     BANYAN_FIELD_INT(struct order_placed, customer_id, 0),
     BANYAN_FIELD_STRING(struct order_placed, customer, 0),
     BANYAN_FIELD_STRING(struct order_placed, city, 0),
-    BANYAN_FIELD_STRING(struct order_placed, state, 0),
-    BANYAN_FIELD_STRING(struct order_placed, address, 0),
-    BANYAN_FIELD_STRING(struct order_placed, postal_code, 0),
-    BANYAN_FIELD_STRING(struct order_placed, country, 0),
+    BANYAN_FIELD_STRING(struct order_placed, state, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_placed, address, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_placed, postal_code, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_placed, country, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_STRING(struct order_placed, external_id, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_STRING(struct order_placed, authorization, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_TIME(struct order_placed, placed_at, 0),
@@ -57,10 +57,10 @@ static const struct banyan_field order_address_changed_fields[] = {
     BANYAN_FIELD_INT(struct order_address_changed, order_id, 0),
     BANYAN_FIELD_STRING(struct order_address_changed, customer, 0),
     BANYAN_FIELD_STRING(struct order_address_changed, city, 0),
-    BANYAN_FIELD_STRING(struct order_address_changed, state, 0),
-    BANYAN_FIELD_STRING(struct order_address_changed, address, 0),
-    BANYAN_FIELD_STRING(struct order_address_changed, postal_code, 0),
-    BANYAN_FIELD_STRING(struct order_address_changed, country, 0),
+    BANYAN_FIELD_STRING(struct order_address_changed, state, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_address_changed, address, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_address_changed, postal_code, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct order_address_changed, country, BANYAN_FIELD_OPTIONAL),
 };
 
 static const struct banyan_field order_confirmed_fields[] = {
@@ -89,6 +89,11 @@ static const struct banyan_field order_rejected_fields[] = {
 static const struct banyan_field order_status_noted_fields[] = {
     BANYAN_FIELD_INT(struct order_status_noted, order_id, 0),
     BANYAN_FIELD_STRING(struct order_status_noted, status, 0),
+};
+
+static const struct banyan_field order_anomaly_noted_fields[] = {
+    BANYAN_FIELD_INT(struct order_anomaly_noted, order_id, 0),
+    BANYAN_FIELD_STRING(struct order_anomaly_noted, kind, 0),
 };
 
 #define ROW order_reconciled
@@ -317,6 +322,7 @@ static const struct banyan_record records[COMMERCE_EVENT_COUNT] = {
     [ORDER_CANCELED] = RECORD("OrderCanceled", struct order_canceled, order_canceled_fields),
     [ORDER_REJECTED] = RECORD("OrderRejected", struct order_rejected, order_rejected_fields),
     [ORDER_STATUS_NOTED] = RECORD("OrderStatusNoted", struct order_status_noted, order_status_noted_fields),
+    [ORDER_ANOMALY_NOTED] = RECORD("OrderAnomalyNoted", struct order_anomaly_noted, order_anomaly_noted_fields),
     [ORDER_RECONCILED] = RECORD("OrderReconciled", struct order_reconciled, order_reconciled_fields),
     [PAYMENT_REQUESTED] = RECORD("PaymentRequested", struct payment_requested, payment_requested_fields),
     [PAYMENT_AUTHORIZED] = RECORD("PaymentAuthorized", struct payment_authorized, payment_authorized_fields),
@@ -355,6 +361,7 @@ const struct banyan_event_type commerce_events[COMMERCE_EVENT_COUNT] = {
     [ORDER_CANCELED] = {"OrderCanceled", 1, &records[ORDER_CANCELED]},
     [ORDER_REJECTED] = {"OrderRejected", 1, &records[ORDER_REJECTED]},
     [ORDER_STATUS_NOTED] = {"OrderStatusNoted", 1, &records[ORDER_STATUS_NOTED]},
+    [ORDER_ANOMALY_NOTED] = {"OrderAnomalyNoted", 1, &records[ORDER_ANOMALY_NOTED]},
     [ORDER_RECONCILED] = {"OrderReconciled", 1, &records[ORDER_RECONCILED]},
     [PAYMENT_REQUESTED] = {"PaymentRequested", 1, &records[PAYMENT_REQUESTED]},
     [PAYMENT_AUTHORIZED] = {"PaymentAuthorized", 1, &records[PAYMENT_AUTHORIZED]},

@@ -26,6 +26,7 @@ enum commerce_event {
     ORDER_CANCELED,
     ORDER_REJECTED,
     ORDER_STATUS_NOTED,
+    ORDER_ANOMALY_NOTED,
     ORDER_RECONCILED,
     PAYMENT_REQUESTED,
     PAYMENT_AUTHORIZED,
@@ -78,10 +79,10 @@ struct order_placed {
     int64_t customer_id;
     struct banyan_str customer; /* name */
     struct banyan_str city;
-    struct banyan_str state;   /* region */
-    struct banyan_str address; /* street and number */
-    struct banyan_str postal_code;
-    struct banyan_str country;
+    struct banyan_str state;         /* optional: region */
+    struct banyan_str address;       /* optional: street and number */
+    struct banyan_str postal_code;   /* optional */
+    struct banyan_str country;       /* optional */
     struct banyan_str external_id;   /* optional */
     struct banyan_str authorization; /* optional: a payment that was authorized before, as its provider calls it */
     struct banyan_time placed_at;
@@ -104,7 +105,7 @@ struct order_address_changed {
     int64_t order_id;
     struct banyan_str customer;
     struct banyan_str city;
-    struct banyan_str state;
+    struct banyan_str state; /* optional, as the others below */
     struct banyan_str address;
     struct banyan_str postal_code;
     struct banyan_str country;
@@ -141,6 +142,25 @@ struct order_rejected {
 struct order_status_noted {
     int64_t order_id;
     struct banyan_str status;
+};
+
+/* What an order_anomaly_noted names. */
+#define ORDER_ANOMALY_SHIPPED_BEFORE_APPROVAL "shipped-before-approval"
+#define ORDER_ANOMALY_SHIPPED_BEFORE_PLACEMENT "shipped-before-placement"
+#define ORDER_ANOMALY_SHIPPED_LATE "shipped-late" /* after the day that was asked for */
+#define ORDER_ANOMALY_NEVER_SHIPPED "never-shipped"
+#define ORDER_ANOMALY_CANCELED_BUT_PAID "canceled-but-paid"
+#define ORDER_ANOMALY_UNAVAILABLE_BUT_PAID "unavailable-but-paid"
+#define ORDER_ANOMALY_SEVERAL_PAYMENTS "several-payments"
+#define ORDER_ANOMALY_NO_PAYMENT "no-payment"
+#define ORDER_ANOMALY_NO_LINES "no-lines"
+#define ORDER_ANOMALY_PAID_DIFFERS "paid-differs-from-total"
+#define ORDER_ANOMALY_SEVERAL_SELLERS "several-sellers"
+
+/* The legacy rows of an order contradict each other, or are not what one would expect.  Changes nothing. */
+struct order_anomaly_noted {
+    int64_t order_id;
+    struct banyan_str kind; /* ORDER_ANOMALY_… */
 };
 
 /* The legacy row as it is, where no recorded change explains it. */
