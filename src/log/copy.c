@@ -3,16 +3,11 @@
 #include "log/copy.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "log/log_int.h"
-
-enum {
-    PIECE_BYTES = 1024 * 1024,
-};
 
 /* Where the copy ends: behind a frame that ends a batch. */
 struct place {
@@ -96,78 +91,63 @@ static uint64_t size_of(struct os_files *files, const char *path)
     return size;
 }
 
-/* Copy a file as it is into a new file *to*, durable. */
+/* A file, from its first byte to its last. */
+struct whole {
+    struct os_files *files;
+    struct os_file *in;
+};
+
+static enum banyan_status next_of_whole(void *context, uint64_t at, void *data, size_t room, size_t *ret_size,
+                                        struct banyan_error *err)
+{
+    struct whole *whole = context;
+    return whole->files->read(whole->in, at, data, room, ret_size, err);
+}
+
+/* Copy the file *from* as it is to *to*. */
 static enum banyan_status copy_file(struct os_files *files, const char *from, const char *to, struct banyan_error *err)
 {
-    char *piece = alloc_zeroed(1, PIECE_BYTES);
-    struct os_file *in = NULL, *out = NULL;
-    enum banyan_status status = files->open(files, from, false, &in, err);
-    size_t got = 1;
+    struct whole whole = {files, NULL};
+    enum banyan_status status = files->open(files, from, false, &whole.in, err);
 
     if (status == BANYAN_OK)
-        status = files->open(files, to, true, &out, err);
-    if (status == BANYAN_OK)
-        status = files->truncate(out, 0, err);
-    for (uint64_t at = 0; status == BANYAN_OK && got > 0; at += got) {
-        status = files->read(in, at, piece, PIECE_BYTES, &got, err);
-        if (status == BANYAN_OK && got > 0)
-            status = files->write(out, at, piece, got, err);
-    }
-    if (status == BANYAN_OK)
-        status = files->sync(out, err);
-    files->close(out);
-    files->close(in);
-    free(piece);
+        status = os_file_put(files, to, next_of_whole, &whole, err);
+    files->close(whole.in);
     return status;
 }
 
-/* Write the first *size* bytes of a segment into a new file *to*, durable. */
-static enum banyan_status write_part(struct log *log, const struct log_segment *segment, uint64_t size, const char *to,
-                                     struct banyan_error *err)
+/* The beginning of a segment, hot or cold, as a hot one. */
+struct beginning {
+    struct log_source *source;
+    uint64_t size;
+};
+
+static enum banyan_status next_of_beginning(void *context, uint64_t at, void *data, size_t room, size_t *ret_size,
+                                            struct banyan_error *err)
 {
-    struct os_files *files = log->options.files;
-    char *piece = alloc_zeroed(1, PIECE_BYTES);
-    struct log_source *source = NULL;
-    struct os_file *out = NULL;
-    enum banyan_status status = log_source_open(&log->folders, segment->first_position, &source, err);
+    struct beginning *beginning = context;
+    size_t want = beginning->size - at < room ? (size_t)(beginning->size - at) : room;
+    enum banyan_status status = BANYAN_OK;
 
-    if (status == BANYAN_OK)
-        status = files->open(files, to, true, &out, err);
-    if (status == BANYAN_OK)
-        status = files->truncate(out, 0, err);
-    for (uint64_t at = 0; status == BANYAN_OK && at < size;) {
-        size_t want = size - at < PIECE_BYTES ? (size_t)(size - at) : PIECE_BYTES, got = 0;
-
-        status = log_source_read(source, at, piece, want, want, &got, err);
-        if (status == BANYAN_OK && got == 0)
-            status = banyan_error_set(err, BANYAN_CORRUPT, "%s ends at byte %" PRIu64, log_source_path(source), at);
-        if (status == BANYAN_OK)
-            status = files->write(out, at, piece, got, err);
-        at += got;
-    }
-    if (status == BANYAN_OK)
-        status = files->sync(out, err);
-    files->close(out);
-    log_source_close(source);
-    free(piece);
+    *ret_size = 0;
+    if (want > 0)
+        status = log_source_read(beginning->source, at, data, want, want, ret_size, err);
+    if (status == BANYAN_OK && want > 0 && *ret_size == 0)
+        status =
+            banyan_error_set(err, BANYAN_CORRUPT, "%s ends at byte %" PRIu64, log_source_path(beginning->source), at);
     return status;
 }
 
-/* Copy the file at *from*, or the first *size* bytes of *segment* where *from* is NULL, to *to*: whole or not at all.
- */
-static enum banyan_status put(struct log *log, const struct log_segment *segment, uint64_t size, const char *from,
-                              const char *to, struct banyan_error *err)
+/* Write the first *size* bytes of a segment to *to*. */
+static enum banyan_status write_beginning(struct log *log, const struct log_segment *segment, uint64_t size,
+                                          const char *to, struct banyan_error *err)
 {
-    struct os_files *files = log->options.files;
-    size_t room = strlen(to) + sizeof(".part");
-    char *part = alloc_zeroed(1, room);
-    enum banyan_status status;
+    struct beginning beginning = {NULL, size};
+    enum banyan_status status = log_source_open(&log->folders, segment->first_position, &beginning.source, err);
 
-    (void)snprintf(part, room, "%s.part", to); /* fits: counted above */
-    status = from == NULL ? write_part(log, segment, size, part, err) : copy_file(files, from, part, err);
     if (status == BANYAN_OK)
-        status = files->rename(files, part, to, err);
-    free(part);
+        status = os_file_put(log->options.files, to, next_of_beginning, &beginning, err);
+    log_source_close(beginning.source);
     return status;
 }
 
@@ -193,7 +173,7 @@ static enum banyan_status put_file(struct log *log, const struct log_copy_option
         }
     }
     if (status == BANYAN_OK) { /* another file system, or copies are wanted */
-        status = put(log, NULL, 0, from, to, err);
+        status = copy_file(files, from, to, err);
         copied->bytes += size;
     }
     return status;
@@ -289,7 +269,7 @@ enum banyan_status log_copy(struct log *log, const struct log_copy_options *opti
         struct log_segment *last = segment_of(log, end.segment);
         char *to = log_segment_path(options->folder, last->first_position, LOG_SEGMENT_SUFFIX);
 
-        status = put(log, last, end.at, NULL, to, err);
+        status = write_beginning(log, last, end.at, to, err);
         copied.segments++;
         copied.bytes += end.at;
         copied.offset = last->base_offset + end.at;

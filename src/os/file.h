@@ -52,6 +52,14 @@ struct os_files {
 /* The system's; a constant. */
 struct os_files *os_files_real(void);
 
+/* The bytes of a file that is being made, in order: up to *room* of them from *at* on; *ret_size* 0: that is all. */
+typedef enum banyan_status os_file_next(void *context, uint64_t at, void *data, size_t room, size_t *ret_size,
+                                        struct banyan_error *err);
+/* Make the file *path*, in place of one of that name, whole or not at all: written as "<path>.part", flushed, renamed.
+ * Its name is durable once the caller has flushed the folder. */
+BANYAN_MUST_CHECK enum banyan_status os_file_put(struct os_files *files, const char *path, os_file_next *next,
+                                                 void *context, struct banyan_error *err);
+
 /* A wrapper with faults, for tests: after *bytes_left* bytes every write says the disk is full; the sync number
  * *sync_fails_at* (from 1; 0: never) fails once.  Every call that changes something is a step: from the step number
  * *dies_at* (from 1; 0: never) on, all of them fail with IO and change nothing, as if the process had been killed. */

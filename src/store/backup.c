@@ -87,13 +87,27 @@ static size_t heads_until(const char *data, size_t size, uint64_t last)
     return kept;
 }
 
-/* Signed heads go with the log that they sign.  A small file: copied whole, under another name first. */
+static enum banyan_status next_of_text(void *context, uint64_t at, void *data, size_t room, size_t *ret_size,
+                                       struct banyan_error *err)
+{
+    const struct banyan_str *text = context;
+    size_t left = text->size - (size_t)at;
+
+    (void)err;
+    *ret_size = left < room ? left : room;
+    if (*ret_size > 0)
+        memcpy(data, text->data + at, *ret_size);
+    return BANYAN_OK;
+}
+
+/* Signed heads go with the log that they sign.  A small file, read whole. */
 static enum banyan_status copy_heads(const struct store_copy_options *options, struct os_files *files, uint64_t last,
                                      struct banyan_error *err)
 {
     char *from = alloc_path(options->from, SIGNED_HEADS_FILE), *to = alloc_path(options->to, SIGNED_HEADS_FILE);
-    char *part = alloc_path(options->to, SIGNED_HEADS_FILE ".part"), *data = NULL;
-    struct os_file *in = NULL, *out = NULL;
+    struct os_file *in = NULL;
+    struct banyan_str kept;
+    char *data = NULL;
     enum banyan_status status = files->open(files, from, false, &in, err);
     uint64_t size = 0;
     size_t got = 0;
@@ -111,21 +125,13 @@ static enum banyan_status copy_heads(const struct store_copy_options *options, s
         goto out;
     data = alloc_zeroed(1, size + 1);
     status = files->read(in, 0, data, size, &got, err);
-    if (status == BANYAN_OK)
-        status = files->open(files, part, true, &out, err);
-    if (status == BANYAN_OK)
-        status = files->truncate(out, 0, err);
-    if (status == BANYAN_OK)
-        status = files->write(out, 0, data, heads_until(data, got, last), err);
-    if (status == BANYAN_OK)
-        status = files->sync(out, err);
-    if (status == BANYAN_OK)
-        status = files->rename(files, part, to, err);
+    if (status == BANYAN_OK) {
+        kept = (struct banyan_str){data, heads_until(data, got, last)};
+        status = os_file_put(files, to, next_of_text, &kept, err);
+    }
 out:
     files->close(in);
-    files->close(out);
     free(data);
-    free(part);
     free(to);
     free(from);
     return status;

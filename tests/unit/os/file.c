@@ -286,11 +286,72 @@ static void a_dead_process_changes_nothing(void **state)
     files->close(file);
 }
 
+struct pieces {
+    const char *text;
+    size_t piece; /* bytes at a time */
+    bool fails;   /* in the middle */
+};
+
+static enum banyan_status next_piece(void *context, uint64_t at, void *data, size_t room, size_t *ret_size,
+                                     struct banyan_error *err)
+{
+    struct pieces *pieces = context;
+    size_t left = strlen(pieces->text) - (size_t)at;
+    assert_true(room >= pieces->piece);
+    if (pieces->fails && at > 0)
+        return banyan_error_set(err, BANYAN_CORRUPT, "no more of it");
+    *ret_size = left < pieces->piece ? left : pieces->piece;
+    memcpy(data, pieces->text + at, *ret_size);
+    return BANYAN_OK;
+}
+
+static void assert_content(const char *name, const char *text)
+{
+    struct os_files *files = os_files_real();
+    struct os_file *file = NULL;
+    char bytes[100];
+    size_t size;
+    assert_int_equal(files->open(files, path_of(name), false, &file, NULL), BANYAN_OK);
+    assert_int_equal(files->read(file, 0, bytes, sizeof(bytes), &size, NULL), BANYAN_OK);
+    assert_int_equal(size, strlen(text));
+    assert_memory_equal(bytes, text, size);
+    files->close(file);
+}
+
+static void a_file_is_put_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct os_files_test test;
+    os_files_test_init(&test);
+    struct os_files *files = &test.base;
+    struct pieces first = {"the first one, a long text", 7, false}, second = {"the second", 3, false};
+    assert_int_equal(os_file_put(files, path_of("put"), next_piece, &first, NULL), BANYAN_OK);
+    assert_content("put", first.text);
+    second.fails = true;
+    assert_int_equal(os_file_put(files, path_of("put"), next_piece, &second, NULL), BANYAN_CORRUPT);
+    assert_content("put", first.text);
+    second.fails = false;
+    uint64_t before = test.steps;
+    assert_int_equal(os_file_put(files, path_of("put"), next_piece, &second, NULL), BANYAN_OK);
+    uint64_t steps = test.steps - before;
+    assert_content("put", second.text);
+    /* Killed at each step of the way: the old one stays; what the try before left is no part of the next. */
+    for (uint64_t step = 1; step <= steps; step++) {
+        test.dies_at = test.steps + step;
+        assert_int_equal(os_file_put(files, path_of("put"), next_piece, &first, NULL), BANYAN_IO);
+        assert_content("put", second.text);
+    }
+    test.dies_at = 0;
+    assert_int_equal(os_file_put(files, path_of("put"), next_piece, &(struct pieces){"", 5, false}, NULL), BANYAN_OK);
+    assert_content("put", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_renamed_and_linked),
         cmocka_unit_test(a_dead_process_changes_nothing),
+        cmocka_unit_test(a_file_is_put_whole_or_not_at_all),
         cmocka_unit_test(bytes_match_an_array),
         cmocka_unit_test(files_are_private_and_close_on_exec),
         cmocka_unit_test(missing_things_are_not_found),
