@@ -11,57 +11,7 @@
 
 #include <cmocka.h>
 
-#include "http/server.h"
-#include "support/test_domain.h"
-
-static struct {
-    char *folder;
-    char path[256], url[64];
-    struct store *store;
-    struct http_server *server;
-    int port;
-} world;
-
-static void must_at(int line, enum banyan_status st, const struct banyan_error *err)
-{
-    if (st != BANYAN_OK)
-        fail_msg("line %d: %s: %s", line, banyan_status_name(st), err->message);
-}
-
-#define must(st, err) must_at(__LINE__, st, err)
-
-static void open_server(void)
-{
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    must(store_open(&(struct store_options){.folder = world.path}, &world.store, &err), &err);
-    must(http_start(
-             &(struct http_options){.address = "127.0.0.1", .port = world.port, .version = "1", .store = world.store},
-             &world.server, &err),
-         &err);
-    world.port = http_port(world.server);
-    snprintf(world.url, sizeof(world.url), "http://127.0.0.1:%d", world.port);
-}
-
-static void close_server(void)
-{
-    http_stop(world.server);
-    store_close(world.store);
-}
-
-static int open_world(void **state)
-{
-    world.folder = test_folder_new();
-    snprintf(world.path, sizeof(world.path), "%s/store", world.folder);
-    open_server();
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    close_server();
-    test_folder_remove(world.folder);
-    return 0;
-}
+#include "support/http_world.h"
 
 static struct banyan_client *client_new(void)
 {
@@ -98,8 +48,8 @@ static void appends_are_answered(void **state)
     must(banyan_client_append(client, &append, &appended, &err), &err);
     assert_int_equal(appended.version.value, 2);
     /* The server goes away and comes back: the connection is made again. */
-    close_server();
-    open_server();
+    http_world_stop();
+    http_world_start();
     append.expect = BANYAN_CLIENT_EXISTS;
     must(banyan_client_append(client, &append, &appended, &err), &err);
     assert_int_equal(appended.version.value, 3);
@@ -152,8 +102,8 @@ static void streams_are_read_and_followed(void **state)
     seen = (struct seen){.wanted = 300};
     must(banyan_client_follow(client, BANYAN_STR("long-1"), &after, see, &seen, &err), &err);
     assert_int_equal(after, 300);
-    close_server();
-    open_server();
+    http_world_stop();
+    http_world_start();
     seen.wanted = 701;
     append.event_count = 1;
     must(banyan_client_append(other, &append, &appended, &err), &err);
@@ -192,5 +142,5 @@ int main(void)
         cmocka_unit_test(streams_are_read_and_followed),
         cmocka_unit_test(bad_addresses_are_named),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, http_world_open, http_world_close);
 }

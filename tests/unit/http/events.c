@@ -12,66 +12,22 @@
 
 #include <cmocka.h>
 
-#include "http/server.h"
 #include "os/clock.h"
 #include "support/http_raw.h"
-#include "support/test_domain.h"
+#include "support/http_world.h"
 
 enum {
     LIMIT_US = 30 * 1000 * 1000, /* for anything that must happen */
 };
 
-static struct {
-    char *folder;
-    char path[256];
-    struct store *store;
-    struct http_server *server;
-    unsigned subscribers_max;
-} world;
-
 #define JSON_TYPE "Content-Type: application/json\r\n"
 #define NDJSON_TYPE "Content-Type: application/x-ndjson\r\n"
 
-static void must(enum banyan_status st, const struct banyan_error *err)
-{
-    if (st != BANYAN_OK) {
-        fprintf(stderr, "%s: %s\n", banyan_status_name(st), err->message);
-        abort();
-    }
-}
-
-static void open_server(void)
-{
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    must(store_open(&(struct store_options){.folder = world.path}, &world.store, &err), &err);
-    must(http_start(&(struct http_options){.address = "127.0.0.1",
-                                           .version = "1",
-                                           .store = world.store,
-                                           .subscribers_max = world.subscribers_max},
-                    &world.server, &err),
-         &err);
-    http_raw_port = http_port(world.server);
-}
-
-static void close_server(void)
-{
-    http_stop(world.server);
-    store_close(world.store);
-}
-
 static int open_world(void **state)
 {
-    world.folder = test_folder_new();
-    snprintf(world.path, sizeof(world.path), "%s/store", world.folder);
-    open_server();
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    close_server();
-    test_folder_remove(world.folder);
-    return 0;
+    int failed = http_world_open(state);
+    http_raw_port = world.port;
+    return failed;
 }
 
 static json_t *append(const char *stream, const char *headers, const char *body, int code)
@@ -492,8 +448,8 @@ static void subscribers_get_everything_once(void **state)
         }
         hang_up(&ear);
         if (round == 2) {
-            close_server();
-            open_server();
+            http_world_stop();
+            http_world_start();
         }
         append_ok("way-9", "{\"type\":\"During\",\"payload\":{}}");
     }
@@ -576,9 +532,9 @@ static void slow_subscribers_are_waited_for(void **state)
 static void subscribers_are_bounded(void **state)
 {
     char name[32], data[4096];
-    close_server();
+    http_world_stop();
     world.subscribers_max = 3;
-    open_server();
+    http_world_start();
     struct ear ears[3];
     for (int i = 0; i < 3; i++) {
         ears[i] = subscribe("/streams/none-1/subscribe", "");
@@ -614,5 +570,5 @@ int main(void)
         cmocka_unit_test(slow_subscribers_are_waited_for),
         cmocka_unit_test(subscribers_are_bounded),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, open_world, http_world_close);
 }
