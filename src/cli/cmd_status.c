@@ -76,6 +76,18 @@ static void print_error(const json_t *object)
         printf("  error: %s\n", json_string_value(error));
 }
 
+/* The backfill of each mapping, where there are several. */
+static void print_mappings(const json_t *mappings)
+{
+    for (size_t i = 0; json_array_size(mappings) > 1 && i < json_array_size(mappings); i++) {
+        const json_t *mapping = json_array_get(mappings, i);
+        char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE];
+        printf("          %s: %s of %s keys%s\n", text(mapping, "category"),
+               output_count(number(mapping, "roots_read"), a), output_count(number(mapping, "rows_estimated"), b),
+               json_is_true(json_object_get(mapping, "done")) ? ", done" : "");
+    }
+}
+
 static void print_legacy(const json_t *legacy)
 {
     const json_t *backfill = json_object_get(legacy, "backfill");
@@ -90,6 +102,7 @@ static void print_legacy(const json_t *legacy)
     if (!json_is_true(json_object_get(backfill, "done")))
         printf("          %.0f keys/s, ETA %s\n", json_number_value(json_object_get(backfill, "roots_per_second")),
                seconds(backfill, "eta_s", a));
+    print_mappings(json_object_get(backfill, "mappings"));
     printf("          events: %s exact, %s inferred, %s reconciled\n", output_count(number(backfill, "exact"), a),
            output_count(number(backfill, "inferred"), b), output_count(number(backfill, "reconciled"), c));
     printf("capture   %s transactions, %s events, lag p50 %.1f ms, p99 %.1f ms, %s behind\n",

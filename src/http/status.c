@@ -81,6 +81,18 @@ static void add_log(struct banyan_buf *ret, struct store *store)
     banyan_buf_add_char(ret, '}');
 }
 
+static void add_mapping(struct banyan_buf *ret, size_t at, const struct legacy_mapping_status *mapping)
+{
+    banyan_buf_add_text(ret, at == 0 ? "{\"category\":" : ",{\"category\":");
+    banyan_buf_add_json(ret, banyan_str_of(mapping->category));
+    banyan_buf_printf(ret, ",\"done\":%s", mapping->done ? "true" : "false");
+    add_count(ret, "rows_estimated", mapping->rows_estimated);
+    add_count(ret, "roots_read", mapping->roots_read);
+    add_count(ret, "rows_read", mapping->rows_read);
+    add_count(ret, "chunks_done", mapping->chunks_done);
+    banyan_buf_add_char(ret, '}');
+}
+
 static void add_backfill(struct banyan_buf *ret, const struct legacy_status *status)
 {
     banyan_buf_printf(ret, ",\"backfill\":{\"done\":%s", status->backfill_done ? "true" : "false");
@@ -94,7 +106,10 @@ static void add_backfill(struct banyan_buf *ret, const struct legacy_status *sta
     add_count(ret, "exact", status->events_exact);
     add_count(ret, "inferred", status->events_inferred);
     add_count(ret, "reconciled", status->events_reconciled);
-    banyan_buf_add_char(ret, '}');
+    banyan_buf_add_text(ret, ",\"mappings\":[");
+    for (size_t m = 0; m < status->mapping_count; m++)
+        add_mapping(ret, m, &status->mappings[m]);
+    banyan_buf_add_text(ret, "]}");
 }
 
 static void add_capture(struct banyan_buf *ret, const struct legacy_status *status)

@@ -9,7 +9,7 @@
 #include "legacy/tables.h"
 
 enum {
-    CHECK_FINDINGS_MAX = 128,
+    CHECK_FINDINGS_MAX = 1024,
     CHECK_SQL_MAX = 64 * 1024,
 };
 
@@ -18,9 +18,19 @@ struct check {
     struct pg_conn *conn;
     struct banyan_arena *arena;
     struct check_report *report;
-    bool slot_exists; /* nothing has to be made, so nothing can block it */
-    struct legacy_table tables[BANYAN_LEGACY_TABLES_MAX];
-    bool resolved[BANYAN_LEGACY_TABLES_MAX];
+    bool slot_exists;           /* nothing has to be made, so nothing can block it */
+    struct check_place *places; /* in the arena; mapping by mapping */
+    size_t place_count;
+};
+
+/* A table as one mapping uses it. */
+struct check_place {
+    const struct banyan_legacy_table *spec;
+    const char *category; /* of the mapping */
+    bool root;
+    bool again; /* a mapping before has the table: what does not depend on the mapping has been told */
+    bool resolved;
+    struct legacy_table table;
 };
 
 /* Add a finding; texts are copied.  *hint* NULL where nothing has to be done. */

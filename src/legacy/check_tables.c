@@ -66,11 +66,19 @@ static void judge_right(struct check *check, const char *name, const struct tabl
         check_ok(check, title, "yes");
 }
 
-static void judge_identity(struct check *check, const struct legacy_table *table, bool root,
-                           const struct table_facts *facts)
+/* "table orders", and for another mapping of it "table orders (customer)". */
+static const char *title_of(struct check *check, const struct check_place *place)
 {
+    return place->again ? check_text(check, "table %s (%s)", place->spec->name, place->category)
+                        : check_text(check, "table %s", place->spec->name);
+}
+
+static void judge_identity(struct check *check, const struct check_place *place, const struct table_facts *facts)
+{
+    const struct legacy_table *table = &place->table;
     const char *name = table->spec->name, *key = table->spec->key_column;
-    const char *title = check_text(check, "table %s: identity", name);
+    const char *title = check_text(check, "%s: identity", title_of(check, place));
+    bool root = place->root;
 
     if (!facts->has_identity)
         check_fail(check, BANYAN_TABLE, title, "none: once published, every UPDATE and DELETE of the application fails",
@@ -95,8 +103,9 @@ static void judge_identity(struct check *check, const struct legacy_table *table
 }
 
 /* Columns that may be NULL where the mapping has no place for it. */
-static enum banyan_status judge_nulls(struct check *check, const struct legacy_table *table, struct banyan_error *err)
+static enum banyan_status judge_nulls(struct check *check, const struct check_place *place, struct banyan_error *err)
 {
+    const struct legacy_table *table = &place->table;
     const struct banyan_record *row = table->spec->row;
     char oid[16] = "";
     struct pg_param param = {{oid, (size_t)snprintf(oid, sizeof(oid), "%" PRIu32, table->oid)}};
@@ -111,7 +120,7 @@ static enum banyan_status judge_nulls(struct check *check, const struct legacy_t
 
         if (field != NULL && (field->flags & BANYAN_FIELD_OPTIONAL) == 0)
             check_warn(
-                check, check_text(check, "table %s: column %s", table->spec->name, field->name),
+                check, check_text(check, "%s: column %s", title_of(check, place), field->name),
                 "may be NULL, but the mapping needs a value: the first NULL stops the migration",
                 check_text(check, "ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.", table->spec->name, field->name));
     }
@@ -119,13 +128,13 @@ static enum banyan_status judge_nulls(struct check *check, const struct legacy_t
     return st;
 }
 
-static enum banyan_status check_table(struct check *check, size_t index, struct banyan_error *err)
+static enum banyan_status check_table(struct check *check, struct check_place *place, struct banyan_error *err)
 {
-    const struct banyan_legacy_table *spec = &check->options->domain->mappings[0].tables[index];
-    const char *title = check_text(check, "table %s", spec->name);
+    const struct banyan_legacy_table *spec = place->spec;
+    const char *title = title_of(check, place);
     struct banyan_error found = BANYAN_ERROR_INIT;
     struct table_facts facts;
-    enum banyan_status st = legacy_table_resolve(check->conn, spec, index == 0, &check->tables[index], &found);
+    enum banyan_status st = legacy_table_resolve(check->conn, spec, place->root, &place->table, &found);
 
     if (st == BANYAN_TABLE || st == BANYAN_INVALID || st == BANYAN_PRIVILEGE) {
         check_fail(check, st, title, found.message, found.hint[0] != '\0' ? found.hint : "See docs/ERRORS.md.");
@@ -136,24 +145,47 @@ static enum banyan_status check_table(struct check *check, size_t index, struct 
             *err = found;
         return st;
     }
-    check->resolved[index] = true;
-    st = read_facts(check, &check->tables[index], &facts, err);
+    place->resolved = true;
+    st = read_facts(check, &place->table, &facts, err);
     if (st != BANYAN_OK)
         return st;
     check_ok(check, title,
              check_text(check, "%zu columns as needed, key %s, about %" PRId64 " rows, %s", spec->row->field_count,
                         spec->key_column, facts.rows, facts.size));
-    judge_right(check, spec->name, &facts);
-    judge_identity(check, &check->tables[index], index == 0, &facts);
-    return judge_nulls(check, &check->tables[index], err);
+    if (!place->again)
+        judge_right(check, spec->name, &facts);
+    judge_identity(check, place, &facts);
+    return judge_nulls(check, place, err);
+}
+
+static void list_places(struct check *check)
+{
+    const struct banyan_domain *domain = check->options->domain;
+    size_t count = 0, at = 0;
+
+    for (size_t m = 0; m < domain->mapping_count; m++)
+        count += domain->mappings[m].table_count;
+    check->places = banyan_arena_zalloc(check->arena, count * sizeof(*check->places));
+    check->place_count = count;
+    for (size_t m = 0; m < domain->mapping_count; m++)
+        for (size_t t = 0; t < domain->mappings[m].table_count; t++, at++) {
+            struct check_place *place = &check->places[at];
+
+            *place = (struct check_place){.spec = &domain->mappings[m].tables[t],
+                                          .category = domain->mappings[m].aggregate->category,
+                                          .root = t == 0};
+            for (size_t i = 0; i < at; i++)
+                place->again |= strcmp(check->places[i].spec->name, place->spec->name) == 0;
+        }
 }
 
 enum banyan_status check_tables(struct check *check, struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
 
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++)
-        st = check_table(check, i, err);
+    list_places(check);
+    for (size_t i = 0; st == BANYAN_OK && i < check->place_count; i++)
+        st = check_table(check, &check->places[i], err);
     return st;
 }
 
@@ -162,15 +194,18 @@ enum banyan_status check_tables(struct check *check, struct banyan_error *err)
 /* The statement that makes it, for an owner to run. */
 static const char *create_statement(struct check *check)
 {
-    const struct banyan_legacy_mapping *mapping = check->options->domain->mappings;
+    const char *joint = " FOR TABLE ";
     struct banyan_buf sql = BANYAN_BUF_INIT(CHECK_SQL_MAX);
     const char *ret;
 
     banyan_buf_add_text(&sql, "CREATE PUBLICATION ");
     pg_add_identifier(&sql, banyan_str_of(check->options->publication));
-    for (size_t i = 0; i < mapping->table_count; i++) {
-        banyan_buf_add_text(&sql, i == 0 ? " FOR TABLE " : ", ");
-        pg_add_table(&sql, banyan_str_of(mapping->tables[i].name));
+    for (size_t i = 0; i < check->place_count; i++) {
+        if (check->places[i].again)
+            continue;
+        banyan_buf_add_text(&sql, joint);
+        pg_add_table(&sql, banyan_str_of(check->places[i].spec->name));
+        joint = ", ";
     }
     banyan_buf_add_text(&sql, " WITH (publish_via_partition_root = true);");
     ret = check_text(check, "Have the owner of the tables run: %s", sql.data == NULL ? "" : sql.data);
@@ -191,10 +226,10 @@ static enum banyan_status judge_creation(struct check *check, struct banyan_erro
         return st;
     may = pg_bool(result, 0, 0);
     pg_result_free(result);
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++) {
-        if (!check->resolved[i])
+    for (size_t i = 0; st == BANYAN_OK && i < check->place_count; i++) {
+        if (!check->places[i].resolved)
             continue;
-        st = read_facts(check, &check->tables[i], &facts, err);
+        st = read_facts(check, &check->places[i].table, &facts, err);
         may = may && st == BANYAN_OK && facts.is_owner;
     }
     if (st != BANYAN_OK)
@@ -274,8 +309,8 @@ enum banyan_status check_publication(struct check *check, struct banyan_error *e
         check_fail(check, BANYAN_SETTING, "publication", "some operations are left out",
                    check_text(check, "ALTER PUBLICATION \"%s\" SET (publish = 'insert, update, delete, truncate');",
                               check->options->publication));
-    for (size_t i = 0; st == BANYAN_OK && i < check->options->domain->mappings[0].table_count; i++)
-        if (check->resolved[i])
-            st = judge_covered(check, &check->tables[i], err);
+    for (size_t i = 0; st == BANYAN_OK && i < check->place_count; i++)
+        if (check->places[i].resolved && !check->places[i].again)
+            st = judge_covered(check, &check->places[i].table, err);
     return st;
 }

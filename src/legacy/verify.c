@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compares the legacy root table with a read model while both change.
+ * Compares a legacy table with the read model that mirrors it, while both change.
  *
  *      legacy            WAL               read model
  *        │ snapshot S      │                   │
@@ -60,9 +60,9 @@ struct verify {
     struct verify_report *report;
     struct pg_conn *reader; /* snapshots */
     struct pg_conn *fences; /* a fence has to commit while a snapshot may be open */
-    struct legacy_tables tables;
-    const struct legacy_table *root;
-    const struct banyan_record *record; /* of the root */
+    struct legacy_table resolved;
+    const struct legacy_table *table;   /* the mirrored one; its key is the view's */
+    const struct banyan_record *record; /* of the table */
     const struct banyan_record *view_record;
     size_t view_fields[BANYAN_FIELDS_MAX]; /* index in view_record of each field of record */
     void *scratch;                         /* a row of record */
@@ -90,7 +90,7 @@ static enum banyan_status map_fields(struct verify *verify, struct banyan_error 
 
         if (other == NULL || other->kind != field->kind || other->scale != field->scale)
             return banyan_error_set(err, BANYAN_INVALID, "view %s has no column %s like that of table %s", view,
-                                    field->name, verify->root->spec->name);
+                                    field->name, verify->table->spec->name);
         verify->view_fields[i] = (size_t)(other - verify->view_record->fields);
     }
     return BANYAN_OK;
@@ -116,8 +116,8 @@ static size_t field_bytes(enum banyan_field_kind kind)
     return 0;
 }
 
-/* A row of the view as one of the root table, strings borrowed; valid until the next call. */
-static const void *as_root_row(struct verify *verify, const void *view_row)
+/* A row of the view as one of the legacy table, strings borrowed; valid until the next call. */
+static const void *as_legacy_row(struct verify *verify, const void *view_row)
 {
     if (verify->view_record == verify->record)
         return view_row;
@@ -130,7 +130,7 @@ static const void *as_root_row(struct verify *verify, const void *view_row)
     return verify->scratch;
 }
 
-/* Two rows of the root's record, or none. */
+/* Two rows of the table's record, or none. */
 static bool same_row(const struct verify *verify, const void *a, const void *b)
 {
     if (a == NULL || b == NULL)
@@ -161,7 +161,7 @@ static enum banyan_status copy_rows(struct verify *verify, const struct banyan_b
     verify->row_count = 0;
     if (select->overflow)
         return banyan_error_set(err, BANYAN_LIMIT, "the statement that reads the legacy rows is too long");
-    st = pg_copy_out_begin(&copy, verify->reader, select->data, verify->record, verify->root->column_oids, err);
+    st = pg_copy_out_begin(&copy, verify->reader, select->data, verify->record, verify->table->column_oids, err);
     if (st != BANYAN_OK)
         return st;
     for (;;) {
@@ -255,7 +255,7 @@ static void only_legacy_until(struct merge *merge, int64_t key, bool all)
 
     for (; merge->next < verify->row_count; merge->next++) {
         const void *row = verify->rows[merge->next];
-        int64_t at = legacy_table_key(verify->root, row);
+        int64_t at = legacy_table_key(verify->table, row);
 
         if (!all && at >= key)
             return;
@@ -272,12 +272,12 @@ static enum banyan_status merge_view_row(void *context, int64_t key, const void 
 
     (void)err; /* nothing here fails */
     only_legacy_until(merge, key, false);
-    if (merge->next < verify->row_count && legacy_table_key(verify->root, verify->rows[merge->next]) == key)
+    if (merge->next < verify->row_count && legacy_table_key(verify->table, verify->rows[merge->next]) == key)
         legacy = verify->rows[merge->next++];
     verify->report->rows++;
     if (legacy != NULL)
         verify->report->cells += verify->record->field_count;
-    if (!same_row(verify, legacy, as_root_row(verify, row)))
+    if (!same_row(verify, legacy, as_legacy_row(verify, row)))
         suspect_add(verify, key, legacy);
     return BANYAN_OK;
 }
@@ -292,7 +292,7 @@ static enum banyan_status compare_range(struct verify *verify, int64_t lo, int64
     enum banyan_status st;
 
     banyan_arena_reset(&verify->range_arena);
-    legacy_tables_select(verify->root, lo, hi, &select);
+    legacy_tables_select(verify->table, lo, hi, &select);
     st = read_legacy(verify, &select, &verify->range_arena, &xmin, err);
     if (st == BANYAN_OK)
         st = pass_fence(verify, err);
@@ -312,7 +312,7 @@ static enum banyan_status find_border(struct verify *verify, int64_t lo, int64_t
     struct pg_result *result = NULL;
     enum banyan_status st;
 
-    legacy_tables_select_border(verify->root, lo, rows, &select);
+    legacy_tables_select_border(verify->table, lo, rows, &select);
     st = pg_exec(verify->reader, select.data, NULL, 0, &result, err);
     if (st == BANYAN_OK)
         *ret = pg_rows(result) == 0 ? INT64_MAX : pg_int(result, 0, 0);
@@ -363,7 +363,7 @@ static enum banyan_status take_view_row(void *context, int64_t key, const void *
 
     (void)err; /* nothing here fails */
     if (key == look->key)
-        look->row = keep_row(look->verify, look->arena, as_root_row(look->verify, row));
+        look->row = keep_row(look->verify, look->arena, as_legacy_row(look->verify, row));
     return BANYAN_OK;
 }
 
@@ -391,16 +391,16 @@ static enum banyan_status look_at_legacy(struct verify *verify, size_t first, si
 
     for (size_t i = 0; i < count; i++)
         keys[i] = verify->suspects[first + i].key;
-    legacy_tables_select_keys(verify->root, keys, count, &select);
+    legacy_tables_select_keys(verify->table, keys, count, &select);
     st = read_legacy(verify, &select, &verify->arenas[verify->now], ret_xmin, err);
     banyan_buf_release(&select);
     for (size_t i = 0; st == BANYAN_OK && i < count; i++) {
         struct suspect *suspect = &verify->suspects[first + i];
         const void *now = NULL;
 
-        while (row < verify->row_count && legacy_table_key(verify->root, verify->rows[row]) < suspect->key)
+        while (row < verify->row_count && legacy_table_key(verify->table, verify->rows[row]) < suspect->key)
             row++;
-        if (row < verify->row_count && legacy_table_key(verify->root, verify->rows[row]) == suspect->key)
+        if (row < verify->row_count && legacy_table_key(verify->table, verify->rows[row]) == suspect->key)
             now = verify->rows[row];
         suspect->same = same_row(verify, suspect->legacy, now);
         suspect->legacy = now;
@@ -513,7 +513,7 @@ static enum banyan_status open_connections(struct verify *verify, struct banyan_
     if (st == BANYAN_OK)
         st = pg_run(verify->fences, "SET synchronous_commit = local", err);
     if (st == BANYAN_OK)
-        st = legacy_tables_resolve(verify->reader, legacy->domain->mappings, &verify->tables, err);
+        st = legacy_table_resolve(verify->reader, verify->options->projection->mirrors, true, &verify->resolved, err);
     return st;
 }
 
@@ -524,7 +524,7 @@ static enum banyan_status estimate_rows(struct verify *verify, uint64_t *ret, st
     struct pg_result *result = NULL;
     enum banyan_status st;
 
-    banyan_buf_printf(&oid, "%u", verify->root->oid);
+    banyan_buf_printf(&oid, "%u", verify->table->oid);
     param.text = banyan_buf_str(&oid);
     st = pg_exec(verify->reader,
                  "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class c WHERE"
@@ -568,13 +568,14 @@ enum banyan_status legacy_verify(const struct verify_options *options, struct ve
     int64_t started_us = os_clock_monotonic_us(os_clock_real());
     enum banyan_status st;
 
-    if (options->legacy->domain->mapping_count == 0)
-        return banyan_error_set(err, BANYAN_CONFIG, "domain %s has no legacy mapping", options->legacy->domain->name);
+    if (options->projection->mirrors == NULL)
+        return banyan_error_set(err, BANYAN_INVALID, "view %s does not mirror a legacy table",
+                                options->projection->name);
     st = open_connections(&verify, err);
     if (st != BANYAN_OK)
         goto out;
-    verify.root = &verify.tables.tables[0];
-    verify.record = verify.root->spec->row;
+    verify.table = &verify.resolved;
+    verify.record = verify.table->spec->row;
     verify.scratch = alloc_zeroed(1, verify.record->size);
     st = map_fields(&verify, err);
     if (st == BANYAN_OK)

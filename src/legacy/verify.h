@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Verify: every row and every column of the legacy root table against a read model, while both live.
+ * Verify: every row and every column of a legacy table against the read model that mirrors it, while both live.
  *
  *   for each key range:  legacy rows in one snapshot ─▶ fence in the WAL ─▶ wait until the view has passed it ─▶ view
  * rows keys that differ are read again behind a later fence; a difference counts only if it persists
@@ -21,13 +21,13 @@ struct verify_difference {
     int64_t key;
     const void *legacy_row; /* NULL: missing there */
     const void *view_row;   /* NULL: missing there */
-    uint64_t fields;        /* that differ, by index in the root table's record */
+    uint64_t fields;        /* that differ, by index in the record of the mirrored table */
 };
 
 struct verify_options {
     const struct legacy_options *legacy;
-    const struct banyan_projection *projection;
-    struct sink *view; /* a reader; borrowed */
+    const struct banyan_projection *projection; /* with mirrors: its tables[0] has to equal that table */
+    struct sink *view;                          /* a reader; borrowed */
     /* Wait until the view has everything up to *lsn*; TIMEOUT. */
     enum banyan_status (*wait)(void *context, uint64_t lsn, int64_t timeout_us, struct banyan_error *err);
     void *wait_context;

@@ -47,7 +47,8 @@ static const struct banyan_projection other_view = {
     .version = 1,
     .tables = &(const struct banyan_table){.name = "other", .row = &view_record, .key_column = "order_id"},
     .table_count = 1,
-    .categories = (const char *const[]){"order", NULL}};
+    .categories = (const char *const[]){"order", NULL},
+    .mirrors = &trading_tables[TABLE_ORDERS]};
 
 /* ---- the read model ---- */
 
