@@ -183,6 +183,8 @@ static void bad_events_are_named(void **state)
         {"{\"type\":\"A\",\"payload_base64\":\"a\"}", "base64"},
         {"{\"type\":\"A\",\"payload_base64\":\"YQ=a\"}", "base64"},
         {"{\"type\":\"A\",\"payload_base64\":\"YR==\"}", "base64"},
+        {"{\"type\":\"A\",\"payload_base64\":\"YQ\"}", "base64"},
+        {"{\"type\":\"A\",\"payload_base64\":\"YWFh\\nYWFh\"}", "base64"},
         {"{\"type\":\"A\",\"payload\":1,\"payload_base64\":\"YQ==\"}", "not both"},
         {"[{\"type\":\"A\"},{\"type\":\"B\",\"at\":1}]", "events[1]"},
     };
@@ -207,6 +209,8 @@ static void bytes_and_large_events(void **state)
 {
     json_decref(append("bytes-1", "", "{\"type\":\"A\",\"payload_base64\":\"AP+AYQ==\"}", 201));
     assert_non_null(strstr(get("/streams/bytes-1"), "\"payload\":{\"base64\":\"AP+AYQ==\"}"));
+    append_ok("half-1", "{\"type\":\"A\",\"payload\":\"\\ud800\"}"); /* no text of ours */
+    assert_non_null(strstr(get("/streams/half-1"), "\"payload\":\"\\ud800\""));
     size_t size = 24 * 1024 * 1024;
     char *body = malloc(size + 64);
     int head = snprintf(body, size, "{\"type\":\"Large\",\"payload\":\"");
