@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client of `banyan serve`: append, read, follow, over HTTP or HTTPS.
+ * A client of `banyan serve`: append, command, read, follow, over HTTP or HTTPS.
  *
  * Each call blocks until it is answered.  A connection that broke is made again: an append is then sent again with the
  * same Idempotency-Key, so that it happens once however often it was sent.
@@ -89,6 +89,39 @@ BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_client_append(struct bany
                                                                      const struct banyan_client_append *append,
                                                                      struct banyan_client_appended *ret,
                                                                      struct banyan_error *err);
+
+/* ---- command ---- */
+
+struct banyan_client_command {
+    struct banyan_str category, key; /* of the aggregate */
+    struct banyan_str name;          /* "PlaceOrder" */
+    struct banyan_str fields;        /* JSON; empty: {} */
+    enum banyan_client_expect expect;
+    struct banyan_version version; /* of BANYAN_CLIENT_VERSION */
+    const char *idempotency_key;   /* NULL: a new one */
+};
+
+enum {
+    BANYAN_CLIENT_REFUSAL_MAX = 128, /* bytes, its NUL included */
+    BANYAN_CLIENT_TEXT_MAX = 1024,
+};
+
+struct banyan_client_decided {
+    bool accepted;                           /* else refusal and text say why not */
+    bool repeated;                           /* it was decided before: this is the answer of then */
+    uint64_t events;                         /* 0: there was nothing to do */
+    struct banyan_version version;           /* of the aggregate after it */
+    struct banyan_position position;         /* for Banyan-Min-Position; 0 of a refusal */
+    char refusal[BANYAN_CLIENT_REFUSAL_MAX]; /* the domain's code, for programs */
+    char text[BANYAN_CLIENT_TEXT_MAX];       /* for people */
+};
+
+/* Decide one command, durable when it returns.  A refusal is OK with accepted false.  NOT_FOUND, CONFLICT, DUPLICATE,
+ * INVALID, AUTH, PRIVILEGE, LIMIT, UNAVAILABLE … */
+BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_client_command(struct banyan_client *client,
+                                                                      const struct banyan_client_command *command,
+                                                                      struct banyan_client_decided *ret,
+                                                                      struct banyan_error *err);
 
 /* ---- read and follow ---- */
 

@@ -23,8 +23,11 @@
 #include "http/server.h"
 #include "legacy/legacy.h"
 #include "os/file.h"
+#include "process/process.h"
 #include "projection/runner.h"
+#include "store/aggregate.h"
 #include "store/registry.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 enum {
@@ -44,6 +47,10 @@ struct serve {
     struct os_stop stop;
     struct store *store;
     struct store_registry *registry;
+    struct snapshots *snapshots;
+    struct aggregates *aggregates; /* NULL without a domain */
+    struct process **processes;
+    size_t process_count; /* running */
     struct view *views;
     size_t view_count, running;
     struct http_view *http_views; /* one a running view */
@@ -115,6 +122,35 @@ static enum banyan_status start_views(struct serve *serve, struct banyan_error *
     return st;
 }
 
+static void start_aggregates(struct serve *serve)
+{
+    struct banyan_str path = banyan_arena_printf(&serve->arena, "%s/snapshots.sqlite", serve->config->data);
+    if (serve->domain == NULL || serve->domain->aggregate_count == 0)
+        return;
+    serve->snapshots = snapshots_open(path.data);
+    serve->aggregates = aggregates_new(
+        &(struct aggregates_options){.store = serve->store, .domain = serve->domain, .snapshots = serve->snapshots});
+}
+
+/* Processes do not act on history: with a source they begin when it is in the log. */
+static enum banyan_status start_processes(struct serve *serve, struct banyan_error *err)
+{
+    size_t count = serve->aggregates == NULL ? 0 : serve->domain->process_count;
+    enum banyan_status st = BANYAN_OK;
+    serve->processes = banyan_arena_zalloc(&serve->arena, (count + 1) * sizeof(struct process *));
+    for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
+        st = process_start(&(struct process_options){.domain = serve->domain,
+                                                     .process = &serve->domain->processes[i],
+                                                     .store = serve->store,
+                                                     .aggregates = serve->aggregates,
+                                                     .stop = &serve->stop,
+                                                     .held = serve->config->source != NULL},
+                           &serve->processes[i], err);
+        serve->process_count += st == BANYAN_OK;
+    }
+    return st;
+}
+
 static enum banyan_status write_port(const struct serve *serve, struct banyan_error *err)
 {
     if (serve->port_file == NULL)
@@ -139,6 +175,9 @@ static enum banyan_status start_http(struct serve *serve, struct banyan_error *e
                                                .domain = serve->domain,
                                                .store = serve->store,
                                                .registry = serve->registry,
+                                               .aggregates = serve->aggregates,
+                                               .processes = serve->processes,
+                                               .process_count = serve->process_count,
                                                .views = serve->http_views,
                                                .view_count = serve->running,
                                                .has_source = serve->config->source != NULL,
@@ -198,7 +237,11 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
     if (st == BANYAN_OK && serve->domain != NULL)
         st = store_registry_use_domain(serve->registry, serve->domain, err);
     if (st == BANYAN_OK)
+        start_aggregates(serve);
+    if (st == BANYAN_OK)
         st = start_views(serve, err);
+    if (st == BANYAN_OK)
+        st = start_processes(serve, err);
     if (st == BANYAN_OK)
         st = start_http(serve, err);
     if (st == BANYAN_OK)
@@ -218,9 +261,11 @@ static bool views_live(struct serve *serve)
     return true;
 }
 
-/* The history is in the log: the views may go live once they have folded it. */
-static void release_views(struct serve *serve)
+/* The history is in the log: the views may go live once they have folded it, and processes act on what follows. */
+static void release_history(struct serve *serve)
 {
+    for (size_t i = 0; i < serve->process_count; i++)
+        process_release(serve->processes[i]);
     for (size_t i = 0; i < serve->running; i++)
         projection_release(serve->http_views[i].runner);
 }
@@ -272,7 +317,7 @@ static enum banyan_status look(struct serve *serve, bool *ret_finished, struct b
     else if (serve->legacy != NULL && !serve->told_backfilled)
         tell_backfilled(serve, &status);
     if (status.backfill_done)
-        release_views(serve);
+        release_history(serve);
     bool live = status.backfill_done && views_live(serve);
     if (live && !serve->told_live && serve->running > 0) {
         fprintf(stderr, "live: every view follows the log\n");
@@ -303,6 +348,10 @@ static void stop(struct serve *serve)
     http_stop(serve->http);
     for (size_t i = 0; i < serve->running; i++)
         projection_stop(serve->http_views[i].runner);
+    for (size_t i = 0; i < serve->process_count; i++)
+        process_stop(serve->processes[i]);
+    aggregates_free(serve->aggregates);
+    snapshots_close(serve->snapshots);
     store_registry_close(serve->registry);
     store_close(serve->store);
     config_free(serve->config);

@@ -161,8 +161,7 @@ static void note_streams(struct appending *appending)
     }
 }
 
-static bool header_condition(struct http_call *call, struct banyan_str stream, struct store_condition *ret,
-                             bool *ret_is)
+bool http_header_condition(struct http_call *call, struct banyan_str stream, struct store_condition *ret, bool *ret_is)
 {
     const char *match = http_asked(call, "If-Match"), *none = http_asked(call, "If-None-Match");
     size_t size = match == NULL ? 0 : strlen(match);
@@ -277,7 +276,7 @@ static void append(struct http_call *call, struct banyan_str stream)
     enum banyan_status st;
     if (!http_only(call, none) || (!binary && !media_type(call, &cloud)))
         return;
-    if (stream.data != NULL && !header_condition(call, stream, &condition, &has_condition))
+    if (stream.data != NULL && !http_header_condition(call, stream, &condition, &has_condition))
         return;
     if (key != NULL && (key[0] == '\0' || strlen(key) > 255)) {
         http_problem(call, 400, NULL, "Idempotency-Key has to have 1 to 255 characters");

@@ -3,7 +3,10 @@
  * Appends without waiting in the event loop.
  *
  *   loop: http_appender_submit() ─▶ queue ─▶ submitter: store_submit() ─▶ list of what is not durable yet ─┐
+ *   loop: a job with run()       ─▶ works ─▶ worker:    run()          ─▶ ──────────────────────────────────┤
  *   loop: done() ◀── wake-up ◀── watcher: waits until the durable position moves ◀──────────────────────────┘
+ *
+ * Workers run what may have to read or wait (commands, states of aggregates), so that appends are not held up by it.
  *
  * The submitter does not wait for the disk, so that the appends of all connections meet in one flush.  The watcher also
  * wakes the subscribers, whoever appended.  A full disk fails what waits (it may still become durable: a repeat with
@@ -21,6 +24,7 @@
 enum {
     WATCH_US = 250 * 1000,  /* how long the end of the server may have to wait for the watcher */
     UNWELL_US = 100 * 1000, /* between two looks at a full disk */
+    WORKERS = 2,
 };
 
 struct job_list {
@@ -30,11 +34,12 @@ struct job_list {
 struct http_appender {
     struct http_server *server;
     struct event *wake;
-    struct os_thread submitter, watcher;
+    struct os_thread submitter, watcher, workers[WORKERS];
     struct {
         pthread_mutex_t lock; /* guards the rest */
         pthread_cond_t more;  /* of queue, or stop */
-        struct job_list queue, submitted, finished;
+        pthread_cond_t work;  /* of works, or stop */
+        struct job_list queue, works, submitted, finished;
         bool stop;
         struct banyan_error unwell; /* why nothing becomes durable; status OK: it does */
     } shared;
@@ -74,6 +79,46 @@ static void note_versions(struct store *store, struct http_job *job)
     }
 }
 
+/* With the lock: what was submitted waits for the disk, what failed for the loop. */
+static void hand_over(struct http_appender *appender, struct job_list *done)
+{
+    uint64_t durable = store_durable(appender->server->options.store).value;
+    bool finished = false;
+    for (struct http_job *job = list_take(done), *next; job != NULL; job = next) {
+        next = job->next;
+        /* What was flushed before it came to the list was not seen by the wake-up of that flush. */
+        finished =
+            finished || job->status != BANYAN_OK || job->appended.repeated || job->appended.last.value <= durable;
+        list_add(job->status == BANYAN_OK ? &appender->shared.submitted : &appender->shared.finished, job);
+    }
+    if (finished)
+        event_active(appender->wake, EV_TIMEOUT, 0);
+}
+
+static void worker_main(void *argument)
+{
+    struct http_appender *appender = argument;
+    (void)pthread_mutex_lock(&appender->shared.lock);
+    while (!appender->shared.stop) {
+        struct http_job *job = appender->shared.works.first;
+        struct job_list done;
+        if (job == NULL) {
+            (void)os_cond_wait(&appender->shared.work, &appender->shared.lock, 1000 * 1000);
+            continue;
+        }
+        appender->shared.works.first = job->next;
+        if (job->next == NULL)
+            list_init(&appender->shared.works);
+        (void)pthread_mutex_unlock(&appender->shared.lock);
+        job->status = job->run(job);
+        list_init(&done);
+        list_add(&done, job);
+        (void)pthread_mutex_lock(&appender->shared.lock);
+        hand_over(appender, &done);
+    }
+    (void)pthread_mutex_unlock(&appender->shared.lock);
+}
+
 static void submitter_main(void *argument)
 {
     struct http_appender *appender = argument;
@@ -86,32 +131,17 @@ static void submitter_main(void *argument)
             continue;
         }
         (void)pthread_mutex_unlock(&appender->shared.lock);
-        bool finished = false;
-        struct job_list good, bad;
-        list_init(&good);
-        list_init(&bad);
+        struct job_list done;
+        list_init(&done);
         for (; job != NULL; job = next) {
             next = job->next;
             job->status = store_submit(store, &job->append, &job->appended, &job->err);
             if (job->status == BANYAN_OK)
                 note_versions(store, job);
-            list_add(job->status == BANYAN_OK ? &good : &bad, job);
+            list_add(&done, job);
         }
         (void)pthread_mutex_lock(&appender->shared.lock);
-        while ((job = good.first) != NULL) {
-            good.first = job->next;
-            finished = finished || job->appended.repeated;
-            list_add(&appender->shared.submitted, job);
-        }
-        while ((job = bad.first) != NULL) {
-            bad.first = job->next;
-            finished = true;
-            list_add(&appender->shared.finished, job);
-        }
-        /* What was flushed before it came to the list was not seen by the wake-up of that flush. */
-        struct http_job *oldest = appender->shared.submitted.first;
-        if (finished || (oldest != NULL && oldest->appended.last.value <= store_durable(store).value))
-            event_active(appender->wake, EV_TIMEOUT, 0);
+        hand_over(appender, &done);
     }
     (void)pthread_mutex_unlock(&appender->shared.lock);
 }
@@ -151,7 +181,9 @@ static void finish(struct http_server *server, struct http_job *job)
 {
     int64_t took_us = os_clock_monotonic_us(server->clock) - job->began_us;
     struct http_figures *figures = &server->figures;
-    if (job->status == BANYAN_OK) {
+    if (job->run != NULL) {
+        job->took_us = took_us;
+    } else if (job->status == BANYAN_OK) {
         figures->appends++;
         figures->append_events += job->append.event_count;
         figures->append_us_sum += took_us;
@@ -206,9 +238,12 @@ void http_appender_submit(struct http_server *server, struct http_job *job)
     struct http_appender *appender = server->appender;
     job->began_us = os_clock_monotonic_us(server->clock);
     (void)pthread_mutex_lock(&appender->shared.lock);
-    bool first = appender->shared.queue.first == NULL;
-    list_add(&appender->shared.queue, job);
-    if (first)
+    struct job_list *list = job->run != NULL ? &appender->shared.works : &appender->shared.queue;
+    bool first = list->first == NULL;
+    list_add(list, job);
+    if (job->run != NULL)
+        (void)pthread_cond_signal(&appender->shared.work);
+    else if (first)
         (void)pthread_cond_broadcast(&appender->shared.more);
     (void)pthread_mutex_unlock(&appender->shared.lock);
 }
@@ -220,7 +255,9 @@ enum banyan_status http_appender_open(struct http_server *server, struct banyan_
     appender->server = server;
     (void)pthread_mutex_init(&appender->shared.lock, NULL);
     os_cond_init(&appender->shared.more);
+    os_cond_init(&appender->shared.work);
     list_init(&appender->shared.queue);
+    list_init(&appender->shared.works);
     list_init(&appender->shared.submitted);
     list_init(&appender->shared.finished);
     appender->wake = event_new(server->base, -1, 0, on_wake, server);
@@ -228,6 +265,8 @@ enum banyan_status http_appender_open(struct http_server *server, struct banyan_
         return banyan_error_set(err, BANYAN_LIMIT, "cannot make an event");
     os_thread_start(&appender->submitter, "http-append", submitter_main, appender);
     os_thread_start(&appender->watcher, "http-durable", watcher_main, appender);
+    for (size_t i = 0; i < WORKERS && server->options.aggregates != NULL; i++)
+        os_thread_start(&appender->workers[i], "http-command", worker_main, appender);
     return BANYAN_OK;
 }
 
@@ -239,10 +278,14 @@ void http_appender_close(struct http_server *server)
     (void)pthread_mutex_lock(&appender->shared.lock);
     appender->shared.stop = true;
     (void)pthread_cond_broadcast(&appender->shared.more);
+    (void)pthread_cond_broadcast(&appender->shared.work);
     (void)pthread_mutex_unlock(&appender->shared.lock);
     os_thread_join(&appender->submitter);
     os_thread_join(&appender->watcher);
-    struct job_list *const lists[] = {&appender->shared.queue, &appender->shared.submitted, &appender->shared.finished};
+    for (size_t i = 0; i < WORKERS; i++)
+        os_thread_join(&appender->workers[i]);
+    struct job_list *const lists[] = {&appender->shared.queue, &appender->shared.works, &appender->shared.submitted,
+                                      &appender->shared.finished};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         for (struct http_job *job = list_take(lists[i]), *next; job != NULL; job = next) {
             next = job->next;
@@ -253,6 +296,7 @@ void http_appender_close(struct http_server *server)
     if (appender->wake != NULL)
         event_free(appender->wake);
     (void)pthread_cond_destroy(&appender->shared.more);
+    (void)pthread_cond_destroy(&appender->shared.work);
     (void)pthread_mutex_destroy(&appender->shared.lock);
     free(appender);
     server->appender = NULL;

@@ -23,6 +23,7 @@
 #include "os/random.h"
 
 enum {
+    CODE_REFUSED = 422, /* of a command */
     TIMEOUT_MS_DEFAULT = 30000,
     ANSWER_BYTES_MAX = 512 * 1024 * 1024,
     PAGE_EVENTS = 500,
@@ -415,6 +416,19 @@ static void add_event(struct banyan_buf *body, const struct banyan_client_event 
     banyan_buf_add_char(body, '}');
 }
 
+/* What a request says of repeats and of the version that it expects. */
+static void add_conditions(struct banyan_buf *header, const char *key, enum banyan_client_expect expect,
+                           struct banyan_version version)
+{
+    char made[BANYAN_UUID_TEXT_SIZE];
+    banyan_uuid_format(os_uuid_new(), made);
+    banyan_buf_printf(header, "Idempotency-Key: %s\r\n", key == NULL ? made : key);
+    if (expect == BANYAN_CLIENT_VERSION)
+        banyan_buf_printf(header, "If-Match: \"%" PRIu64 "\"\r\n", version.value);
+    else if (expect != BANYAN_CLIENT_ANY)
+        banyan_buf_add_text(header, expect == BANYAN_CLIENT_EXISTS ? "If-Match: *\r\n" : "If-None-Match: *\r\n");
+}
+
 static bool number_of(struct jtext_input *in, uint64_t *ret)
 {
     struct banyan_str text;
@@ -446,17 +460,10 @@ enum banyan_status banyan_client_append(struct banyan_client *client, const stru
                       header = BANYAN_BUF_INIT(1024);
     struct banyan_client_answer answer = {.body = BANYAN_BUF_INIT(0)};
     struct banyan_client_appended appended = {.repeated = false};
-    char key[BANYAN_UUID_TEXT_SIZE];
     enum banyan_status st = BANYAN_OK;
     banyan_buf_add_text(&path, "/streams/");
     add_escaped(&path, append->stream);
-    banyan_uuid_format(os_uuid_new(), key);
-    banyan_buf_printf(&header, "Idempotency-Key: %s\r\n", append->key == NULL ? key : append->key);
-    if (append->expect == BANYAN_CLIENT_VERSION)
-        banyan_buf_printf(&header, "If-Match: \"%" PRIu64 "\"\r\n", append->version.value);
-    else if (append->expect != BANYAN_CLIENT_ANY)
-        banyan_buf_add_text(&header,
-                            append->expect == BANYAN_CLIENT_EXISTS ? "If-Match: *\r\n" : "If-None-Match: *\r\n");
+    add_conditions(&header, append->key, append->expect, append->version);
     for (size_t i = 0; i < append->event_count; i++) {
         banyan_buf_add_char(&body, i > 0 ? ',' : '[');
         add_event(&body, &append->events[i]);
@@ -477,6 +484,74 @@ enum banyan_status banyan_client_append(struct banyan_client *client, const stru
     banyan_buf_release(&header);
     banyan_buf_release(&path);
     banyan_buf_release(&body);
+    return st;
+}
+
+/* ---- command ---- */
+
+/* A JSON string into room for *size* bytes; what does not fit is cut. */
+static bool text_of(struct jtext_input *in, char *to, size_t size)
+{
+    struct banyan_buf text = BANYAN_BUF_INIT(ANSWER_BYTES_MAX);
+    struct banyan_str raw;
+    if (!jtext_string(in, &raw))
+        return false;
+    jtext_unescape(raw, &text);
+    (void)snprintf(to, size, "%s", text.data == NULL ? "" : text.data); /* cut on purpose */
+    banyan_buf_release(&text);
+    return true;
+}
+
+static enum banyan_status read_decided(struct banyan_str body, bool accepted, struct banyan_client_decided *ret,
+                                       struct banyan_error *err)
+{
+    struct jtext_input in = jtext_input(body);
+    struct banyan_str name, raw;
+    bool good = true;
+    ret->accepted = accepted;
+    if (jtext_object(&in))
+        while (good && jtext_member(&in, &name))
+            good = jtext_is(name, "position")   ? number_of(&in, &ret->position.value)
+                   : jtext_is(name, "version")  ? number_of(&in, &ret->version.value)
+                   : jtext_is(name, "events")   ? number_of(&in, &ret->events)
+                   : jtext_is(name, "repeated") ? jtext_boolean(&in, &ret->repeated)
+                   : jtext_is(name, "refusal")  ? text_of(&in, ret->refusal, sizeof(ret->refusal))
+                   : jtext_is(name, "detail")   ? text_of(&in, ret->text, sizeof(ret->text))
+                                                : jtext_skip(&in, &raw);
+    if (good && jtext_end(&in) && (accepted || ret->refusal[0] != '\0'))
+        return BANYAN_OK;
+    return banyan_error_set(err, BANYAN_PROTOCOL, "the server answered what is no answer to a command");
+}
+
+enum banyan_status banyan_client_command(struct banyan_client *client, const struct banyan_client_command *command,
+                                         struct banyan_client_decided *ret, struct banyan_error *err)
+{
+    const char *key = command->idempotency_key;
+    struct banyan_buf path = BANYAN_BUF_INIT(8192), header = BANYAN_BUF_INIT(1024);
+    struct banyan_client_answer answer = {.body = BANYAN_BUF_INIT(0)};
+    struct banyan_client_decided decided = {.accepted = false};
+    enum banyan_status st = BANYAN_OK;
+    banyan_buf_add_text(&path, "/commands/");
+    add_escaped(&path, command->category);
+    banyan_buf_add_char(&path, '/');
+    add_escaped(&path, command->key);
+    banyan_buf_add_char(&path, '/');
+    add_escaped(&path, command->name);
+    add_conditions(&header, key, command->expect, command->version);
+    if (path.overflow || header.overflow || (key != NULL && strpbrk(key, "\r\n") != NULL))
+        st = banyan_error_set(err, BANYAN_INVALID, "the command is too large, or its key holds a line end");
+    if (st == BANYAN_OK)
+        st = banyan_client_request(client, "POST", path.data, header.data,
+                                   command->fields.size > 0 ? command->fields : BANYAN_STR("{}"), &answer, err);
+    if (st == BANYAN_OK && answer.code != CODE_REFUSED)
+        st = banyan_client_status(&answer, err);
+    if (st == BANYAN_OK)
+        st = read_decided(banyan_buf_str(&answer.body), answer.code != CODE_REFUSED, &decided, err);
+    if (st == BANYAN_OK)
+        *ret = decided;
+    banyan_buf_release(&answer.body);
+    banyan_buf_release(&header);
+    banyan_buf_release(&path);
     return st;
 }
 

@@ -158,6 +158,7 @@ static const char *reason_of(int code)
         const char *reason;
     } reasons[] = {{200, "OK"},
                    {201, "Created"},
+                   {202, "Accepted"},
                    {304, "Not Modified"},
                    {400, "Bad Request"},
                    {401, "Unauthorized"},
@@ -171,6 +172,7 @@ static const char *reason_of(int code)
                    {413, "Content Too Large"},
                    {415, "Unsupported Media Type"},
                    {417, "Expectation Failed"},
+                   {422, "Unprocessable Content"},
                    {431, "Request Header Fields Too Large"},
                    {501, "Not Implemented"},
                    {503, "Service Unavailable"},

@@ -104,6 +104,8 @@ struct http_figures {
     uint64_t appends, append_events, append_conflicts, append_duplicates;
     uint64_t subscribers, subscriber_events;
     int64_t append_us_sum, append_us_max;
+    uint64_t commands, commands_refused, command_events;
+    int64_t command_us_sum, command_us_max;
 };
 
 struct http_server {
@@ -128,6 +130,7 @@ struct http_server {
     struct ssl_ctx_st *tls;     /* NULL: plain */
     struct http_appender *appender;
     struct http_changer *changer;   /* NULL: no schemas */
+    struct http_commands *commands; /* NULL: no aggregates */
     struct subscriber *subscribers; /* linked */
     size_t subscriber_count;
     struct event *keep_alive; /* of subscribers */
@@ -214,6 +217,8 @@ void http_appender_close(struct http_server *server);
 struct http_job {
     struct http_job *next;
     struct store_append append; /* borrowed by the job until it is done */
+    /* Instead of the append: called by a worker; sets appended.last to what has to be durable before the answer. */
+    enum banyan_status (*run)(struct http_job *job);
     void *context;
     void (*done)(struct http_job *job); /* in the loop; takes the job back */
     /* Results. */
@@ -222,7 +227,7 @@ struct http_job {
     struct store_appended appended;
     struct http_written *written; /* one a stream that was written; room for written_count, given by the caller */
     size_t written_count;
-    int64_t began_us;
+    int64_t began_us, took_us; /* took_us: of a job with run() */
 };
 struct http_written {
     struct banyan_str stream;
@@ -236,6 +241,17 @@ void http_appender_submit(struct http_server *server, struct http_job *job);
 
 BANYAN_MUST_CHECK enum banyan_status http_changer_open(struct http_server *server, struct banyan_error *err);
 void http_changer_close(struct http_server *server);
+
+/* ---- commands.c ---- */
+
+/* The schemas of all commands, from their records. */
+BANYAN_MUST_CHECK enum banyan_status http_commands_open(struct http_server *server, struct banyan_error *err);
+void http_commands_close(struct http_server *server);
+
+/* ---- append.c ---- */
+
+/* If-Match and If-None-Match as a condition of *stream*; *ret_is: there is one.  False: answered. */
+bool http_header_condition(struct http_call *call, struct banyan_str stream, struct store_condition *ret, bool *ret_is);
 
 /* ---- views.c: waiting ---- */
 
@@ -281,6 +297,10 @@ void http_stream_read(struct http_call *call);
 void http_stream_event(struct http_call *call);
 void http_stream_append(struct http_call *call);
 void http_stream_subscribe(struct http_call *call);
+void http_command(struct http_call *call);
+void http_aggregate(struct http_call *call);
+void http_process_list(struct http_call *call);
+void http_process_retry(struct http_call *call);
 void http_events_read(struct http_call *call);
 void http_events_append(struct http_call *call);
 void http_events_bulk(struct http_call *call);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "http/http_int.h"
 #include "os/clock.h"
+#include "process/process.h"
 
 static void head(struct banyan_buf *ret, const char *name, const char *type, const char *help)
 {
@@ -102,6 +103,50 @@ static void add_views(struct banyan_buf *ret, const struct http_options *options
     free(statuses);
 }
 
+static void add_processes(struct banyan_buf *ret, const struct http_options *options)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } metrics[] = {
+        {"banyan_process_live", "gauge", "1 while the process follows the log."},
+        {"banyan_process_behind_events", "gauge", "Positions that it has not looked at yet."},
+        {"banyan_process_reactions_total", "counter", "Appends that it made."},
+        {"banyan_process_events_total", "counter", "Events of them."},
+        {"banyan_process_refused_total", "counter", "Commands of it that were refused."},
+        {"banyan_process_conflicts_total", "counter", "Decisions made anew, as somebody else was first."},
+        {"banyan_process_timers", "gauge", "Instances that wait for a time."},
+        {"banyan_process_aside", "gauge", "Instances put aside."},
+    };
+    for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]) && options->process_count > 0; m++) {
+        head(ret, metrics[m].name, metrics[m].type, metrics[m].help);
+        for (size_t i = 0; i < options->process_count; i++) {
+            struct process_status s;
+            process_status(options->processes[i], &s);
+            const uint64_t values[] = {s.state == PROCESS_LIVE,
+                                       s.tail.value > s.position.value ? s.tail.value - s.position.value : 0,
+                                       s.reactions,
+                                       s.events,
+                                       s.refused,
+                                       s.conflicts,
+                                       s.timers,
+                                       s.aside};
+            banyan_buf_printf(ret, "%s{process=\"%s\"} %" PRIu64 "\n", metrics[m].name,
+                              process_name(options->processes[i]), values[m]);
+        }
+    }
+}
+
+static void add_commands(struct banyan_buf *ret, const struct http_figures *figures)
+{
+    counter(ret, "banyan_http_commands_total", "Commands that were decided.", figures->commands);
+    counter(ret, "banyan_http_commands_refused_total", "Commands that were refused.", figures->commands_refused);
+    counter(ret, "banyan_http_command_events_total", "Events of commands.", figures->command_events);
+    gauge(ret, "banyan_http_command_seconds_sum", "Time of commands, from request to durable.",
+          (double)figures->command_us_sum / 1e6);
+    gauge(ret, "banyan_http_command_seconds_max", "Longest command since the start.",
+          (double)figures->command_us_max / 1e6);
+}
+
 static void add_http(struct banyan_buf *ret, const struct http_figures *figures, size_t subscribers)
 {
     counter(ret, "banyan_http_requests_total", "Requests read.", figures->requests);
@@ -142,7 +187,9 @@ void http_metrics(struct http_call *call)
     if (http_legacy_status(server, &legacy))
         add_legacy(&body, &legacy);
     add_views(&body, &server->options);
+    add_processes(&body, &server->options);
     add_http(&body, &server->figures, server->subscriber_count);
+    add_commands(&body, &server->figures);
     http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
     banyan_buf_release(&body);
 }

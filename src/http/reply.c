@@ -44,6 +44,7 @@ static const struct {
     {413, "Content Too Large", "LIMIT"},
     {415, "Unsupported Media Type", "MEDIA_TYPE"},
     {417, "Expectation Failed", "INVALID"},
+    {422, "Unprocessable Content", "REFUSED"},
     {431, "Request Header Fields Too Large", "LIMIT"},
     {500, "Internal Server Error", "IO"},
     {501, "Not Implemented", "INVALID"},

@@ -225,6 +225,8 @@ enum banyan_status http_start(const struct http_options *options, struct http_se
         st = http_appender_open(server, err);
     if (st == BANYAN_OK)
         st = http_changer_open(server, err);
+    if (st == BANYAN_OK)
+        st = http_commands_open(server, err);
     if (st != BANYAN_OK)
         goto out;
     os_thread_start(&server->thread, "http", loop_main, server);
@@ -258,6 +260,7 @@ void http_stop(struct http_server *server)
         (void)evconnlistener_disable(server->listener); /* it is freed below */
     http_appender_close(server); /* its jobs are forgotten; what was submitted becomes durable all the same */
     http_changer_close(server);
+    http_commands_close(server);
     http_conns_close(server);
     http_subscribers_close(server);
     if (server->base != NULL)

@@ -17,7 +17,9 @@
 #include "projection/runner.h"
 #include "store/store.h"
 
+struct aggregates;
 struct http_server;
+struct process;
 struct store_registry;
 
 /* What a token allows; each includes those before it. */
@@ -45,6 +47,9 @@ struct http_options {
     const struct banyan_domain *domain; /* NULL: a store alone */
     struct store *store;                /* borrowed */
     struct store_registry *registry;    /* borrowed; NULL: no schemas */
+    struct aggregates *aggregates;      /* borrowed; of *domain*; NULL: no commands */
+    struct process *const *processes;   /* borrowed */
+    size_t process_count;
     const struct http_view *views;
     size_t view_count;
     bool has_source;                           /* a legacy source will be set: not ready before it captures */

@@ -32,6 +32,13 @@ position=$(curl -s "$views_url/status" | jq .log.durable)
 matches "the view shows it, read after the write" "$(curl -s -H "Banyan-Min-Position: $position" -H 'Prefer: wait=10000' "$views_url/views/current_orders/1")" \
     '"symbol":"BTC"'
 matches "the stream shows it as JSON" "$(curl -s "$views_url/streams/order-1")" '"quantity":"1.50000000"'
+# Commands: decided, durable, answered; a view after the write; a refusal with its code.
+place='{"trader_id":2,"symbol":"ETH","side":"BUY","quantity":"1.50000000","price":"10.00000000"}'
+position=$(curl -s "${json[@]}" "$views_url/commands/order/50/PlaceOrder" -d "$place" | jq .position)
+matches "a command is in the view, read after it" "$(curl -s -H "Banyan-Min-Position: $position" -H 'Prefer: wait=10000' \
+    "$views_url/views/current_orders/50")" '"symbol":"ETH"'
+matches "and in the state" "$(curl -s "$views_url/aggregates/order/50")" '"key":"50","version":1,"state":\{.*"symbol":"ETH"'
+matches "a refusal has a code" "$(curl -s "${json[@]}" "$views_url/commands/order/51/CancelOrder" -d '{}')" '"status":422,"code":"REFUSED".*"refusal":"'
 # A database that takes connections and says nothing: the server waits for it and is not ready.
 start_bg silence python3 -c 'import socket, sys, time
 s = socket.create_server(("127.0.0.1", 0))
@@ -48,9 +55,14 @@ reader=$("$banyan" token create --file "$work/tokens/banyan.tokens" --role read 
 writer=$("$banyan" token create --file "$work/tokens/banyan.tokens" --role append writer)
 plain tokens 'http: {tokens_file: banyan.tokens}' || exit 1
 tokens_url=$url
+mkdir "$work/processes"
+printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\n' >"$work/processes/banyan.yaml"
+serve "$work/processes" processes || exit 1
+processes_url=$url
 python=python3
 "$python" -c 'import jsonschema' 2>/dev/null || python=/usr/bin/python3 # Debian's has the package
-"$python" "$here/openapi_truth.py" "$store_url" "$views_url" "$starting_url" "$tokens_url,$reader" >"$work/truth.tap" 2>"$work/truth.err"
+"$python" "$here/openapi_truth.py" "$store_url" "$views_url" "$starting_url" "$tokens_url,$reader" \
+    "$processes_url" >"$work/truth.tap" 2>"$work/truth.err"
 truth=$?
 grep -E '^(not ok|#)' "$work/truth.tap"
 [ $truth = 0 ] || cat "$work/truth.err"
@@ -98,7 +110,7 @@ stop_bg "$serve_pid"
 
 # ---- the page of examples ----
 plain curl || exit 1
-check "docs/CURL.md runs as it is written" python3 "$here/curl_page.py" "$here/../../docs/CURL.md" "$url" "$work"
+check "docs/CURL.md runs as it is written" python3 "$here/curl_page.py" "$here/../../docs/CURL.md" "$url" "$work" "$views_url"
 
 # ---- kill -9 while somebody appends and somebody listens: nothing acknowledged is lost, nothing comes twice ----
 plain kill || exit 1

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""curl_page.py PAGE URL FOLDER   run the examples of a page as they are written and compare what they print.
+"""curl_page.py PAGE URL FOLDER TRADING   run the examples of a page as they are written and compare what they print.
 
 A block of ```console has lines that begin with "$ " (and go on after a backslash), and behind them what they print.  Times, ids that the
 server makes, and the length of bodies are compared as such; a line "…" stands for any lines."""
 import os, re, subprocess, sys
 
-page, url, folder = sys.argv[1:4]
+page, url, folder, trading = sys.argv[1:5]
 text = open(page).read()
 
 
@@ -35,7 +35,7 @@ for block in re.findall(r"```console\n(.*?)```", text, re.S):
                 break
         command = "\n".join(command)
         done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60,
-                              env={**os.environ, "BANYAN": url})
+                              env={**os.environ, "BANYAN": url, "TRADING": trading})
         runs += 1
         wanted, got = same("\n".join(lines)), same(done.stdout)
         if not fits(wanted, got):

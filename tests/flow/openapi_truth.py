@@ -9,7 +9,7 @@ document describes; every case here has to be in the document, and the other way
 import http.client, json, re, sys, urllib.parse
 import jsonschema
 
-plain, views, starting, (guarded, reader) = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4].split(",")
+plain, views, starting, (guarded, reader), processes = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4].split(","), sys.argv[5]
 count = bad = 0
 
 
@@ -134,9 +134,10 @@ def case(path, method, status, base, real=None, headers={}, body=None, around=(N
 for path in document["paths"]:
     for method, operation in document["paths"][path].items():
         real = path.replace("{view}", "current_orders").replace("{key}", "1").replace("{name}", "truth-1") \
-            .replace("{version}", "1").replace("{subject}", "S")
+            .replace("{version}", "1").replace("{subject}", "S").replace("{category}", "order") \
+            .replace("{command}", "PlaceOrder").replace("{process}", "checkout")
         body = {} if method == "get" else {"body": EVENT if "/schemas" not in path else AVRO, "headers": JSON}
-        if "freeze" in path or "thaw" in path:
+        if "freeze" in path or "thaw" in path or "retry" in path:
             body = {}
         elif path.endswith("compatibility"):
             body["body"] = '{"compatibility":"FULL"}'
@@ -162,6 +163,21 @@ for path in ("/views/{view}", "/views/{view}/{key}"):
 case("/views/{view}", "get", 200, views, "/views/current_orders?symbol=BTC")
 case("/views/{view}/{key}", "get", 200, views, "/views/current_orders/1")
 case("/readyz", "get", 503, starting)
+COMMAND, AGGREGATE = "/commands/{category}/{key}/{command}", "/aggregates/{category}/{key}"
+PLACE = '{"trader_id":2,"symbol":"BTC","side":"BUY","quantity":"1.50000000","price":"100.00000000"}'
+TWICE = {"Idempotency-Key": "twice", **JSON}
+case(COMMAND, "post", 201, views, "/commands/order/77/PlaceOrder", JSON, PLACE)
+case(COMMAND, "post", 200, views, "/commands/order/78/PlaceOrder", TWICE, PLACE)
+case(COMMAND, "post", 404, views, "/commands/order/1/Dance", JSON, "{}")
+case(COMMAND, "post", 409, views, "/commands/order/78/PlaceOrder", TWICE, PLACE.replace("100.", "200."))
+case(COMMAND, "post", 412, views, "/commands/order/79/PlaceOrder", {"If-Match": '"99"', **JSON}, PLACE)
+case(COMMAND, "post", 422, views, "/commands/order/80/CancelOrder", JSON, "{}")
+case(AGGREGATE, "get", 200, views, "/aggregates/order/1")
+case(AGGREGATE, "get", 304, views, "/aggregates/order/1", {"If-None-Match": "*"})
+case(AGGREGATE, "get", 404, views, "/aggregates/order/99999")
+case("/processes", "get", 200, processes)
+case("/processes/{process}/retry", "post", 202, processes, "/processes/checkout/retry")
+case("/processes/{process}/retry", "post", 404, plain, "/processes/nothing/retry")
 case("/streams/{name}", "get", 304, plain, "/streams/truth-1", {"If-None-Match": "*"})
 case("/streams/{name}", "get", 404, plain, "/streams/nothing-1")
 case("/streams/{name}/{version}", "get", 404, plain, "/streams/truth-1/99")
@@ -187,6 +203,7 @@ case("/schemas/thaw", "post", 200, plain)
 # What the cases need.
 ask(plain, "POST", "/streams/truth-1", {"Idempotency-Key": "one", **JSON}, EVENT)
 ask(plain, "POST", "/schemas/S", JSON, AVRO)
+ask(views, "POST", "/commands/order/78/PlaceOrder", TWICE, PLACE)
 held = http.client.HTTPConnection(urllib.parse.urlsplit(starting).hostname, urllib.parse.urlsplit(starting).port)
 held.request("GET", "/events/subscribe")
 held_answer = held.getresponse()  # the one subscriber that it takes
