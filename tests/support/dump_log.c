@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dump_log FOLDER   every event of the domain's streams as one line, for comparing histories:
+ * dump_log FOLDER [DOMAIN]   every event of the domain's streams (trading unless told) as one line, for comparing
+ * histories:
  *
  *     stream  version  type  at  provenance  payload as JSON  meta  batch
  *
@@ -11,30 +12,33 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "banyan/arena.h"
 #include "banyan/buf.h"
+#include "commerce/commerce.h"
 #include "store/store.h"
 #include "trading/trading.h"
 
 static const char *const provenances[] = {"none", "exact", "inferred", "reconciled"};
 
+static const struct banyan_domain *domain = &banyan_domain_trading;
+
 static const struct banyan_event_type *type_of(struct banyan_str name)
 {
-    const struct banyan_domain *domain = &banyan_domain_trading;
     for (size_t i = 0; i < domain->event_count; i++)
         if (banyan_str_equal(name, banyan_str_of(domain->events[i].name)))
             return &domain->events[i];
     return NULL;
 }
 
-static enum banyan_status print_event(const struct store_read_event *event, uint64_t batch, struct banyan_buf *line,
-                                      struct banyan_error *err)
+static enum banyan_status print_event(const struct store_read_event *event, uint64_t batch, struct banyan_arena *arena,
+                                      struct banyan_buf *line, struct banyan_error *err)
 {
     _Alignas(16) char payload[4096];
     const struct banyan_event_type *type = type_of(event->event.type);
     if (type == NULL || type->record->size > sizeof(payload))
         return banyan_error_set(err, BANYAN_INVALID, "unknown type %.*s", (int)event->event.type.size,
                                 event->event.type.data);
-    enum banyan_status st = banyan_record_decode(type->record, event->event.payload, payload, err);
+    enum banyan_status st = banyan_record_decode_in(type->record, event->event.payload, arena, payload, err);
     if (st != BANYAN_OK)
         return st;
     banyan_buf_reset(line);
@@ -49,15 +53,18 @@ static enum banyan_status print_event(const struct store_read_event *event, uint
 int main(int argc, char **argv)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
+    struct banyan_arena arena = {0};
     struct banyan_buf line = BANYAN_BUF_INIT((size_t)1 << 28);
     struct store_reader *reader = NULL;
     struct store_read_event event;
     struct store *store = NULL;
     uint64_t position = 0, batch = 1;
-    if (argc != 2) {
-        fputs("usage: dump_log FOLDER\n", stderr);
+    if (argc != 2 && argc != 3) {
+        fputs("usage: dump_log FOLDER [DOMAIN]\n", stderr);
         return 2;
     }
+    if (argc == 3 && strcmp(argv[2], banyan_domain_commerce.name) == 0)
+        domain = &banyan_domain_commerce;
     enum banyan_status st = store_open(&(struct store_options){.folder = argv[1], .read_only = true}, &store, &err);
     if (st != BANYAN_OK)
         goto out;
@@ -68,7 +75,8 @@ int main(int argc, char **argv)
             st = banyan_error_set(&err, BANYAN_CORRUPT, "position %" PRIu64 " follows %" PRIu64, event.position.value,
                                   position - 1);
         else if (event.event.stream.data[0] != '$')
-            st = print_event(&event, batch, &line, &err);
+            st = print_event(&event, batch, &arena, &line, &err);
+        banyan_arena_reset(&arena);
         batch += event.ends_batch;
     }
     if (st == BANYAN_NOT_FOUND)
@@ -78,6 +86,7 @@ out:
         fprintf(stderr, "dump_log: %s\n", err.message);
     store_reader_close(reader);
     store_close(store);
+    banyan_arena_release(&arena);
     banyan_buf_release(&line);
     return banyan_status_exit_code(st);
 }
