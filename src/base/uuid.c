@@ -2,6 +2,8 @@
 /* UUIDs of RFC 9562: layout, text and parsing.  Times before 1970 count as 1970: version 7 has no sign. */
 #include "banyan/uuid.h"
 
+#include "base/hex.h"
+
 static struct banyan_uuid with_version(struct banyan_uuid id, unsigned version)
 {
     id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0F) | (version << 4));
@@ -26,17 +28,25 @@ struct banyan_uuid banyan_uuid_v8(const uint8_t hash[16])
     return with_version(id, 8);
 }
 
+static uint32_t word_of(const struct banyan_uuid *id, size_t number)
+{
+    uint32_t word;
+    memcpy(&word, id->bytes + 4 * number, sizeof(word));
+    return bswap_32(word);
+}
+
 void banyan_uuid_format(struct banyan_uuid id, char text[BANYAN_UUID_TEXT_SIZE])
 {
-    static const char hex[] = "0123456789abcdef";
-    char *to = text;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *to++ = '-';
-        *to++ = hex[id.bytes[i] >> 4];
-        *to++ = hex[id.bytes[i] & 15];
+    char digits[16];
+    (void)hex_put(text, word_of(&id, 0));
+    (void)hex_put(digits, word_of(&id, 1));
+    (void)hex_put(digits + 8, word_of(&id, 2));
+    for (size_t i = 0; i < 4; i++) {
+        text[8 + 5 * i] = '-';
+        memcpy(text + 9 + 5 * i, digits + 4 * i, 4);
     }
-    *to = '\0';
+    (void)hex_put(text + 28, word_of(&id, 3));
+    text[36] = '\0';
 }
 
 static int digit_of(char c)

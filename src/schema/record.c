@@ -112,79 +112,72 @@ const struct banyan_field *banyan_record_field(const struct banyan_record *recor
 
 /* ---- one block ------------------------------------------------------------------------------------------------- */
 
-/* Structs lie in front, each array of them aligned for any type; strings need no alignment and lie behind. */
-struct packed_size {
-    size_t structs, texts;
-};
-
-struct packing {
-    char *structs, *texts; /* free parts */
-};
-
-static size_t aligned(size_t size)
+/* What *value* takes behind its struct; an array of structs is aligned for any type, which takes some bytes more. */
+static size_t size_behind(const struct banyan_record *record, const void *value)
 {
-    return (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
-}
-
-/* What *value* takes beside its own struct. */
-static void add_packed_size(const struct banyan_record *record, const void *value, struct packed_size *ret)
-{
+    size_t size = 0;
     for (size_t i = 0; i < record->field_count; i++) {
         const struct banyan_field *field = &record->fields[i];
         if (field->kind == BANYAN_FIELD_STRING)
-            ret->texts += field_string(field, value)->size;
+            size += field_string(field, value)->size;
         if (field->kind != BANYAN_FIELD_LIST)
             continue;
         const struct banyan_list *list = field_list(field, value);
-        ret->structs += aligned(list->count * field->item->size);
+        size += list->count * field->item->size + _Alignof(max_align_t) - 1;
         for (size_t k = 0; k < list->count; k++)
-            add_packed_size(field->item, list_item(field, list, k), ret);
+            size += size_behind(field->item, list_item(field, list, k));
     }
+    return size;
 }
 
 size_t banyan_record_packed_size(const struct banyan_record *record, const void *value)
 {
-    struct packed_size size = {aligned(record->size), 0};
-    add_packed_size(record, value, &size);
-    return size.structs + size.texts;
+    return record->size + size_behind(record, value);
 }
 
-/* Take what the struct *at*, a copy already, still has elsewhere into the block. */
-static void pack(struct packing *packing, const struct banyan_record *record, void *at)
+static char *pack(const struct banyan_record *record, void *at, char *next);
+
+static char *pack_list(const struct banyan_field *field, struct banyan_list *list, char *next)
+{
+    const size_t mask = _Alignof(max_align_t) - 1;
+    size_t bytes = list->count * field->item->size;
+    if (list->count == 0) {
+        list->items = NULL;
+        return next;
+    }
+    next += -(uintptr_t)next & mask;
+    memcpy(next, list->items, bytes);
+    list->items = next;
+    next += bytes;
+    for (size_t k = 0; k < list->count; k++)
+        next = pack(field->item, (char *)list->items + k * field->item->size, next);
+    return next;
+}
+
+/* Take what the struct *at*, a copy already, still has elsewhere to *next*; returns the end. */
+static char *pack(const struct banyan_record *record, void *at, char *next)
 {
     for (size_t i = 0; i < record->field_count; i++) {
         const struct banyan_field *field = &record->fields[i];
-        if (field->kind == BANYAN_FIELD_STRING) {
-            struct banyan_str *text = (struct banyan_str *)((char *)at + field->offset);
-            if (text->data == NULL)
-                continue;
-            if (text->size > 0)
-                memcpy(packing->texts, text->data, text->size);
-            text->data = packing->texts;
-            packing->texts += text->size;
-        } else if (field->kind == BANYAN_FIELD_LIST) {
-            struct banyan_list *list = (struct banyan_list *)((char *)at + field->offset);
-            if (list->count == 0) {
-                list->items = NULL;
-                continue;
-            }
-            void *items = packing->structs;
-            memcpy(items, list->items, list->count * field->item->size);
-            packing->structs += aligned(list->count * field->item->size);
-            list->items = items;
-            for (size_t k = 0; k < list->count; k++)
-                pack(packing, field->item, (char *)items + k * field->item->size);
-        }
+        if (field->kind == BANYAN_FIELD_LIST)
+            next = pack_list(field, (struct banyan_list *)((char *)at + field->offset), next);
+        if (field->kind != BANYAN_FIELD_STRING)
+            continue;
+        struct banyan_str *text = (struct banyan_str *)((char *)at + field->offset);
+        if (text->data == NULL)
+            continue;
+        if (text->size > 0)
+            memcpy(next, text->data, text->size);
+        text->data = next;
+        next += text->size;
     }
+    return next;
 }
 
 void banyan_record_pack(const struct banyan_record *record, const void *value, void *memory)
 {
-    struct packed_size size = {aligned(record->size), 0};
-    add_packed_size(record, value, &size);
-    struct packing packing = {(char *)memory + aligned(record->size), (char *)memory + size.structs};
     memcpy(memory, value, record->size);
-    pack(&packing, record, memory);
+    (void)pack(record, memory, (char *)memory + record->size);
 }
 
 /* ---- what is no record ----------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/hex.h"
 #include "store/aggregate_int.h"
 #include "store/emitter.h"
 
@@ -39,7 +40,7 @@ struct execution {
     unsigned *types;
     size_t count, capacity;
     enum banyan_status status; /* the first failure of an emit */
-    struct banyan_error err;
+    struct banyan_error *err;  /* what it was */
 };
 
 /* ---- emitting ---- */
@@ -121,23 +122,17 @@ static void take_event(struct banyan_emitter *emitter, const struct banyan_emit 
     struct execution *execution = (struct execution *)emitter; /* its first member */
 
     if (execution->status == BANYAN_OK)
-        execution->status = add_event(execution, event, &execution->err);
+        execution->status = add_event(execution, event, execution->err);
 }
 
 /* ---- one command ---- */
-
-static char *put_hex(char *out, uint64_t value)
-{
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *out++ = "0123456789abcdef"[value >> shift & 15];
-    return out;
-}
 
 /* {"command":"<name>","id":"<uuid>","digest":"<of the fields>"}: who caused the event, and what makes a repeat. */
 static struct banyan_str make_meta(const struct execution *execution, struct banyan_str fields)
 {
     static const char id_key[] = "\",\"id\":\"", digest_key[] = "\",\"digest\":\"", end[] = "\"}";
     const char *name = execution->kind->states.aggregate->commands[execution->decided.type].name;
+    uint64_t digest = XXH3_64bits(fields.data, fields.size);
     size_t size = strlen(name);
     char *text = banyan_arena_alloc(&execution->work->arena, META_BYTES_MAX + size), *at = text;
 
@@ -146,7 +141,8 @@ static struct banyan_str make_meta(const struct execution *execution, struct ban
     at = stpcpy(at + size, id_key);
     banyan_uuid_format(execution->command->id, at);
     at = stpcpy(at + BANYAN_UUID_TEXT_SIZE - 1, digest_key);
-    at = put_hex(at, XXH3_64bits(fields.data, fields.size));
+    at = hex_put(at, (uint32_t)(digest >> 32));
+    at = hex_put(at, (uint32_t)digest);
     at = stpcpy(at, end);
     return (struct banyan_str){text, (size_t)(at - text)};
 }
@@ -281,9 +277,11 @@ static enum banyan_status append_emitted(struct execution *execution, enum outco
         .condition_count = 1,
     };
     struct store_appended appended;
-    struct banyan_error why = BANYAN_ERROR_INIT;
-    enum banyan_status status = store_submit(execution->aggregates->options.store, &append, &appended, &why);
+    struct banyan_error why;
+    enum banyan_status status;
 
+    banyan_error_clear(&why); /* not _INIT: zeros for all of its texts cost as much as the rest here */
+    status = store_submit(execution->aggregates->options.store, &append, &appended, &why);
     if (status == BANYAN_CONFLICT) {
         *ret_outcome = OUTCOME_BEHIND;
         return BANYAN_OK;
@@ -324,7 +322,7 @@ static enum banyan_status try_once(struct execution *execution, enum outcome *re
     }
     if (execution->status != BANYAN_OK) {
         if (err != NULL)
-            *err = execution->err;
+            *err = *execution->err;
         return execution->status;
     }
     return execution->count == 0 ? BANYAN_OK : append_emitted(execution, ret_outcome, ret, err);
@@ -394,14 +392,17 @@ enum banyan_status aggregates_submit(struct aggregates *aggregates, const struct
                                      struct banyan_arena *arena, struct aggregate_answer *ret, struct banyan_error *err)
 {
     struct work *work = aggregate_take_work(aggregates);
+    struct banyan_error emit_err;
     struct execution execution = {
         .emitter = {take_event, &work->arena},
+        .err = &emit_err,
         .aggregates = aggregates,
         .command = command,
         .work = work,
     };
     enum banyan_status status = prepare(&execution, err);
 
+    banyan_error_clear(&emit_err);
     if (status == BANYAN_OK) {
         count_one(&aggregates->stats.commands);
         execution.live = live_take(&aggregates->cache, execution.stream);

@@ -492,11 +492,12 @@ static enum banyan_status freeze(struct index *index, const struct cursors *curs
 enum banyan_status index_make_room(struct index *index, const struct cursors *cursors, struct banyan_error *err)
 {
     struct index_table *table = index->active;
-    struct banyan_error why = BANYAN_ERROR_INIT;
+    struct banyan_error why;
     enum banyan_status status;
 
     if (!index_is_full(index))
         return BANYAN_OK;
+    banyan_error_clear(&why);
     if (table->count == 0) { /* only looked at */
         index->active = index_table_new(index, table->first);
         index_table_free(table);
