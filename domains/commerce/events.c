@@ -155,6 +155,10 @@ static const struct banyan_field payment_voided_fields[] = {
 static const struct banyan_field payment_reconciled_fields[] = {
     PAYMENT_ROW_COLUMNS(ROW_FIELD) BANYAN_FIELD_STRING(struct payment_reconciled, fields, 0),
     BANYAN_FIELD_BOOL(struct payment_reconciled, removed, 0),
+    BANYAN_FIELD_INT(struct payment_reconciled, count_change, 0),
+    BANYAN_FIELD_DECIMAL(struct payment_reconciled, authorized_change, 0, COMMERCE_SCALE),
+    BANYAN_FIELD_DECIMAL(struct payment_reconciled, captured_change, 0, COMMERCE_SCALE),
+    BANYAN_FIELD_DECIMAL(struct payment_reconciled, refunded_change, 0, COMMERCE_SCALE),
 };
 #undef ROW
 
@@ -208,6 +212,7 @@ static const struct banyan_field fulfillment_canceled_fields[] = {
 static const struct banyan_field fulfillment_reconciled_fields[] = {
     SHIPMENT_ROW_COLUMNS(ROW_FIELD) BANYAN_FIELD_STRING(struct fulfillment_reconciled, fields, 0),
     BANYAN_FIELD_BOOL(struct fulfillment_reconciled, removed, 0),
+    BANYAN_FIELD_STRING(struct fulfillment_reconciled, status_before, 0),
 };
 #undef ROW
 

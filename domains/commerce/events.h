@@ -223,10 +223,15 @@ struct payment_voided {
     struct banyan_str reason;
 };
 
+/* The changes are what read models of the order add up; payment_reconcile() of payment.h fills all but *fields* in. */
 struct payment_reconciled {
     struct payment_row row;
     struct banyan_str fields;
     bool removed;
+    int64_t count_change; /* of authorized payments: 1, 0, -1 */
+    struct banyan_decimal authorized_change;
+    struct banyan_decimal captured_change;
+    struct banyan_decimal refunded_change;
 };
 
 /* ---- fulfillment-<fulfillment_id> ---- */
@@ -281,6 +286,7 @@ struct fulfillment_reconciled {
     struct shipment_row row;
     struct banyan_str fields;
     bool removed;
+    struct banyan_str status_before; /* empty: there was none */
 };
 
 /* A worker has the job of preparing the fulfillment until a time. */

@@ -156,7 +156,11 @@ void shop_fulfillment_reconcile(const void *state, int64_t key, const void *lega
 {
     const struct fulfillment *fulfillment = state;
     struct fulfillment_reconciled reconciled = {
-        .row = fulfillment->row, .fields = BANYAN_STR(""), .removed = legacy == NULL};
+        .row = fulfillment->row,
+        .fields = BANYAN_STR(""),
+        .removed = legacy == NULL,
+        .status_before = fulfillment->exists ? text_or_empty(fulfillment->row.status) : BANYAN_STR(""),
+    };
     uint64_t columns = 0;
 
     if (legacy == NULL) {

@@ -203,14 +203,14 @@ void shop_payment_reconcile(const void *state, int64_t key, const void *legacy, 
                             struct banyan_emitter *out)
 {
     const struct payment *payment = state;
-    struct payment_reconciled reconciled = {.row = payment->row, .fields = BANYAN_STR(""), .removed = legacy == NULL};
+    struct payment_reconciled reconciled;
 
+    payment_reconcile(payment, legacy, &reconciled);
     if (legacy == NULL) {
         reconciled.row.payment_id = key;
         mapping_emit_reconciled(out, PAYMENT_RECONCILED, &reconciled, now, "the legacy table has no such row any more");
         return;
     }
-    reconciled.row = *(const struct payment_row *)legacy;
     if (payment->exists) {
         uint64_t columns = banyan_record_diff(&commerce_payment_row, &payment->row, legacy);
 

@@ -74,6 +74,30 @@ static void end_authorization(struct payment *payment, const struct payment_void
         payment->row.status = BANYAN_STR(PAYMENT_STATUS_VOIDED);
 }
 
+/* What a payment adds to the sums of its order. */
+static struct banyan_decimal authorized_by(const struct payment_row *row, struct banyan_decimal voided)
+{
+    return time_is_null(row->authorized_at) ? money_of(0) : money_sub(row->amount, voided);
+}
+
+void payment_reconcile(const struct payment *state, const struct payment_row *row, struct payment_reconciled *ret)
+{
+    static const struct payment_row nothing = {.authorized_at = {BANYAN_TIME_NULL}};
+    const struct payment_row *before = state->exists ? &state->row : &nothing, *after = row == NULL ? &nothing : row;
+
+    /* A voided payment keeps its amount in the legacy row: what was given up of it stays given up. */
+    *ret = (struct payment_reconciled){
+        .row = row == NULL ? state->row : *row,
+        .fields = BANYAN_STR(""),
+        .removed = row == NULL,
+        .count_change = !time_is_null(after->authorized_at) - !time_is_null(before->authorized_at),
+        .authorized_change = money_sub(authorized_by(after, row == NULL ? money_of(0) : state->voided),
+                                       authorized_by(before, state->voided)),
+        .captured_change = money_sub(after->captured, before->captured),
+        .refunded_change = money_sub(after->refunded, before->refunded),
+    };
+}
+
 void commerce_payment_evolve(void *state, unsigned type, const void *payload, struct banyan_time at)
 {
     struct payment *payment = state;

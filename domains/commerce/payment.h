@@ -75,6 +75,9 @@ struct payment_end {
 extern const struct banyan_record commerce_payment_state;
 extern const struct banyan_command_type commerce_payment_commands[PAYMENT_COMMAND_COUNT];
 
+/* PaymentReconciled that makes *state* stand for *row* (NULL: there is none in legacy), all but its *fields*. */
+void payment_reconcile(const struct payment *state, const struct payment_row *row, struct payment_reconciled *ret);
+
 /* See banyan_aggregate. */
 void commerce_payment_evolve(void *state, unsigned type, const void *payload, struct banyan_time at);
 bool commerce_payment_decide(const void *state, bool exists, const struct banyan_command *command,
