@@ -4,7 +4,8 @@
  *
  *   for each seed:  items and triggers that write the truth ─▶ writers (stress_load.c) ─▶ the real engine backfills and
  *   captures them into a real store, some seeds with restarts in the middle ─▶ writers end ─▶ every version of every
- *   row has to be in the log exactly once and in order (stress_check.c), every note once
+ *   row has to be in the log exactly once and in order (stress_check.c), every note once; and all that again for a
+ *   second mapping, which has a table of its own and one of the first's, and comes later in some seeds
  *
  * Beside it, on the same load, the naive order is tried: note the WAL position, then read the rows in a snapshot, then
  * apply every transaction that commits after the position.  It has to lose or double rows, else the attack is weak.
@@ -32,6 +33,7 @@
 
 enum {
     NAIVE_TRIES = 4,
+    CAPTURES = 3,
     SECOND_US = 1000000,
     WAIT_US = 120 * SECOND_US,
 };
@@ -55,6 +57,7 @@ struct run {
     uint64_t naive_start;
     struct naive_try tries[NAIVE_TRIES];
     unsigned restarts;
+    bool late;                   /* the second mapping comes with the first restart */
     struct legacy_status status; /* at the end */
     uint64_t reconciled;
 };
@@ -84,7 +87,7 @@ static void engine_start(struct run *run)
     must(os_stop_open(&run->stop, &err), "stop token", &err);
     must(store_open(&(struct store_options){.folder = run->folder}, &run->store, &err), "store", &err);
     struct legacy_options options = {
-        .domain = &stress_domain,
+        .domain = run->late && run->restarts == 0 ? &stress_early_domain : &stress_domain,
         .name = "stress",
         .conninfo = run->conninfo,
         .slot = "stress",
@@ -116,13 +119,16 @@ static void engine_wait_backfilled(struct run *run)
     int64_t until = now_us() + WAIT_US;
     struct legacy_status status;
     unsigned restarts = run->seed % 3 == 0 ? 1 + (unsigned)(run->seed % 2) : 0;
+    if (run->late && restarts == 0)
+        restarts = 1;
     for (;;) {
         legacy_status(run->legacy, &status);
         if (status.state == LEGACY_FAILED)
             die("engine", &status.error);
-        if (status.backfill_done)
+        bool again = run->late && run->restarts == 0 && status.backfill_done;
+        if (status.backfill_done && !again)
             return;
-        if (restarts > 0 && status.chunks_done > 2 + run->seed % 5) {
+        if (again || (restarts > 0 && status.chunks_done > 2 + run->seed % 5)) {
             restarts--;
             run->restarts++;
             engine_stop(run);
@@ -150,12 +156,19 @@ static void engine_drain(struct run *run)
     legacy_status(run->legacy, &run->status);
 }
 
-static void read_log(struct run *run, struct seen_list *items)
+/* What each capture of the items says: that of the first mapping, of the second, and of the second's child. */
+static void read_log(struct run *run, struct seen_list lists[CAPTURES])
 {
     static const struct {
         const char *type;
         enum seen_kind kind;
-    } kinds[] = {{"ItemBase", SEEN_BASE}, {"ItemSet", SEEN_SET}, {"ItemGone", SEEN_GONE}};
+        unsigned list;
+        int sign; /* of the key */
+    } kinds[] = {
+        {"ItemBase", SEEN_BASE, 0, 1},   {"ItemSet", SEEN_SET, 0, 1},   {"ItemGone", SEEN_GONE, 0, 1},
+        {"OtherBase", SEEN_BASE, 1, -1}, {"OtherSet", SEEN_SET, 1, -1}, {"OtherGone", SEEN_GONE, 1, -1},
+        {"CopyBase", SEEN_BASE, 2, 1},   {"CopySet", SEEN_SET, 2, 1},   {"CopyGone", SEEN_GONE, 2, 1},
+    };
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct store_reader *reader = store_reader_open(run->store);
     struct store_read_event event;
@@ -173,8 +186,9 @@ static void read_log(struct run *run, struct seen_list *items)
                 continue;
             must(banyan_record_decode(stress_domain.events[0].record, event.event.payload, &payload, &err), "payload",
                  &err);
-            seen_add(items, (struct seen){strtoll(event.event.stream.data + strlen("item-"), NULL, 10),
-                                          event.position.value, kinds[i].kind, payload.v});
+            const char *key = memchr(event.event.stream.data, '-', event.event.stream.size);
+            seen_add(&lists[kinds[i].list], (struct seen){kinds[i].sign * strtoll(key + 1, NULL, 10),
+                                                          event.position.value, kinds[i].kind, payload.v});
         }
     }
     if (st != BANYAN_NOT_FOUND)
@@ -331,11 +345,26 @@ static void remove_folder(const char *folder)
         (void)pclose(pipe); /* a folder that stays is no failure of the test */
 }
 
+static struct verdict check_log(struct run *run, struct seen_list lists[CAPTURES])
+{
+    struct verdict all = {.keys = 0};
+    read_log(run, lists);
+    for (size_t i = 0; i < CAPTURES; i++) {
+        struct verdict one = check_items(run->conninfo, &lists[i], true);
+        all.versions += one.versions;
+        all.lost += one.lost;
+        all.doubled += one.doubled;
+        all.disordered += one.disordered;
+    }
+    all.lost += check_notes(run);
+    return all;
+}
+
 static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdict *ret_naive)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
-    struct run run = {.conninfo = conninfo, .seed = seed};
-    struct seen_list items = {NULL, 0, 0};
+    struct run run = {.conninfo = conninfo, .seed = seed, .late = seed % 2 == 0};
+    struct seen_list lists[CAPTURES] = {{NULL, 0, 0}};
     int64_t count = 15000 + (int64_t)(seed % 4) * 5000;
     (void)snprintf(run.folder, sizeof(run.folder), "/tmp/banyan-stress-%d-%" PRIu64, (int)getpid(), seed); /* fits */
     os_random_seed(&run.random, seed);
@@ -359,9 +388,7 @@ static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdi
     (void)os_stop_wait(&run.stop, 300000); /* and some time of capture alone */
     struct load_counts counts = load_stop(load);
     engine_drain(&run);
-    read_log(&run, &items);
-    struct verdict verdict = check_items(conninfo, &items, true);
-    verdict.lost += check_notes(&run);
+    struct verdict verdict = check_log(&run, lists);
     naive_stream(&run);
     for (size_t i = 0; i < NAIVE_TRIES; i++) {
         struct verdict naive = check_items(conninfo, &run.tries[i].seen, false);
@@ -383,7 +410,8 @@ static struct verdict run_seed(const char *conninfo, uint64_t seed, struct verdi
     engine_stop(&run);
     drop_slots(&run);
     pg_close(run.conn);
-    seen_release(&items);
+    for (size_t i = 0; i < CAPTURES; i++)
+        seen_release(&lists[i]);
     remove_folder(run.folder);
     return verdict;
 }

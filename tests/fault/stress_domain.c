@@ -14,6 +14,9 @@ static const struct banyan_event_type events[STRESS_EVENTS] = {
     [STRESS_ITEM_BASE] = {"ItemBase", 1, &payload_record},    [STRESS_ITEM_SET] = {"ItemSet", 1, &payload_record},
     [STRESS_ITEM_GONE] = {"ItemGone", 1, &payload_record},    [STRESS_NOTE_BASE] = {"NoteBase", 1, &payload_record},
     [STRESS_NOTE_ADDED] = {"NoteAdded", 1, &payload_record},  [STRESS_NOTE_GONE] = {"NoteGone", 1, &payload_record},
+    [STRESS_OTHER_BASE] = {"OtherBase", 1, &payload_record},  [STRESS_OTHER_SET] = {"OtherSet", 1, &payload_record},
+    [STRESS_OTHER_GONE] = {"OtherGone", 1, &payload_record},  [STRESS_COPY_BASE] = {"CopyBase", 1, &payload_record},
+    [STRESS_COPY_SET] = {"CopySet", 1, &payload_record},      [STRESS_COPY_GONE] = {"CopyGone", 1, &payload_record},
     [STRESS_RECONCILED] = {"Reconciled", 1, &payload_record},
 };
 
@@ -61,6 +64,8 @@ static void evolve(void *opaque, unsigned type, const void *data, struct banyan_
     switch (type) {
     case STRESS_ITEM_BASE:
     case STRESS_ITEM_SET:
+    case STRESS_OTHER_BASE:
+    case STRESS_OTHER_SET:
     case STRESS_RECONCILED:
         state->exists = payload->v != 0;
         state->id = payload->id;
@@ -68,16 +73,17 @@ static void evolve(void *opaque, unsigned type, const void *data, struct banyan_
         state->body = payload->body;
         break;
     case STRESS_ITEM_GONE:
+    case STRESS_OTHER_GONE:
         state->exists = false;
         state->v = 0;
         state->body = (struct banyan_str){NULL, 0};
         break;
-    default: /* notes are not part of the row */
+    default: /* notes and copies are not part of the row */
         break;
     }
 }
 
-static const struct banyan_aggregate aggregate = {"item", &state_record, evolve};
+static const struct banyan_aggregate aggregates[] = {{"item", &state_record, evolve}, {"other", &state_record, evolve}};
 
 static const struct item_row no_item = {0, 0, {NULL, 0}};
 
@@ -119,6 +125,28 @@ static void changes(const void *state, bool exists, int64_t key, const struct ba
     }
 }
 
+static void other_history(const struct banyan_history *rows, struct banyan_emitter *out)
+{
+    if (rows->root != NULL)
+        emit_item(out, STRESS_OTHER_BASE, rows->root);
+    for (size_t i = 0; i < rows->row_count[1]; i++)
+        emit_item(out, STRESS_COPY_BASE, rows->rows[1][i]);
+}
+
+static void other_changes(const void *state, bool exists, int64_t key, const struct banyan_change *list, size_t count,
+                          struct banyan_emitter *out)
+{
+    (void)state, (void)exists, (void)key;
+    for (size_t i = 0; i < count; i++) {
+        const struct banyan_change *change = &list[i];
+        unsigned set = change->table == 0 ? STRESS_OTHER_SET : STRESS_COPY_SET;
+        if (change->kind == BANYAN_CHANGE_DELETE)
+            emit_item(out, set + 1, &no_item);
+        else
+            emit_item(out, set, change->new);
+    }
+}
+
 static bool row(const void *opaque, void *ret)
 {
     const struct item_state *state = opaque;
@@ -144,15 +172,34 @@ static const struct banyan_legacy_table tables[] = {
     {"notes", &note_record, "item_id", note_order},
 };
 
-static const struct banyan_legacy_mapping mapping = {tables, 2, &aggregate, history, changes, row, reconcile};
+static const struct banyan_legacy_table other_tables[] = {
+    {"others", &item_record, "id", item_order},
+    {"items", &item_record, "id", item_order},
+};
+
+static const struct banyan_legacy_mapping mappings[] = {
+    {tables, 2, &aggregates[0], history, changes, row, reconcile},
+    {other_tables, 2, &aggregates[1], other_history, other_changes, row, reconcile},
+};
 
 const struct banyan_domain stress_domain = {
     .abi = BANYAN_DOMAIN_ABI,
     .name = "stress",
     .events = events,
     .event_count = STRESS_EVENTS,
-    .aggregates = &aggregate,
-    .aggregate_count = 1,
-    .mappings = &mapping,
+    .aggregates = aggregates,
+    .aggregate_count = 2,
+    .mappings = mappings,
+    .mapping_count = 2,
+};
+
+const struct banyan_domain stress_early_domain = {
+    .abi = BANYAN_DOMAIN_ABI,
+    .name = "stress",
+    .events = events,
+    .event_count = STRESS_EVENTS,
+    .aggregates = aggregates,
+    .aggregate_count = 2,
+    .mappings = mappings,
     .mapping_count = 1,
 };

@@ -81,12 +81,13 @@ void load_prepare(const char *conninfo, int64_t items)
     struct banyan_buf sql = BANYAN_BUF_INIT(SQL_BYTES_MAX);
     struct pg_conn *conn = connect_or_die(conninfo, "prepare");
     run_or_die(conn, "SET synchronous_commit = local");
-    run_or_die(conn, "DROP PUBLICATION IF EXISTS stress; DROP TABLE IF EXISTS notes, items, truth; "
+    run_or_die(conn, "DROP PUBLICATION IF EXISTS stress; DROP TABLE IF EXISTS notes, items, others, truth; "
                      "DROP SEQUENCE IF EXISTS versions CASCADE");
     run_or_die(
         conn,
         "CREATE SEQUENCE versions;"
         "CREATE TABLE items (id bigint PRIMARY KEY, v bigint NOT NULL, body text);"
+        "CREATE TABLE others (id bigint PRIMARY KEY, v bigint NOT NULL, body text);"
         "CREATE TABLE notes (id bigserial PRIMARY KEY, item_id bigint NOT NULL REFERENCES items "
         "  ON UPDATE CASCADE ON DELETE CASCADE, body text);"
         "CREATE UNIQUE INDEX notes_item ON notes (item_id, id);"
@@ -99,15 +100,23 @@ void load_prepare(const char *conninfo, int64_t items)
         "  IF TG_OP = 'UPDATE' AND OLD.id <> NEW.id THEN"
         "    INSERT INTO truth (op, v, id) VALUES ('D', OLD.v, OLD.id); END IF;"
         "  INSERT INTO truth (op, v, id) VALUES ('I', NEW.v, NEW.id); RETURN NEW; END $$;"
+        "CREATE OR REPLACE FUNCTION item_other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "  IF TG_OP = 'DELETE' THEN DELETE FROM others WHERE id = -OLD.id;"
+        "  ELSIF TG_OP = 'INSERT' THEN INSERT INTO others VALUES (-NEW.id, NEW.v, NEW.body);"
+        "  ELSE UPDATE others SET id = -NEW.id, v = NEW.v, body = NEW.body WHERE id = -OLD.id; END IF;"
+        "  RETURN NULL; END $$;"
+        "CREATE TRIGGER item_other AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW"
+        "  EXECUTE FUNCTION item_other();"
         "CREATE TRIGGER item_version BEFORE INSERT OR UPDATE ON items FOR EACH ROW"
         "  EXECUTE FUNCTION item_version();"
         "CREATE TRIGGER item_truth AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW"
         "  EXECUTE FUNCTION item_truth();");
-    banyan_buf_printf(&sql,
-                      "INSERT INTO items (id, v, body) SELECT i * 10, 0, 'first' FROM generate_series(1, %" PRId64
-                      ") i; INSERT INTO notes (item_id, body) SELECT i * 10, 'n' FROM generate_series(1, %" PRId64
-                      ") i; ANALYZE items; ANALYZE notes; CREATE PUBLICATION stress FOR TABLE items, notes",
-                      items, items);
+    banyan_buf_printf(
+        &sql,
+        "INSERT INTO items (id, v, body) SELECT i * 10, 0, 'first' FROM generate_series(1, %" PRId64
+        ") i; INSERT INTO notes (item_id, body) SELECT i * 10, 'n' FROM generate_series(1, %" PRId64
+        ") i; ANALYZE items; ANALYZE notes; ANALYZE others; CREATE PUBLICATION stress FOR TABLE items, notes, others",
+        items, items);
     run_or_die(conn, sql.data);
     banyan_buf_release(&sql);
     pg_close(conn);
