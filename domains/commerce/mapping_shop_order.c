@@ -66,7 +66,8 @@ const struct banyan_legacy_table shop_order_tables[TABLE_COUNT] = {
 
 static const char reason_no_time[] = "the application did not record when this status came";
 static const char reason_overtaken[] = "the application kept this status though another was recorded after it";
-static const char reason_anomaly[] = "derived from rows that contradict each other";
+static const char reason_changed[] = "the order was changed later, and what it was before is not recorded";
+static const char reason_anomaly[] = "seen when the rows of the order were put together";
 
 static struct order_line line_of(const struct shop_item *item)
 {
@@ -136,7 +137,18 @@ struct whole {
     size_t status_count;
 };
 
-static void tell_placed(const struct whole *whole, struct banyan_emitter *out)
+/* The time of the last thing that is known of the order. */
+static struct banyan_time last_time(const struct order_row *row, const struct mapping_step *steps, size_t count)
+{
+    struct banyan_time last = row->placed_at;
+
+    for (size_t i = 0; i < count; i++)
+        if (time_is_known(steps[i].at) && steps[i].at.us > last.us)
+            last = steps[i].at;
+    return last;
+}
+
+static void tell_placed(const struct whole *whole, const char *reason, struct banyan_emitter *out)
 {
     const struct order_row *row = whole->row;
     struct order_placed placed = {
@@ -154,7 +166,7 @@ static void tell_placed(const struct whole *whole, struct banyan_emitter *out)
     };
 
     mapping_emit(out, ORDER_PLACED, &placed, placed.placed_at,
-                 time_is_known(row->placed_at) ? NULL : "the application did not record when it was placed");
+                 time_is_known(row->placed_at) ? reason : "the application did not record when it was placed");
 }
 
 /* The statuses after the placing: those that were recorded, and those of which a column keeps the time. */
@@ -186,11 +198,15 @@ static bool tell_whole(const struct whole *whole, struct banyan_emitter *out)
         banyan_emitter_arena(out), (whole->status_count + TIMED_STATUS_COUNT) * sizeof(struct mapping_step));
     struct banyan_str status = BANYAN_STR(ORDER_STATUS_CREATED);
     size_t count;
+    bool changed;
 
     if (!money_is_number(row->items_total) || !money_is_number(row->freight_total))
         return false;
-    tell_placed(whole, out);
     count = find_steps(whole, steps);
+    changed = time_is_known(row->updated_at) && row->updated_at.us > last_time(row, steps, count).us &&
+              (count == 0 ? text_is(row->status, ORDER_STATUS_CREATED)
+                          : banyan_str_equal(steps[count - 1].name, row->status));
+    tell_placed(whole, changed ? reason_changed : NULL, out);
     for (size_t i = 0; i < count; i++) {
         tell_status(row->order_id, steps[i].name, time_or(steps[i].at, row->updated_at), true,
                     time_is_known(steps[i].at) ? NULL : reason_no_time, out);
@@ -242,10 +258,9 @@ static void note_payments(const struct order_row *row, bool has_lines, const voi
     for (size_t i = 0; i < count; i++) {
         const struct shop_paid *payment = payments[i];
 
-        if (text_is(payment->status, "voided"))
-            continue;
         paid += money_units(payment->amount);
-        kept += money_units(payment->amount) - money_units(payment->refunded);
+        if (!text_is(payment->status, "voided"))
+            kept += money_units(payment->amount) - money_units(payment->refunded);
     }
     if (count == 0)
         note(row, ORDER_ANOMALY_NO_PAYMENT, out);

@@ -34,13 +34,14 @@ struct teller {
     struct banyan_decimal captured, refunded;
 };
 
-static void tell_requested(struct teller *teller)
+/* Again with another amount: the order was modified before it was paid. */
+static void tell_requested(struct teller *teller, struct banyan_decimal amount, struct banyan_time at)
 {
     const struct payment_row *row = teller->row;
     struct payment_requested requested = {row->payment_id,   row->order_id, row->sequence, text_or_empty(row->method),
-                                          row->installments, row->amount};
+                                          row->installments, amount};
 
-    mapping_emit(teller->out, PAYMENT_REQUESTED, &requested, row->created_at, NULL);
+    mapping_emit(teller->out, PAYMENT_REQUESTED, &requested, at, NULL);
 }
 
 static void tell_authorized(struct teller *teller, struct banyan_decimal amount, struct banyan_time at,
@@ -92,7 +93,9 @@ static void tell_step(struct teller *teller, const struct mapping_step *step)
 
     if (!money_is_number(amount))
         return;
-    if (text_is(step->name, "authorized"))
+    if (text_is(step->name, "requested"))
+        tell_requested(teller, amount, at);
+    else if (text_is(step->name, "authorized"))
         tell_authorized(teller, amount, at, reason);
     else if (text_is(step->name, "captured"))
         tell_captured(teller, amount, at, reason);
@@ -129,7 +132,8 @@ static void tell(const struct payment_row *row, const void *const *events, size_
     if (time_is_known(row->captured_at) && !has_step(steps, count, "captured"))
         steps[step_count++] = (struct mapping_step){BANYAN_STR("captured"), row->captured_at, NULL};
     mapping_sort(steps, step_count);
-    tell_requested(&teller);
+    if (!has_step(steps, count, "requested"))
+        tell_requested(&teller, row->amount, row->created_at);
     for (size_t i = 0; i < step_count; i++)
         tell_step(&teller, &steps[i]);
 }
@@ -149,6 +153,8 @@ static void update(const struct payment_row *old, const struct payment_row *new,
 
     if (!money_is_number(new->amount) || !money_is_number(new->captured) || !money_is_number(new->refunded))
         return;
+    if (text_is(new->status, PAYMENT_STATUS_REQUESTED) && money_units(new->amount) != money_units(old->amount))
+        tell_requested(&teller, new->amount, new->updated_at);
     if (time_is_known(new->authorized_at) && new->authorized_at.us != old->authorized_at.us)
         tell_authorized(&teller, new->amount, new->authorized_at, NULL);
     if (captured > 0)

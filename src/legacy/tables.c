@@ -67,7 +67,7 @@ static const char *kind_needs(enum banyan_field_kind kind)
     case BANYAN_FIELD_TIME:
         return "timestamptz, timestamp or date";
     case BANYAN_FIELD_DECIMAL:
-        return "numeric with a fixed scale, or an integer";
+        return "numeric with a fixed scale, an integer, real or double precision";
     case BANYAN_FIELD_LIST:
     case BANYAN_FIELD_NONE:
         break;

@@ -4,6 +4,7 @@
  *
  * Invariants:
  *   1. A value is taken exactly or refused: no rounding, no clamping, no replacement of what a field cannot hold.
+ *      (A floating point number is what PostgreSQL prints of it: cell_float.c.)
  *   2. The length of every cell is checked before its bytes are read: they come from outside.
  *   3. The binary and the text form (cell_text.c) of a value give the same field.
  *
@@ -78,6 +79,8 @@ bool pg_type_fits(uint32_t oid, bool is_enum, enum banyan_field_kind kind)
     case PG_TYPE_DATE:
         return kind == BANYAN_FIELD_TIME;
     case PG_TYPE_NUMERIC:
+    case PG_TYPE_FLOAT4:
+    case PG_TYPE_FLOAT8:
         return kind == BANYAN_FIELD_DECIMAL;
     default:
         return false;
@@ -268,10 +271,16 @@ static bool is_int(uint32_t oid)
 static enum banyan_status decode_decimal(const struct banyan_field *field, uint32_t oid, struct banyan_str cell,
                                          void *value, struct banyan_error *err)
 {
+    char text[PG_CELL_FLOAT_TEXT_MAX];
+    enum banyan_status st;
     int64_t number;
 
     if (oid == PG_TYPE_NUMERIC)
         return decode_numeric(field, cell, value, err);
+    if (pg_cell_is_float(oid)) {
+        st = pg_cell_float_text(field, oid, cell, text, err);
+        return st == BANYAN_OK ? pg_cell_put_decimal(field, banyan_str_of(text), value, err) : st;
+    }
     if (!is_int(oid))
         return pg_cell_unfit(field, oid, err);
     if (!get_int(oid, cell, &number))
@@ -363,6 +372,8 @@ static enum banyan_status decode_string(const struct banyan_field *field, uint32
     case PG_TYPE_INT4:
     case PG_TYPE_INT8:
     case PG_TYPE_NUMERIC:
+    case PG_TYPE_FLOAT4:
+    case PG_TYPE_FLOAT8:
     case PG_TYPE_DATE:
     case PG_TYPE_TIMESTAMP:
     case PG_TYPE_TIMESTAMPTZ:

@@ -22,4 +22,22 @@ BANYAN_MUST_CHECK enum banyan_status pg_cell_null(const struct banyan_field *fie
 BANYAN_MUST_CHECK enum banyan_status pg_cell_put_time(const struct banyan_field *field, int64_t us, void *value,
                                                       struct banyan_error *err);
 
+/* ---- cell_float.c ---- */
+
+enum {
+    PG_CELL_FLOAT_TEXT_MAX = 32,
+};
+
+bool pg_cell_is_float(uint32_t oid);
+/* A real or double precision cell in binary form as its shortest decimal, NUL-terminated; "inf" and "nan" as they are.
+ */
+BANYAN_MUST_CHECK enum banyan_status pg_cell_float_text(const struct banyan_field *field, uint32_t oid,
+                                                        struct banyan_str cell, char text[PG_CELL_FLOAT_TEXT_MAX],
+                                                        struct banyan_error *err);
+/* The same backwards: up to 8 bytes.  False where they would be read as another decimal. */
+BANYAN_MUST_CHECK bool pg_cell_float_bytes(uint32_t oid, struct banyan_decimal value, char ret[8], size_t *ret_size);
+/* The text of a number into the DECIMAL field at *value*. */
+BANYAN_MUST_CHECK enum banyan_status pg_cell_put_decimal(const struct banyan_field *field, struct banyan_str text,
+                                                         void *value, struct banyan_error *err);
+
 #endif

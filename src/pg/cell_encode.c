@@ -133,6 +133,15 @@ static enum banyan_status add_decimal(const struct banyan_field *field, uint32_t
         add_sized(ret, not_a_number, sizeof(not_a_number));
         return BANYAN_OK;
     }
+    if (pg_cell_is_float(oid)) {
+        char bytes[8];
+        size_t size;
+
+        if (!pg_cell_float_bytes(oid, value, bytes, &size))
+            return pg_cell_inexact(field, "the value would not be the same when it is read again", err);
+        add_sized(ret, bytes, size);
+        return BANYAN_OK;
+    }
     if (value.scale < 0 || value.scale > BANYAN_DECIMAL_SCALE_MAX)
         return pg_cell_inexact(field, "the value is no number that the column can hold", err);
     if (oid == PG_TYPE_NUMERIC) {

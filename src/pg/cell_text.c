@@ -129,15 +129,13 @@ static enum banyan_status put_time(const struct banyan_field *field, uint32_t oi
 
 /* ---- numbers ---- */
 
-static enum banyan_status put_decimal(const struct banyan_field *field, uint32_t oid, struct banyan_str cell,
-                                      struct banyan_decimal *value, struct banyan_error *err)
+enum banyan_status pg_cell_put_decimal(const struct banyan_field *field, struct banyan_str cell, void *value,
+                                       struct banyan_error *err)
 {
     struct banyan_decimal number;
 
-    if (!pg_type_fits(oid, false, BANYAN_FIELD_DECIMAL))
-        return pg_cell_unfit(field, oid, err);
     if (banyan_str_equal(cell, BANYAN_STR("NaN"))) {
-        *value = (struct banyan_decimal){0, BANYAN_DECIMAL_NAN};
+        *(struct banyan_decimal *)value = (struct banyan_decimal){0, BANYAN_DECIMAL_NAN};
         return BANYAN_OK;
     }
     if (!banyan_decimal_parse(cell, &number))
@@ -185,7 +183,9 @@ enum banyan_status pg_cell_parse(const struct banyan_field *field, uint32_t oid,
     case BANYAN_FIELD_TIME:
         return put_time(field, oid, cell, value, err);
     case BANYAN_FIELD_DECIMAL:
-        return put_decimal(field, oid, cell, value, err);
+        if (!pg_type_fits(oid, false, BANYAN_FIELD_DECIMAL))
+            return pg_cell_unfit(field, oid, err);
+        return pg_cell_put_decimal(field, cell, value, err);
     default:
         return pg_cell_unfit(field, oid, err);
     }

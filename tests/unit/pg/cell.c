@@ -252,6 +252,37 @@ static void numerics(void **state)
     assert_true(value.decimal.units == 1);
 }
 
+/* What PostgreSQL prints of a floating point number is its value here; the bits would say something else. */
+static void floats(void **state)
+{
+    static const struct {
+        const char *type, *text;
+        int64_t cents;
+    } cases[] = {
+        {"real", "9.8", 980},
+        {"real", "9.80000019", 980},
+        {"real", "-77.7799988", -7778},
+        {"real", "0", 0},
+        {"real", "-0", 0},
+        {"real", "123456.79", 12345679},
+        {"real", "1e+07", 1000000000},
+        {"double precision", "0.1", 10},
+        {"double precision", "1234567890123.45", 123456789012345},
+    };
+    struct fixture *fixture = *state;
+    struct any value;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool is_real = strcmp(cases[i].type, "real") == 0;
+
+        same_both_ways(fixture, &cents_field, is_real ? PG_TYPE_FLOAT4 : PG_TYPE_FLOAT8, cases[i].type, cases[i].text,
+                       &value);
+        assert_int_equal((int64_t)value.decimal.units, cases[i].cents);
+    }
+    same_both_ways(fixture, &decimal_field, PG_TYPE_FLOAT4, "real", "'NaN'", &value);
+    assert_int_equal(value.decimal.scale, BANYAN_DECIMAL_NAN);
+}
+
 /* Random numerics of all shapes; at the server the value that was written must be the one that was read. */
 static void random_numerics(void **state)
 {
@@ -314,6 +345,8 @@ static void what_a_field_cannot_hold(void **state)
     refused(fixture, &decimal_field, PG_TYPE_NUMERIC, "repeat('9', 60)::numeric", BANYAN_INVALID);
     refused(fixture, &decimal_field, PG_TYPE_NUMERIC, "'Infinity'::numeric", BANYAN_INVALID);
     refused(fixture, &decimal_field, PG_TYPE_NUMERIC, "'-Infinity'::numeric", BANYAN_INVALID);
+    refused(fixture, &cents_field, PG_TYPE_FLOAT4, "0.001::real", BANYAN_INVALID);
+    refused(fixture, &cents_field, PG_TYPE_FLOAT8, "'Infinity'::float8", BANYAN_INVALID);
     refused(fixture, &wide_field, PG_TYPE_NUMERIC, "1::numeric", BANYAN_INVALID);
     refused(fixture, &wide_field, PG_TYPE_INT4, "1::int4", BANYAN_INVALID);
     refused(fixture, &cents_field, PG_TYPE_NUMERIC, "NULL::numeric", BANYAN_INVALID);
@@ -390,7 +423,8 @@ static void fits(void **state)
     assert_false(pg_type_fits(99999, false, BANYAN_FIELD_STRING));
     assert_false(pg_type_fits(99999, true, BANYAN_FIELD_INT));
     assert_false(pg_type_fits(PG_TYPE_NUMERIC, false, BANYAN_FIELD_INT));
-    assert_false(pg_type_fits(701 /* float8 */, false, BANYAN_FIELD_DECIMAL));
+    assert_true(pg_type_fits(PG_TYPE_FLOAT8, false, BANYAN_FIELD_DECIMAL));
+    assert_false(pg_type_fits(PG_TYPE_FLOAT8, false, BANYAN_FIELD_INT));
     assert_true(pg_type_fits(PG_TYPE_INT8, false, BANYAN_FIELD_DECIMAL));
     assert_true(pg_scale_fits(PG_TYPE_NUMERIC, 8, &decimal_field));
     assert_true(pg_scale_fits(PG_TYPE_NUMERIC, 2, &decimal_field));
@@ -425,6 +459,7 @@ int main(void)
         cmocka_unit_test(texts),
         cmocka_unit_test(times),
         cmocka_unit_test(numerics),
+        cmocka_unit_test(floats),
         cmocka_unit_test(random_numerics),
         cmocka_unit_test(what_a_field_cannot_hold),
         cmocka_unit_test(what_a_column_cannot_hold),
