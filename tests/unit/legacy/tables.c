@@ -93,7 +93,7 @@ static void refusals(void **unused)
     legacy_setup(unused);
     refused("ALTER TABLE orders DROP COLUMN symbol", "orders", "symbol");
     legacy_setup(unused);
-    refused("ALTER TABLE orders ALTER COLUMN price TYPE double precision", "price", "double precision");
+    refused("ALTER TABLE orders ALTER COLUMN price TYPE money", "price", "money");
     legacy_setup(unused);
     refused("ALTER TABLE orders ALTER COLUMN price TYPE numeric(20, 10)", "price", "8 decimal places");
     legacy_setup(unused);
