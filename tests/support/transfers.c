@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 bool transfers_broken;
+void (*transfers_interfere)(void);
 
 /* ---- records ---- */
 
@@ -134,6 +135,12 @@ static bool account_decide(const void *state, bool exists, const struct banyan_c
     const struct transfers_withdrawn *withdrawn = command->fields;
     const struct transfers_deposited *deposited = command->fields;
 
+    if (command->type == COMMAND_WITHDRAW) {
+        void (*interfere)(void) = __atomic_exchange_n(&transfers_interfere, NULL, __ATOMIC_SEQ_CST);
+
+        if (interfere != NULL)
+            interfere();
+    }
     if (command->type != COMMAND_OPEN && !account->open)
         return refuse(ret, "closed");
     if (command->type == COMMAND_OPEN && exists)

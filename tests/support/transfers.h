@@ -84,5 +84,7 @@ struct transfers_mover {
 /* Fields of commands: Open takes opened, Withdraw withdrawn, Deposit deposited, Freeze frozen, Ask asked. */
 extern const struct banyan_domain transfers_domain;
 extern bool transfers_broken; /* atomic */
+/* Called once, in the middle of the next decision on a withdrawal; NULL: nothing is. */
+extern void (*transfers_interfere)(void);
 
 #endif

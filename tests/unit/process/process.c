@@ -482,6 +482,36 @@ static void leaves_history_alone(void **context)
 
 /* ---- others at the same streams ---- */
 
+static struct rig *interfered;
+
+static void withdraw_first(void)
+{
+    command(interfered, "account", 1, "Withdraw", &(struct transfers_withdrawn){0, 50});
+}
+
+/* Somebody writes between the decision and the append: it is decided anew on what is there then. */
+static void decides_anew(void **context)
+{
+    struct process_status status;
+    struct rig rig;
+
+    (void)context;
+    start(&rig);
+    open_account(&rig, 1, 100);
+    open_account(&rig, 2, 0);
+    start_process(&rig);
+    settle(&rig);
+    interfered = &rig;
+    __atomic_store_n(&transfers_interfere, withdraw_first, __ATOMIC_SEQ_CST);
+    ask(&rig, 10, 1, 2, 80);
+    settle(&rig);
+    assert_outcome(&rig, 10, "poor");
+    assert_int_equal(balance_of(&rig, 1), 50);
+    process_status(rig.process, &status);
+    assert_int_equal(status.conflicts, 1);
+    finish(&rig);
+}
+
 struct racer {
     struct rig *rig;
     unsigned number;
@@ -573,6 +603,7 @@ int main(void)
         cmocka_unit_test(puts_aside_and_tries_again),
         cmocka_unit_test(bears_what_cannot_be_decoded),
         cmocka_unit_test(leaves_history_alone),
+        cmocka_unit_test(decides_anew),
         cmocka_unit_test(is_right_beside_others),
         cmocka_unit_test(moves_over_what_is_not_wanted),
     };
