@@ -50,6 +50,21 @@ static const struct banyan_projection other_view = {
     .categories = (const char *const[]){"order", NULL},
     .mirrors = &trading_tables[TABLE_ORDERS]};
 
+/* A view of trades, which are children in the mapping of orders and have a key of their own. */
+struct trade_view_row {
+    int64_t id, order_id;
+};
+static const struct banyan_field trade_fields[] = {BANYAN_FIELD_INT(struct trade_view_row, id, 0),
+                                                   BANYAN_FIELD_INT(struct trade_view_row, order_id, 0)};
+static const struct banyan_record trade_view_record = {"Trade", sizeof(struct trade_view_row), trade_fields, 2};
+static const struct banyan_projection trades_view = {
+    .name = "trades",
+    .version = 1,
+    .tables = &(const struct banyan_table){.name = "trades", .row = &trade_view_record, .key_column = "id"},
+    .table_count = 1,
+    .categories = (const char *const[]){"order", NULL},
+    .mirrors = &(const struct banyan_legacy_table){"trades", &trade_view_record, "id", NULL}};
+
 /* ---- the read model ---- */
 
 static void view_write(const struct sink_row *rows, size_t count)
@@ -213,6 +228,13 @@ static int setup_other(void **unused)
 {
     (void)unused;
     open_world(&other_view);
+    return 0;
+}
+
+static int setup_trades(void **unused)
+{
+    (void)unused;
+    open_world(&trades_view);
     return 0;
 }
 
@@ -415,6 +437,48 @@ static void old_writer_does_not_hide_a_difference(void **unused)
     assert_int_equal(report.differences, 1);
 }
 
+static enum banyan_status no_wait(void *context, uint64_t lsn, int64_t timeout_us, struct banyan_error *err)
+{
+    (void)context, (void)lsn, (void)timeout_us, (void)err;
+    return BANYAN_OK;
+}
+
+/* The mirrored table need not be a root: it is found by its own name and key. */
+static void a_child_table_by_its_own_key(void **unused)
+{
+    struct legacy_options legacy = {.domain = &banyan_domain_trading, .name = "test", .conninfo = test_conninfo()};
+    struct verify_options options = {.legacy = &legacy,
+                                     .projection = &trades_view,
+                                     .view = world.reader,
+                                     .wait = no_wait,
+                                     .range_rows = 6,
+                                     .stop = &world.stop,
+                                     .difference = on_difference};
+    struct verify_report report;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+
+    (void)unused;
+    test_run(conn, "INSERT INTO trades SELECT k, 150, 1, 1, now() FROM generate_series(1, 20) AS k");
+    for (int64_t id = 1; id <= 20; id++) {
+        struct trade_view_row row = {.id = id, .order_id = id == 7 ? 151 : 150};
+
+        if (id != 5)
+            view_write(&(struct sink_row){id, &row, UINT64_MAX}, 1);
+    }
+    view_write(&(struct sink_row){99, &(struct trade_view_row){99, 150}, UINT64_MAX}, 1);
+    OK(legacy_verify(&options, &report, &err));
+    assert_int_equal(report.rows, 21);
+    assert_int_equal(report.differences, 3);
+    assert_null(difference_of(5)->view_row);
+    assert_int_equal(difference_of(7)->fields, 2);
+    assert_null(difference_of(99)->legacy_row);
+
+    struct banyan_projection plain = trades_view;
+    plain.mirrors = NULL;
+    options.projection = &plain;
+    FAILS(INVALID, legacy_verify(&options, &report, &err));
+}
+
 static void stop_now(void)
 {
     os_stop_request(&world.stop);
@@ -455,6 +519,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_row_that_never_stands_still, setup, teardown),
         cmocka_unit_test_setup_teardown(captured_before_it_is_visible, setup, teardown),
         cmocka_unit_test_setup_teardown(old_writer_does_not_hide_a_difference, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_child_table_by_its_own_key, setup_trades, teardown),
         cmocka_unit_test_setup_teardown(stops_and_failures, setup, teardown),
     };
 
