@@ -206,11 +206,28 @@ static void what_is_kept_stays_as_it_is(void **state)
     free(kept);
 }
 
+/* Found at the start, not at the first event. */
+static void records_that_cannot_be_stored_are_refused(void **state)
+{
+    static const struct banyan_record nothing = {"Nothing", 16, NULL, 0};
+    static const struct banyan_field fields[] = {{"all", BANYAN_FIELD_LIST, 0, 0, 0, &nothing}};
+    static const struct banyan_record bag = {"Bag", sizeof(struct banyan_list), fields, 1};
+    static const struct banyan_aggregate bags = {.category = "bag", .state = &bag, .evolve = evolve};
+    struct banyan_domain domain = domain1;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct rig *rig = *state;
+    domain.aggregates = &bags;
+    domain.aggregate_count = 1;
+    assert_int_equal(store_registry_use_domain(rig->registry, &domain, &err), BANYAN_INVALID);
+    assert_non_null(strstr(err.message, "domain carts: record Bag, field all: the items of the list have no fields"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(old_lists_are_read_as_new_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_kept_stays_as_it_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_that_cannot_be_stored_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests_name("store-state", tests, NULL, NULL);
 }
