@@ -84,7 +84,7 @@ struct ship_fulfillment {
 /* DeliverFulfillment has no fields. */
 
 struct cancel_fulfillment {
-    struct banyan_str reason;
+    struct banyan_str reason; /* optional */
 };
 
 struct lease_job {
@@ -98,7 +98,7 @@ struct acknowledge_job {
 
 struct release_job {
     struct banyan_str worker;
-    struct banyan_str reason;
+    struct banyan_str reason;    /* optional */
     struct banyan_time retry_at; /* "no value": at once */
 };
 

@@ -34,7 +34,7 @@ static const struct banyan_field ship_fields[] = {
 };
 
 static const struct banyan_field cancel_fields[] = {
-    BANYAN_FIELD_STRING(struct cancel_fulfillment, reason, 0),
+    BANYAN_FIELD_STRING(struct cancel_fulfillment, reason, BANYAN_FIELD_OPTIONAL),
 };
 
 static const struct banyan_field lease_fields[] = {
@@ -48,7 +48,7 @@ static const struct banyan_field acknowledge_fields[] = {
 
 static const struct banyan_field release_fields[] = {
     BANYAN_FIELD_STRING(struct release_job, worker, 0),
-    BANYAN_FIELD_STRING(struct release_job, reason, 0),
+    BANYAN_FIELD_STRING(struct release_job, reason, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_TIME(struct release_job, retry_at, BANYAN_FIELD_OPTIONAL),
 };
 

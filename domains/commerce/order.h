@@ -46,7 +46,7 @@ enum order_command {
     ORDER_COMMAND_COUNT,
 };
 
-/* A line as it is asked for; items of PlaceOrder's list.  line_id 0: the aggregate gives one. */
+/* All texts are optional.  line_id 0 in a line: the aggregate gives one. */
 struct place_order {
     int64_t customer_id;
     struct banyan_str customer;
@@ -55,8 +55,8 @@ struct place_order {
     struct banyan_str address;
     struct banyan_str postal_code;
     struct banyan_str country;
-    struct banyan_str external_id;   /* optional */
-    struct banyan_str authorization; /* optional: the payment is authorized already, as its provider calls it */
+    struct banyan_str external_id;
+    struct banyan_str authorization; /* the payment is authorized already, as its provider calls it */
     struct banyan_time promised_at;  /* optional */
     struct banyan_list lines;        /* of order_line */
 };
@@ -81,7 +81,7 @@ struct confirm_order {
 
 /* CancelOrder, RejectOrder. */
 struct order_end {
-    struct banyan_str reason;
+    struct banyan_str reason; /* optional */
 };
 
 extern const struct banyan_record commerce_order_state;

@@ -19,12 +19,12 @@ enum {
 
 static const struct banyan_field place_fields[] = {
     BANYAN_FIELD_INT(struct place_order, customer_id, 0),
-    BANYAN_FIELD_STRING(struct place_order, customer, 0),
-    BANYAN_FIELD_STRING(struct place_order, city, 0),
-    BANYAN_FIELD_STRING(struct place_order, state, 0),
-    BANYAN_FIELD_STRING(struct place_order, address, 0),
-    BANYAN_FIELD_STRING(struct place_order, postal_code, 0),
-    BANYAN_FIELD_STRING(struct place_order, country, 0),
+    BANYAN_FIELD_STRING(struct place_order, customer, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct place_order, city, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct place_order, state, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct place_order, address, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct place_order, postal_code, BANYAN_FIELD_OPTIONAL),
+    BANYAN_FIELD_STRING(struct place_order, country, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_STRING(struct place_order, external_id, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_STRING(struct place_order, authorization, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_TIME(struct place_order, promised_at, BANYAN_FIELD_OPTIONAL),
@@ -47,7 +47,7 @@ static const struct banyan_field confirm_fields[] = {
 };
 
 static const struct banyan_field end_fields[] = {
-    BANYAN_FIELD_STRING(struct order_end, reason, 0),
+    BANYAN_FIELD_STRING(struct order_end, reason, BANYAN_FIELD_OPTIONAL),
 };
 
 #define RECORD(name, type, fields)                                                                                     \

@@ -42,9 +42,9 @@ enum payment_command {
 
 struct request_payment {
     int64_t order_id;
-    int64_t sequence; /* 0: 1 */
-    struct banyan_str method;
-    int64_t installments; /* 0: 1 */
+    int64_t sequence;         /* 0: 1 */
+    struct banyan_str method; /* optional */
+    int64_t installments;     /* 0: 1 */
     struct banyan_decimal amount;
 };
 
@@ -64,12 +64,12 @@ struct capture_payment {
 
 struct refund_payment {
     struct banyan_decimal amount; /* "no value": all that is left */
-    struct banyan_str reason;
+    struct banyan_str reason;     /* optional */
 };
 
 /* DeclinePayment, VoidPayment. */
 struct payment_end {
-    struct banyan_str reason;
+    struct banyan_str reason; /* optional */
 };
 
 extern const struct banyan_record commerce_payment_state;

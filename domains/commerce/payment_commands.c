@@ -12,7 +12,7 @@
 static const struct banyan_field request_fields[] = {
     BANYAN_FIELD_INT(struct request_payment, order_id, 0),
     BANYAN_FIELD_INT(struct request_payment, sequence, 0),
-    BANYAN_FIELD_STRING(struct request_payment, method, 0),
+    BANYAN_FIELD_STRING(struct request_payment, method, BANYAN_FIELD_OPTIONAL),
     BANYAN_FIELD_INT(struct request_payment, installments, 0),
     BANYAN_FIELD_DECIMAL(struct request_payment, amount, 0, COMMERCE_SCALE),
 };
@@ -32,11 +32,11 @@ static const struct banyan_field capture_fields[] = {
 
 static const struct banyan_field refund_fields[] = {
     BANYAN_FIELD_DECIMAL(struct refund_payment, amount, BANYAN_FIELD_OPTIONAL, COMMERCE_SCALE),
-    BANYAN_FIELD_STRING(struct refund_payment, reason, 0),
+    BANYAN_FIELD_STRING(struct refund_payment, reason, BANYAN_FIELD_OPTIONAL),
 };
 
 static const struct banyan_field end_fields[] = {
-    BANYAN_FIELD_STRING(struct payment_end, reason, 0),
+    BANYAN_FIELD_STRING(struct payment_end, reason, BANYAN_FIELD_OPTIONAL),
 };
 
 #define RECORD(name, type, fields)                                                                                     \
