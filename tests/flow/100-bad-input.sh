@@ -61,7 +61,7 @@ equal "slot taken by another: nothing was made at the server" "$(sql -d oms -c '
 sql -c 'CREATE DATABASE nocolumn TEMPLATE oms' && sql -d nocolumn -c 'ALTER TABLE orders DROP COLUMN symbol'
 fresh nocolumn "${tcp/dbname=oms/dbname=nocolumn}"
 fails "missing column" 15 'symbol' "$banyan" serve --config "$folder/banyan.yaml"
-sql -c 'CREATE DATABASE badtype TEMPLATE oms' && sql -d badtype -c 'ALTER TABLE orders ALTER COLUMN price TYPE double precision'
+sql -c 'CREATE DATABASE badtype TEMPLATE oms' && sql -d badtype -c 'ALTER TABLE orders ALTER COLUMN price TYPE numeric(30, 12)'
 fresh badtype "${tcp/dbname=oms/dbname=badtype}"
 fails "column of a type that loses digits" 15 'price' "$banyan" serve --config "$folder/banyan.yaml"
 sql -c 'CREATE DATABASE notable TEMPLATE oms' && sql -d notable -c 'DROP TABLE audit_log'
