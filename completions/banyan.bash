@@ -35,13 +35,17 @@ _banyan() {
     *" serve "*) COMPREPLY=($(compgen -W "--config --json --port-file --until-backfilled --help" -- "$current")) ;;
     *" status "*) COMPREPLY=($(compgen -W "--config --json --watch --help" -- "$current")) ;;
     *" verify "*) COMPREPLY=($(compgen -W "--config --json --view --range-rows --timeout --help" -- "$current")) ;;
+    *" process list "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" process status "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" process retry "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" process "*) COMPREPLY=($(compgen -W "list status retry" -- "$current")) ;;
     *" token create "*) COMPREPLY=($(compgen -W "--config --json --role --file --help" -- "$current")) ;;
     *" token list "*) COMPREPLY=($(compgen -W "--config --json --file --help" -- "$current")) ;;
     *" token revoke "*) COMPREPLY=($(compgen -W "--config --json --file --help" -- "$current")) ;;
     *" token "*) COMPREPLY=($(compgen -W "create list revoke" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify token stream schema store --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify process token stream schema store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan
