@@ -94,17 +94,20 @@ static bool retry_asked(struct process *process)
 static enum banyan_status session(struct process *process, struct banyan_error *err)
 {
     enum banyan_status status = session_open(process, err);
+    int64_t wait_us = 0;
     bool again = true;
 
     while (status == BANYAN_OK && !os_stop_requested(process->options.stop)) {
         if (again && process->instances.aside_count > 0)
             status = process_retry_aside(process, err);
         if (status == BANYAN_OK)
-            status = session_step(process, err);
+            status = session_step(process, &wait_us, err);
         if (status == BANYAN_OK) {
             publish(process, process->live ? PROCESS_LIVE : PROCESS_CATCHING_UP, NULL);
             os_retry_reset(&process->retry);
         }
+        if (status == BANYAN_OK && wait_us > 0)
+            status = session_wait(process, wait_us, err);
         again = retry_asked(process);
     }
     return status;

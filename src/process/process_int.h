@@ -111,8 +111,12 @@ BANYAN_MUST_CHECK enum banyan_status process_move(struct process *process, struc
 
 BANYAN_MUST_CHECK enum banyan_status session_open(struct process *process, struct banyan_error *err);
 void session_close(struct process *process);
-/* One round: time-outs that are due, one event, or a short wait. */
-BANYAN_MUST_CHECK enum banyan_status session_step(struct process *process, struct banyan_error *err);
+/* One round: time-outs that are due, and one event.  *ret_wait_us: how long there is nothing to do unless an event
+ * comes; 0: there is more. */
+BANYAN_MUST_CHECK enum banyan_status session_step(struct process *process, int64_t *ret_wait_us,
+                                                  struct banyan_error *err);
+/* Wait for an event of whomever, so that also what is not wanted is soon known to be passed. */
+BANYAN_MUST_CHECK enum banyan_status session_wait(struct process *process, int64_t wait_us, struct banyan_error *err);
 /* Decode *event* into the process's payload and find its instance; *ret_wanted false: it concerns none.  Failures are
  * poison. */
 BANYAN_MUST_CHECK enum banyan_status session_look(struct process *process, const struct store_read_event *event,

@@ -18,7 +18,7 @@
 #include "process/process_int.h"
 
 enum {
-    WAIT_US = 100 * 1000,             /* for events; how late a stop or a moved clock may be seen */
+    WAIT_US = 100 * 1000,             /* how late a stop or a moved clock may be seen */
     WAKES_MAX = 64,                   /* time-outs between two events */
     WAKE_AGAIN_US = 10 * 1000 * 1000, /* a time-out that changed nothing */
     MOVE_EVENTS = 4096,               /* seen without an append before the cursor is written alone */
@@ -331,16 +331,16 @@ static void look_for_oldest(struct process *process)
     process->timers_from = instances_oldest(&process->instances, process->passed + 1);
 }
 
-enum banyan_status session_step(struct process *process, struct banyan_error *err)
+enum banyan_status session_step(struct process *process, int64_t *ret_wait_us, struct banyan_error *err)
 {
     struct store_subscription_item item;
-    int64_t wait_us = 0;
-    enum banyan_status status = wake_due(process, &wait_us, err);
+    enum banyan_status status = wake_due(process, ret_wait_us, err);
 
     if (status == BANYAN_OK)
-        status = store_subscription_next(process->subscription, wait_us, &item, err);
+        status = store_subscription_next(process->subscription, 0, &item, err);
     if (status == BANYAN_OK && item.kind == STORE_SUBSCRIPTION_EVENT) {
         status = handle_event(process, &item.event, err);
+        *ret_wait_us = 0;
     } else if (status == BANYAN_OK || status == BANYAN_TIMEOUT) {
         process->live |= status == BANYAN_OK;
         process->passed = store_subscription_position(process->subscription).value;
@@ -351,5 +351,18 @@ enum banyan_status session_step(struct process *process, struct banyan_error *er
     look_for_oldest(process);
     if (process->unmoved >= MOVE_EVENTS || process->passed - process->committed >= MOVE_POSITIONS)
         status = process_move(process, err);
+    return status;
+}
+
+enum banyan_status session_wait(struct process *process, int64_t wait_us, struct banyan_error *err)
+{
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    enum banyan_status status =
+        store_wait(process->options.store, (struct banyan_position){process->passed + 1}, wait_us, &why);
+
+    if (status == BANYAN_TIMEOUT)
+        return BANYAN_OK;
+    if (status != BANYAN_OK)
+        *err = why;
     return status;
 }

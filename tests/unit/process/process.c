@@ -30,6 +30,7 @@ enum {
 
 struct rig {
     char folder[FOLDER_PATH_MAX];
+    struct os_files_test files;
     struct store *store;
     struct aggregates *aggregates;
     struct process *process;
@@ -48,7 +49,9 @@ static void open_rig(struct rig *rig)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
 
-    check(store_open(&(struct store_options){.folder = rig->folder, .segment_bytes = 1024 * 1024}, &rig->store, &err),
+    check(store_open(
+              &(struct store_options){.folder = rig->folder, .files = &rig->files.base, .segment_bytes = 1024 * 1024},
+              &rig->store, &err),
           &err);
     rig->aggregates = aggregates_new(
         &(struct aggregates_options){.store = rig->store, .domain = &transfers_domain, .clock = &rig->clock.base});
@@ -82,6 +85,7 @@ static void close_rig(struct rig *rig)
 static void start(struct rig *rig)
 {
     *rig = (struct rig){.store = NULL};
+    os_files_test_init(&rig->files);
     folder_make_quick(rig->folder);
     os_clock_test_init(&rig->clock, (struct banyan_time){INT64_C(1700000000000000)});
     open_rig(rig);
@@ -448,6 +452,35 @@ static void bears_what_cannot_be_decoded(void **context)
     finish(&rig);
 }
 
+/* A full disk: nothing is lost and nothing is done twice, once there is room again. */
+static void goes_on_when_there_is_room(void **context)
+{
+    struct process_status status = {.state = PROCESS_NONE};
+    struct rig rig;
+
+    (void)context;
+    start(&rig);
+    open_account(&rig, 1, RICH);
+    open_account(&rig, 2, 0);
+    for (int64_t key = 10; key < 510; key++)
+        ask(&rig, key, 1, 2, 3);
+    __atomic_store_n(&rig.files.bytes_left, 30000, __ATOMIC_SEQ_CST);
+    start_process(&rig);
+    for (int tries = 0; status.state != PROCESS_FAILED && tries < 20000; tries++) {
+        os_clock_real()->sleep_us(os_clock_real(), 1000);
+        process_status(rig.process, &status);
+    }
+    assert_int_equal(status.state, PROCESS_FAILED);
+    assert_int_equal(status.error.status, BANYAN_NO_SPACE);
+    __atomic_store_n(&rig.files.bytes_left, UINT64_MAX, __ATOMIC_SEQ_CST);
+    settle(&rig);
+    for (int64_t key = 10; key < 510; key++)
+        assert_outcome(&rig, key, "done");
+    assert_int_equal(balance_of(&rig, 1), RICH - 1500);
+    assert_int_equal(balance_of(&rig, 2), 1500);
+    finish(&rig);
+}
+
 /* Nothing is acted on while history is brought in, nor is history. */
 static void leaves_history_alone(void **context)
 {
@@ -602,6 +635,7 @@ int main(void)
         cmocka_unit_test(acts_once_for_each_cause),
         cmocka_unit_test(puts_aside_and_tries_again),
         cmocka_unit_test(bears_what_cannot_be_decoded),
+        cmocka_unit_test(goes_on_when_there_is_room),
         cmocka_unit_test(leaves_history_alone),
         cmocka_unit_test(decides_anew),
         cmocka_unit_test(is_right_beside_others),
