@@ -8,6 +8,7 @@
 
 int main(int argc, char **argv)
 {
-    static const struct banyan_domain *const domains[] = {&banyan_domain_trading, &banyan_domain_commerce};
+    static const struct banyan_domain *const domains[] = {&banyan_domain_trading, &banyan_domain_commerce,
+                                                          &banyan_domain_northwind};
     return banyan_main(argc, argv, domains, sizeof(domains) / sizeof(domains[0]));
 }

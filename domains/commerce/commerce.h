@@ -16,5 +16,7 @@ enum commerce_aggregate {
 
 extern const struct banyan_aggregate commerce_aggregates[AGGREGATE_COUNT];
 extern const struct banyan_domain banyan_domain_commerce;
+/* The same over the tables of the Northwind sample database. */
+extern const struct banyan_domain banyan_domain_northwind;
 
 #endif
