@@ -677,6 +677,8 @@ static bool key(const struct banyan_seen *event, struct banyan_arena *arena, str
 {
     int64_t order_id;
 
+    if (event->type == ORDER_PLACED && !((const struct order_placed *)event->payload)->checkout)
+        return false;
     if (!commerce_order_of(event, &order_id))
         return false;
     *ret_key = banyan_arena_printf(arena, "%" PRId64, order_id);

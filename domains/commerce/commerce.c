@@ -41,7 +41,7 @@ const struct banyan_aggregate commerce_aggregates[AGGREGATE_COUNT] = {
                          .decide = commerce_stock_decide},
 };
 
-/* ---- archive: an order with its payments and fulfillments ---- */
+/* ---- archive: an order with its payments, fulfillments and checkout ---- */
 
 enum {
     KEEP_DAYS = 180, /* after the last of them ended: returns and complaints */
@@ -113,6 +113,8 @@ static int closes(const struct banyan_seen *event)
         return closes_order(event);
     if (event->type <= PAYMENT_RECONCILED)
         return closes_payment(event);
+    if (event->type >= CHECKOUT_RESERVED)
+        return event->type == CHECKOUT_COMPLETED || event->type == CHECKOUT_COMPENSATED ? 1 : -1;
     return event->type <= JOB_RELEASED ? closes_fulfillment(event) : 0;
 }
 

@@ -425,7 +425,11 @@ bool commerce_order_of(const struct banyan_seen *event, int64_t *ret_order_id)
 
     if (event->type <= ORDER_RECONCILED)
         *ret_order_id = event->key;
+    else if (event->type >= CHECKOUT_RESERVED && event->type < COMMERCE_EVENT_COUNT)
+        *ret_order_id = ((const struct checkout *)event->payload)->order_id;
     else if (offset != 0)
         *ret_order_id = *(const int64_t *)((const char *)event->payload + offset);
-    return event->type <= ORDER_RECONCILED || offset != 0;
+    else
+        return false;
+    return true;
 }

@@ -400,7 +400,7 @@ struct checkout {
     struct banyan_list fulfillments; /* of checkout_fulfillment */
 };
 
-/* The order that an event of an order, a payment or a fulfillment concerns; false: none. */
+/* The order that an event of an order, a payment, a fulfillment or a checkout concerns; false: none. */
 bool commerce_order_of(const struct banyan_seen *event, int64_t *ret_order_id);
 
 extern const struct banyan_record commerce_order_line;

@@ -556,13 +556,60 @@ static void anomalies_are_told_as_they_are(void **state)
     banyan_arena_release(&arena);
 }
 
+/* ---- what is archived together ---- */
+
+static int closes(unsigned type, const void *payload, int64_t *ret_root)
+{
+    const struct banyan_archive_group *group = banyan_domain_commerce.archive;
+    struct banyan_seen seen = {.type = type, .payload = payload, .key = KEY};
+
+    *ret_root = 0;
+    (void)group->root(&seen, ret_root);
+    return group->closes(&seen);
+}
+
+static void an_order_is_over_with_all_its_parts(void **state)
+{
+    struct payment_captured captured = {.payment_id = 1, .order_id = 77};
+    struct fulfillment_delivered delivered = {1, 77};
+    struct payment_authorized authorized = {.payment_id = 1, .order_id = 77};
+    struct payment_reconciled reconciled = {.row = {.order_id = 77, .status = BANYAN_STR(PAYMENT_STATUS_VOIDED)}};
+    struct order_completed completed = {77};
+    struct checkout checkout = {.order_id = 77};
+    struct stock_received received = {.stock_id = 77};
+    int64_t root;
+
+    (void)state;
+    assert_int_equal(closes(ORDER_COMPLETED, &completed, &root), 1);
+    assert_int_equal(root, KEY);
+    assert_int_equal(closes(ORDER_CONFIRMED, &completed, &root), -1);
+    assert_int_equal(closes(ORDER_ADDRESS_CHANGED, &completed, &root), 0);
+    assert_int_equal(closes(PAYMENT_CAPTURED, &captured, &root), 1);
+    assert_int_equal(root, 77);
+    assert_int_equal(closes(PAYMENT_AUTHORIZED, &authorized, &root), -1);
+    assert_int_equal(closes(PAYMENT_RECONCILED, &reconciled, &root), 1);
+    assert_int_equal(root, 77);
+    assert_int_equal(closes(FULFILLMENT_DELIVERED, &delivered, &root), 1);
+    assert_int_equal(closes(FULFILLMENT_SHIPPED, &delivered, &root), -1);
+    assert_int_equal(closes(CHECKOUT_RESERVED, &checkout, &root), -1);
+    assert_int_equal(closes(CHECKOUT_COMPENSATED, &checkout, &root), 1);
+    assert_int_equal(root, 77);
+    assert_int_equal(closes(STOCK_RECEIVED, &received, &root), 0);
+    assert_int_equal(root, 0); /* stock belongs to no order */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(orders_take_possible_steps), cmocka_unit_test(money_is_conserved),
-        cmocka_unit_test(stock_is_conserved),         cmocka_unit_test(no_job_is_given_twice),
-        cmocka_unit_test(fulfillments_go_forward),    cmocka_unit_test(any_event_at_any_time),
-        cmocka_unit_test(refusals_of_orders),         cmocka_unit_test(anomalies_are_told_as_they_are),
+        cmocka_unit_test(orders_take_possible_steps),
+        cmocka_unit_test(money_is_conserved),
+        cmocka_unit_test(stock_is_conserved),
+        cmocka_unit_test(no_job_is_given_twice),
+        cmocka_unit_test(fulfillments_go_forward),
+        cmocka_unit_test(any_event_at_any_time),
+        cmocka_unit_test(refusals_of_orders),
+        cmocka_unit_test(anomalies_are_told_as_they_are),
+        cmocka_unit_test(an_order_is_over_with_all_its_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
