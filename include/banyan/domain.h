@@ -346,7 +346,8 @@ struct banyan_process {
     /* *event* NULL: the time that wake() told is over.  Must bear to see an event whose effect is already there. */
     void (*react)(const void *state, bool exists, struct banyan_str key, const struct banyan_seen *event,
                   struct banyan_time now, struct banyan_reaction *out);
-    /* When react() is to be called without an event; BANYAN_TIME_NULL: never.  A pure function of the state. */
+    /* When react() is to be called without an event; BANYAN_TIME_NULL: never.  A pure function of the state.  It acts
+     * once for one version of the state: react() should emit an event of its own that moves the time or ends it. */
     struct banyan_time (*wake)(const void *state);
 };
 
