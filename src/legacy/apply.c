@@ -586,7 +586,7 @@ enum banyan_status legacy_chunk_commit(struct legacy *legacy, size_t at, const s
     pthread_mutex_lock(&legacy->shared.lock);
     legacy->shared.status.chunks_done++;
     legacy->shared.status.mappings[at].chunks_done++;
-    legacy->shared.status.mappings[at].done = done;
+    legacy->shared.status.mappings[at].done |= done; /* another worker may have been later, and told first */
     legacy->shared.status.events_captured += late.count;
     count_events(legacy, events);
     count_events(legacy, &late);

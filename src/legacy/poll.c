@@ -70,6 +70,8 @@ static enum banyan_status complete_backfill(struct watcher *w, struct banyan_err
     pthread_mutex_unlock(&legacy->order);
     pthread_mutex_lock(&legacy->shared.lock);
     legacy->shared.status.backfill_done = true;
+    for (size_t m = 0; m < legacy->mapping_count; m++)
+        legacy->shared.status.mappings[m].done = true;
     legacy->shared.status.backfill_us = os_clock_monotonic_us(os_clock_real()) - legacy->shared.started_us;
     legacy->shared.stopping |= legacy->options.backfill_only;
     if (!legacy->shared.failed && legacy->shared.status.state != LEGACY_RETRYING)

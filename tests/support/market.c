@@ -62,6 +62,8 @@ static void emit(struct banyan_emitter *out, unsigned type, unsigned table, cons
 {
     struct market_row payload = *row;
     payload.table = table;
+    if (table == 0)
+        payload.id = 0; /* a root's row does not have it */
     banyan_emit(out, &(struct banyan_emit){type, &payload, {1}, BANYAN_EXACT, NULL});
 }
 

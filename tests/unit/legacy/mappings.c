@@ -370,6 +370,16 @@ static void make_log_old(struct rig *rig)
     banyan_buf_release(&folder);
 }
 
+static void wait_chunk(struct rig *rig)
+{
+    struct os_retry retry = {.first_us = 1000, .pause_us_max = 1000, .total_us_max = 30 * 1000 * 1000};
+    struct legacy_status status;
+    do
+        legacy_status(rig->legacy, &status);
+    while (status.chunks_done == 0 && os_retry_pause(&retry, NULL));
+    assert_true(status.chunks_done > 0);
+}
+
 /* What has no category is of the first mapping: chunks, held changes, the beginning. */
 static void test_log_without_categories_is_read(void **state)
 {
@@ -381,6 +391,7 @@ static void test_log_without_categories_is_read(void **state)
     rig->options.chunk_rows = 10;
     rig->options.workers = 1;
     rig_start(rig);
+    wait_chunk(rig);
     rig_sql(locker, "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE");
     hung_start(rig, &hung, "UPDATE orders SET text = 'b' WHERE id = 1");
     wait_held(rig, 1);
