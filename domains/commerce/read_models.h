@@ -9,6 +9,12 @@
  *   inventory          for the shop's pages: how much is there
  *   legacy_…           rows that must equal those of the legacy tables
  *
+ * Questions with a name, where key, lists and search are not enough:
+ *
+ *   order_search       find(city, state, status, from, to, limit)
+ *   analytics          revenue(from, to, state, category), funnel(from, to), delivery-times(state)
+ *   fulfillment_queue  next(warehouse_id, now, limit)
+ *
  * Each has a file of its own; read_models.c is the list.
  */
 #ifndef COMMERCE_READ_MODELS_H
