@@ -158,7 +158,7 @@ static void tell_placed(const struct whole *whole, const char *reason, struct ba
         .city = text_or_empty(row->city),
         .state = row->state,
         .external_id = row->external_id,
-        .placed_at = time_or(row->placed_at, row->updated_at),
+        .placed_at = time_or(time_or(row->placed_at, row->updated_at), (struct banyan_time){0}),
         .promised_at = row->promised_at,
         .lines = whole->lines,
         .items_total = row->items_total,
