@@ -29,6 +29,19 @@ _banyan() {
     *" schema freeze "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" schema thaw "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" schema "*) COMPREPLY=($(compgen -W "register check list show compatibility freeze thaw" -- "$current")) ;;
+    *" projection list "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection show "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection rebuild "*) COMPREPLY=($(compgen -W "--config --json --wait --help" -- "$current")) ;;
+    *" projection cancel "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection rollback "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection drop "*) COMPREPLY=($(compgen -W "--config --json --generation --help" -- "$current")) ;;
+    *" projection pause "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection resume "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection limit "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection asides "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" projection retry "*) COMPREPLY=($(compgen -W "--config --json --key --stream --help" -- "$current")) ;;
+    *" projection "*) COMPREPLY=($(compgen -W "list show rebuild cancel rollback drop pause resume limit asides retry" -- "$current")) ;;
+    *" query "*) COMPREPLY=($(compgen -W "--config --json --table --search --query --limit --help" -- "$current")) ;;
     *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
     *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;
@@ -45,7 +58,7 @@ _banyan() {
     *" token "*) COMPREPLY=($(compgen -W "create list revoke" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify process token stream schema store --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify projection query process token stream schema store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan

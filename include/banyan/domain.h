@@ -294,9 +294,10 @@ struct banyan_projection {
     enum banyan_spread spread;
     enum banyan_priority priority;
     enum banyan_archive_policy archived;
-    bool
-        recent_first; /* a rebuild may serve new keys (the largest) while it still fills older ones: PARTITIONED only */
-    bool in_memory;   /* prefers to be kept in memory, rebuilt at each start */
+    /* A rebuild may serve new keys (the largest) while it still fills older ones: PARTITIONED only.  Declared for what
+     * is to come: no rebuild does so yet, all keys serve at once. */
+    bool recent_first;
+    bool in_memory; /* prefers to be kept in memory, rebuilt at each start */
     const struct banyan_query *queries;
     size_t query_count;
     /* The legacy table whose rows tables[0] must equal, column by column (`banyan verify`); its key_column is the rows'

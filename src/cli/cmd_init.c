@@ -112,11 +112,13 @@ static void add_views(struct banyan_buf *file, const struct banyan_domain *domai
     banyan_buf_add_text(file, "\n# Read models.  Without this list every projection of the domain is kept in SQLite "
                               "under data/views.\nviews:\n");
     for (size_t i = 0; i < domain->projection_count; i++) {
-        banyan_buf_printf(file, "  - projection: %s\n    store: sqlite\n", domain->projections[i].name);
+        banyan_buf_printf(file, "  - projection: %s\n    store: %s\n", domain->projections[i].name,
+                          domain->projections[i].in_memory ? "memory" : "sqlite");
         banyan_buf_printf(file,
                           "  # The same in PostgreSQL, beside it:\n  # - name: %s_pg\n  #   projection: %s\n"
                           "  #   store: postgres\n  #   conninfo: 'host=reporting dbname=views user=banyan'\n"
-                          "  #   schema: banyan\n",
+                          "  #   schema: banyan\n  #   keep_generations: 1\n  #   rebuild_events_per_second: 0\n"
+                          "  # Or in Redis:\n  #   store: redis\n  #   address: 127.0.0.1:6379\n",
                           domain->projections[i].name, domain->projections[i].name);
     }
 }

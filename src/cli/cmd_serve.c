@@ -24,7 +24,7 @@
 #include "legacy/legacy.h"
 #include "os/file.h"
 #include "process/process.h"
-#include "projection/runner.h"
+#include "projection/engine.h"
 #include "store/aggregate.h"
 #include "store/registry.h"
 #include "store/snapshot.h"
@@ -52,8 +52,8 @@ struct serve {
     struct process **processes;
     size_t process_count; /* running */
     struct view *views;
-    size_t view_count, running;
-    struct http_view *http_views; /* one a running view */
+    size_t view_count;
+    struct projections *projections;
     struct http_server *http;
     struct legacy *legacy;
     struct output_progress progress;
@@ -90,35 +90,41 @@ static error_t parse_serve(int key, char *argument, struct argp_state *state)
 
 /* ---- start ---- */
 
+static enum banyan_status start_view(struct serve *serve, const struct view *view, struct banyan_error *err)
+{
+    struct projection_options options = {.name = view->name, .projection = view->projection};
+    enum banyan_status st = views_home(serve->config, view, &options.home, err);
+    if (view->config != NULL) {
+        options.keep = view->config->keep_generations;
+        options.events_per_second_max = view->config->rebuild_events_per_second;
+    }
+    if (st == BANYAN_OK)
+        st = projections_add(serve->projections, &options, err);
+    if (st != BANYAN_OK)
+        banyan_error_context(err, "view %s", view->name);
+    return st;
+}
+
 static enum banyan_status start_views(struct serve *serve, struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
-    if (serve->domain != NULL)
-        st = views_list(serve->config, serve->domain, &serve->arena, &serve->views, &serve->view_count, err);
+    if (serve->domain == NULL)
+        return BANYAN_OK;
+    st = views_list(serve->config, serve->domain, &serve->arena, &serve->views, &serve->view_count, err);
     if (st != BANYAN_OK)
         return st;
-    serve->http_views = banyan_arena_zalloc(&serve->arena, (serve->view_count + 1) * sizeof(*serve->http_views));
-    for (size_t i = 0; i < serve->view_count && st == BANYAN_OK; i++) {
-        const struct view *view = &serve->views[i];
-        struct sink *sink = NULL;
-        struct projection_runner *runner = NULL;
-        st = views_open(serve->config, view, &sink, err);
-        if (st == BANYAN_OK)
-            st = projection_start(&(struct projection_options){.domain = serve->domain,
-                                                               .projection = view->projection,
-                                                               .store = serve->store,
-                                                               .sink = sink,
-                                                               .stop = &serve->stop,
-                                                               .cursor_lsn = legacy_cursor_lsn,
-                                                               .held = serve->config->source != NULL},
-                                  &runner, err);
-        if (st != BANYAN_OK) {
-            banyan_error_context(err, "view %s", view->name);
-            break;
-        }
-        serve->http_views[serve->running++] =
-            (struct http_view){.name = view->name, .projection = view->projection, .runner = runner};
-    }
+    struct banyan_str folder = banyan_arena_printf(&serve->arena, "%s/views", serve->config->data);
+    st = os_files_real()->make_folder(os_files_real(), folder.data, err);
+    if (st != BANYAN_OK)
+        return st;
+    serve->projections = projections_new(&(struct projections_options){.domain = serve->domain,
+                                                                       .folder = folder.data,
+                                                                       .store = serve->store,
+                                                                       .stop = &serve->stop,
+                                                                       .cursor_lsn = legacy_cursor_lsn,
+                                                                       .held = serve->config->source != NULL});
+    for (size_t i = 0; i < serve->view_count && st == BANYAN_OK; i++)
+        st = start_view(serve, &serve->views[i], err);
     return st;
 }
 
@@ -178,8 +184,7 @@ static enum banyan_status start_http(struct serve *serve, struct banyan_error *e
                                                .aggregates = serve->aggregates,
                                                .processes = serve->processes,
                                                .process_count = serve->process_count,
-                                               .views = serve->http_views,
-                                               .view_count = serve->running,
+                                               .projections = serve->projections,
                                                .has_source = serve->config->source != NULL,
                                                .tokens_file = http->tokens_file,
                                                .certificate_file = http->certificate_file,
@@ -253,9 +258,10 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
 
 static bool views_live(struct serve *serve)
 {
-    for (size_t i = 0; i < serve->running; i++) {
-        struct sink_checkpoint checkpoint;
-        if (projection_state(serve->http_views[i].runner, &checkpoint) != PROJECTION_LIVE)
+    for (size_t i = 0; i < serve->view_count; i++) {
+        struct projection_status status;
+        projections_status(serve->projections, i, &status);
+        if (status.state != PROJECTION_LIVE && status.state != PROJECTION_PAUSED)
             return false;
     }
     return true;
@@ -266,8 +272,8 @@ static void release_history(struct serve *serve)
 {
     for (size_t i = 0; i < serve->process_count; i++)
         process_release(serve->processes[i]);
-    for (size_t i = 0; i < serve->running; i++)
-        projection_release(serve->http_views[i].runner);
+    if (serve->projections != NULL)
+        projections_release(serve->projections);
 }
 
 static void tell_backfilled(struct serve *serve, const struct legacy_status *status)
@@ -319,7 +325,7 @@ static enum banyan_status look(struct serve *serve, bool *ret_finished, struct b
     if (status.backfill_done)
         release_history(serve);
     bool live = status.backfill_done && views_live(serve);
-    if (live && !serve->told_live && serve->running > 0) {
+    if (live && !serve->told_live && serve->view_count > 0) {
         fprintf(stderr, "live: every view follows the log\n");
         serve->told_live = true;
     }
@@ -346,8 +352,7 @@ static void stop(struct serve *serve)
         http_set_legacy(serve->http, NULL);
     legacy_stop(serve->legacy);
     http_stop(serve->http);
-    for (size_t i = 0; i < serve->running; i++)
-        projection_stop(serve->http_views[i].runner);
+    projections_free(serve->projections);
     for (size_t i = 0; i < serve->process_count; i++)
         process_stop(serve->processes[i]);
     aggregates_free(serve->aggregates);

@@ -116,10 +116,22 @@ static void print_legacy(const json_t *legacy)
     print_error(legacy);
 }
 
+/* "fold 42 %, 12 s left" */
+static void rebuild_cell(const json_t *rebuild, char ret[CELL_SIZE])
+{
+    char left[OUTPUT_TEXT_SIZE];
+    if (!json_is_object(rebuild)) {
+        (void)snprintf(ret, CELL_SIZE, "-");
+        return;
+    }
+    (void)snprintf(ret, CELL_SIZE, "%s %.0f %%, %s left", text(rebuild, "phase"),
+                   json_number_value(json_object_get(rebuild, "done")) * 100, seconds(rebuild, "eta_s", left));
+}
+
 static void print_views(const json_t *views)
 {
-    static const char *const columns[] = {"view", "state",   "position", "behind",  "rate",
-                                          "eta",  "lag p50", "lag p99",  "poisoned"};
+    static const char *const columns[] = {"view",    "state",   "position", "behind",     "rate",   "eta",
+                                          "lag p50", "lag p99", "aside",    "last event", "rebuild"};
     enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
     struct table *table = table_new("views", columns, COLUMNS);
     const json_t *view;
@@ -137,7 +149,9 @@ static void print_views(const json_t *views)
         (void)snprintf(cells[5], CELL_SIZE, "%s", seconds(view, "eta_s", number_text));
         (void)snprintf(cells[6], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p50")));
         (void)snprintf(cells[7], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p99")));
-        (void)snprintf(cells[8], CELL_SIZE, "%" PRIu64, number(view, "poisoned"));
+        (void)snprintf(cells[8], CELL_SIZE, "%" PRIu64, number(view, "aside"));
+        (void)snprintf(cells[9], CELL_SIZE, "%s", text(view, "last_event_at"));
+        rebuild_cell(json_object_get(view, "rebuild"), cells[10]);
         for (size_t c = 0; c < COLUMNS; c++)
             row[c] = cells[c];
         table_add(table, row);

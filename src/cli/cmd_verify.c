@@ -36,7 +36,7 @@ struct verify_command {
 
     struct os_stop stop;
     /* of the view that is being compared */
-    struct sink *reader;
+    struct sink_view *reader;
     const struct view *view_now;
     struct output_progress progress;
     uint64_t rows_done;
@@ -237,11 +237,11 @@ static enum banyan_status compare_view(struct verify_command *command, const str
                                        const struct legacy_options *legacy, const struct view *view,
                                        struct banyan_error *err)
 {
-    struct sink *sink = NULL;
+    struct sink_home *home = NULL;
     struct verify_report report = {.rows = 0};
-    enum banyan_status st = views_open(config, view, &sink, err);
+    enum banyan_status st = views_home(config, view, &home, err);
     if (st == BANYAN_OK)
-        st = sink->ops->reader(sink, &command->reader, err);
+        st = home->ops->view(home, &command->reader, err);
     if (st != BANYAN_OK)
         goto out;
     command->view_now = view;
@@ -265,9 +265,9 @@ static enum banyan_status compare_view(struct verify_command *command, const str
 out:
     if (st != BANYAN_OK)
         banyan_error_context(err, "view %s", view->name);
-    sink_close(command->reader);
+    sink_view_close(command->reader);
     command->reader = NULL;
-    sink_close(sink);
+    sink_home_close(home);
     return st;
 }
 

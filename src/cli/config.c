@@ -47,6 +47,9 @@ static const cyaml_schema_field_t view_fields[] = {
     CYAML_FIELD_STRING_PTR("store", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_view, store, 1, 31),
     CYAML_FIELD_STRING_PTR("conninfo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_view, conninfo, 0, 4096),
     CYAML_FIELD_STRING_PTR("schema", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_view, schema, 1, 63),
+    CYAML_FIELD_STRING_PTR("address", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_view, address, 1, 255),
+    CYAML_FIELD_UINT("keep_generations", CYAML_FLAG_OPTIONAL, struct config_view, keep_generations),
+    CYAML_FIELD_UINT("rebuild_events_per_second", CYAML_FLAG_OPTIONAL, struct config_view, rebuild_events_per_second),
     CYAML_FIELD_END,
 };
 
@@ -219,9 +222,16 @@ static enum banyan_status check_views(struct config *config, const char *path, s
         default_text(&view->name, view->projection);
         default_text(&view->store, "sqlite");
         default_text(&view->schema, "banyan");
-        if (strcmp(view->store, "sqlite") != 0 && strcmp(view->store, "postgres") != 0)
-            return banyan_error_set(err, BANYAN_CONFIG, "%s: views: %s: store \"%s\" is neither sqlite nor postgres",
-                                    path, view->name, view->store);
+        if (strcmp(view->store, "sqlite") != 0 && strcmp(view->store, "postgres") != 0 &&
+            strcmp(view->store, "redis") != 0 && strcmp(view->store, "memory") != 0)
+            return banyan_error_set(err, BANYAN_CONFIG,
+                                    "%s: views: %s: store \"%s\" is none of sqlite, postgres, redis, memory", path,
+                                    view->name, view->store);
+        if (view->keep_generations > 8)
+            return banyan_error_set(err, BANYAN_CONFIG, "%s: views: %s: keep_generations is at most 8", path,
+                                    view->name);
+        if (strcmp(view->store, "redis") == 0 && view->address == NULL)
+            return banyan_error_set(err, BANYAN_CONFIG, "%s: views: %s: store redis needs address", path, view->name);
         if (strcmp(view->store, "postgres") == 0 && view->conninfo == NULL)
             return banyan_error_set(err, BANYAN_CONFIG, "%s: views: %s: store postgres needs conninfo", path,
                                     view->name);

@@ -28,9 +28,12 @@ struct config_source {
 struct config_view {
     char *name;       /* URL and metrics; default: the projection's */
     char *projection; /* of the domain */
-    char *store;      /* "sqlite" or "postgres" */
+    char *store;      /* "sqlite", "postgres", "redis" or "memory" */
     char *conninfo;   /* postgres */
     char *schema;     /* postgres; default "banyan" */
+    char *address;    /* redis: "host:port" */
+    uint32_t keep_generations;
+    uint32_t rebuild_events_per_second; /* 0: no limit */
 };
 
 struct config_http {

@@ -16,6 +16,8 @@ static const struct cli_command commands[] = {
     {"serve", "backfill, capture, keep the read models, answer HTTP", cmd_serve},
     {"status", "what a running `banyan serve` does  [--watch] [--json]", cmd_status},
     {"verify", "compare every row and column of legacy and read model, live", cmd_verify},
+    {"projection", "read models: `banyan projection --help` lists the verbs", cmd_projection},
+    {"query", "ask a read model", cmd_query},
     {"stream read", "print the events of a stream", cmd_stream_read},
     {"schema", "schemas of events: `banyan schema --help` lists the verbs", cmd_schema},
     {"process list", "the process managers of a running serve", cmd_process_list},

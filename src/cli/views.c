@@ -32,21 +32,23 @@ enum banyan_status views_list(const struct config *config, const struct banyan_d
     return BANYAN_OK;
 }
 
-enum banyan_status views_open(const struct config *config, const struct view *view, struct sink **ret,
+enum banyan_status views_home(const struct config *config, const struct view *view, struct sink_home **ret,
                               struct banyan_error *err)
 {
     struct os_files *files = os_files_real();
-    struct banyan_buf path = BANYAN_BUF_INIT(PATH_MAX);
-    enum banyan_status st;
-    if (view->config != NULL && strcmp(view->config->store, "postgres") == 0)
-        return sink_postgres_open(view->projection, view->config->conninfo, view->config->schema, ret, err);
-    banyan_buf_printf(&path, "%s/views", config->data);
-    st = files->make_folder(files, path.data, err);
-    banyan_buf_printf(&path, "/%s.sqlite", view->name);
-    if (st == BANYAN_OK && path.overflow)
-        st = banyan_error_set(err, BANYAN_CONFIG, "data: the path is too long");
+    const char *store = view->config != NULL ? view->config->store : view->projection->in_memory ? "memory" : "sqlite";
+    struct banyan_buf folder = BANYAN_BUF_INIT(PATH_MAX);
+    if (strcmp(store, "memory") == 0)
+        return sink_memory_home(view->projection, ret, err);
+    if (strcmp(store, "postgres") == 0)
+        return sink_postgres_home(view->projection, view->config->conninfo, view->config->schema, view->name, ret, err);
+    if (strcmp(store, "redis") == 0)
+        return sink_redis_home(view->projection, view->config->address, view->name, ret, err);
+    banyan_buf_printf(&folder, "%s/views", config->data);
+    enum banyan_status st = folder.overflow ? banyan_error_set(err, BANYAN_CONFIG, "data: the path is too long")
+                                            : files->make_folder(files, folder.data, err);
     if (st == BANYAN_OK)
-        st = sink_sqlite_open(view->projection, path.data, ret, err);
-    banyan_buf_release(&path);
+        st = sink_sqlite_home(view->projection, folder.data, view->name, ret, err);
+    banyan_buf_release(&folder);
     return st;
 }

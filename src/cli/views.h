@@ -21,8 +21,8 @@ struct view {
 BANYAN_MUST_CHECK enum banyan_status views_list(const struct config *config, const struct banyan_domain *domain,
                                                 struct banyan_arena *arena, struct view **ret, size_t *ret_count,
                                                 struct banyan_error *err);
-/* Open where its rows are kept (made when missing). */
-BANYAN_MUST_CHECK enum banyan_status views_open(const struct config *config, const struct view *view, struct sink **ret,
-                                                struct banyan_error *err);
+/* Where its rows are kept, made when missing.  One that is in memory is not seen by other processes. */
+BANYAN_MUST_CHECK enum banyan_status views_home(const struct config *config, const struct view *view,
+                                                struct sink_home **ret, struct banyan_error *err);
 
 #endif

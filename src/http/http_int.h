@@ -33,7 +33,7 @@ enum {
     HTTP_OUTPUT_BYTES_HIGH = 256 * 1024,  /* nothing more is produced for a connection while it has this much to send */
     HTTP_OUTPUT_BYTES_LOW = 64 * 1024,
     HTTP_PARAMETERS_MAX = 64,
-    HTTP_SEGMENTS_MAX = 4,
+    HTTP_SEGMENTS_MAX = 5,
     HTTP_HEAD_US_MAX = 10 * 1000 * 1000, /* a request's head is there within this time */
     HTTP_IDLE_US_MAX = 60 * 1000 * 1000, /* between requests */
     HTTP_BODY_US_MAX = 30 * 1000 * 1000, /* and a second more for each HTTP_BODY_BYTES_PER_SECOND_MIN */
@@ -108,6 +108,13 @@ struct http_figures {
     int64_t command_us_sum, command_us_max;
 };
 
+/* Of a projection, kept for a moment: answers say it, and the engine's figures are not for each of them. */
+struct http_rebuild {
+    int64_t asked_us;
+    enum rebuild_phase phase;
+    int64_t eta_us;
+};
+
 struct http_server {
     struct http_options options; /* strings borrowed */
     struct os_clock *clock;
@@ -121,15 +128,17 @@ struct http_server {
     int64_t accept_second;
     unsigned accepts;
     struct os_thread thread;
-    struct http_conn *conns; /* linked */
-    size_t body_bytes;       /* of all bodies that are being held */
-    struct sink **readers;   /* one a view; used by the loop's thread only */
-    struct waiting *waiting; /* requests that wait for a position */
+    struct http_conn *conns;  /* linked */
+    size_t body_bytes;        /* of all bodies that are being held */
+    struct sink_view **views; /* one a projection; used by the loop's thread only */
+    size_t view_count;
+    struct http_rebuild *rebuilds; /* one a projection: what was last asked of the engine */
+    struct waiting *waiting;       /* requests that wait for a position */
     size_t waiting_count;
     struct http_tokens *tokens; /* NULL: none are asked for */
     struct ssl_ctx_st *tls;     /* NULL: plain */
     struct http_appender *appender;
-    struct http_changer *changer;   /* NULL: no schemas */
+    struct http_tasks *tasks;
     struct http_commands *commands; /* NULL: no aggregates */
     struct subscriber *subscribers; /* linked */
     size_t subscriber_count;
@@ -237,10 +246,25 @@ struct http_written {
 /* At most one a connection is on its way, so that their number has a limit. */
 void http_appender_submit(struct http_server *server, struct http_job *job);
 
-/* ---- schemas.c ---- */
+/* ---- task.c ---- */
 
-BANYAN_MUST_CHECK enum banyan_status http_changer_open(struct http_server *server, struct banyan_error *err);
-void http_changer_close(struct http_server *server);
+/* Something that the loop must not wait for.  Handlers make it on the heap, as the first member of their own struct. */
+struct http_task {
+    struct http_task *next;
+    struct http_call *call; /* NULL: the client is gone */
+    struct banyan_buf body; /* the call's body, taken */
+    /* In the thread of the tasks: must not touch the call. */
+    enum banyan_status (*run)(struct http_server *server, struct http_task *task, struct banyan_error *err);
+    /* In the loop, after run() returned OK; a failure is answered as such. */
+    void (*answer)(struct http_call *call, struct http_task *task);
+    void (*release)(struct http_task *task); /* what it owns beside itself and the body; may be NULL */
+    enum banyan_status status;
+    struct banyan_error err;
+};
+/* Take it, with the body of the call; it is answered later. */
+void http_task_submit(struct http_call *call, struct http_task *task);
+BANYAN_MUST_CHECK enum banyan_status http_tasks_open(struct http_server *server, struct banyan_error *err);
+void http_tasks_close(struct http_server *server);
 
 /* ---- commands.c ---- */
 
@@ -253,7 +277,7 @@ void http_commands_close(struct http_server *server);
 /* If-Match and If-None-Match as a condition of *stream*; *ret_is: there is one.  False: answered. */
 bool http_header_condition(struct http_call *call, struct banyan_str stream, struct store_condition *ret, bool *ret_is);
 
-/* ---- views.c: waiting ---- */
+/* ---- wait.c ---- */
 
 /* Answer with *again* when the log (view == HTTP_WAIT_LOG) or the view has reached what Banyan-Min-Position asks for.
  * True: go on now; false: kept or answered. */
@@ -283,6 +307,25 @@ void http_add_time(struct banyan_buf *ret, struct banyan_time time);
 /* The types and categories that the parameters name; in the call's arena. */
 void http_filter(struct http_call *call, struct store_filter *ret);
 
+/* ---- projections.c ---- */
+
+/* A projection's state as a member of a JSON array. */
+void http_add_projection(struct http_server *server, size_t view, struct banyan_buf *ret);
+/* While a rebuild runs: Banyan-Rebuild-Phase and Banyan-Rebuild-Eta (seconds) of the answer. */
+void http_add_rebuild_headers(struct http_call *call, size_t view);
+
+/* ---- json.c: members of an object that is being written ---- */
+
+void http_json_text(struct banyan_buf *ret, const char *key, const char *text);
+void http_json_count(struct banyan_buf *ret, const char *key, uint64_t value);
+void http_json_ms(struct banyan_buf *ret, const char *key, int64_t us);
+/* null when it is INT64_MAX: not known. */
+void http_json_seconds(struct banyan_buf *ret, const char *key, int64_t us);
+void http_json_lsn(struct banyan_buf *ret, const char *key, uint64_t lsn);
+/* null when it is BANYAN_TIME_NULL. */
+void http_json_time(struct banyan_buf *ret, const char *key, struct banyan_time time);
+void http_json_error(struct banyan_buf *ret, const struct banyan_error *err);
+
 /* ---- handlers ---- */
 
 bool http_legacy_status(struct http_server *server, struct legacy_status *ret);
@@ -291,8 +334,11 @@ void http_readyz(struct http_call *call);
 void http_status(struct http_call *call);
 void http_metrics(struct http_call *call);
 void http_openapi(struct http_call *call);
-void http_view_list(struct http_call *call);
-void http_view_row(struct http_call *call);
+void http_view(struct http_call *call);
+void http_projections(struct http_call *call);
+void http_projection(struct http_call *call);
+void http_projection_asides(struct http_call *call);
+void http_projection_act(struct http_call *call);
 void http_stream_read(struct http_call *call);
 void http_stream_event(struct http_call *call);
 void http_stream_append(struct http_call *call);

@@ -69,36 +69,50 @@ static void add_legacy(struct banyan_buf *ret, const struct legacy_status *statu
     gauge(ret, "banyan_slot_alarm", "1 when the slot is in danger.", status->alarm);
 }
 
-static void add_views(struct banyan_buf *ret, const struct http_options *options)
+static void add_view(struct banyan_buf *ret, const char *name, const struct projection_status *s, size_t metric,
+                     const char *metric_name)
+{
+    uint64_t position = s->checkpoint.position.value;
+    const double values[] = {s->state == PROJECTION_LIVE,
+                             s->serves,
+                             (double)position,
+                             (double)(s->tail.value > position ? s->tail.value - position : 0),
+                             (double)s->events_applied,
+                             (double)s->rows_written,
+                             (double)s->aside,
+                             (double)s->lag_us_p99 / 1e6,
+                             (double)s->checkpoint.generation,
+                             s->rebuild.phase != REBUILD_NONE,
+                             s->rebuild.done,
+                             s->rebuild.eta_us == INT64_MAX ? -1 : (double)s->rebuild.eta_us / 1e6};
+    banyan_buf_printf(ret, "%s{view=\"%s\"} %.15g\n", metric_name, name, values[metric]);
+}
+
+static void add_views(struct banyan_buf *ret, struct projections *projections, size_t count)
 {
     static const struct {
         const char *name, *type, *help;
     } metrics[] = {
         {"banyan_view_live", "gauge", "1 while the view follows the log."},
+        {"banyan_view_serves", "gauge", "1 when it may be asked."},
         {"banyan_view_position", "gauge", "Position that the view includes."},
         {"banyan_view_behind_events", "gauge", "Events that it does not include yet."},
         {"banyan_view_events_total", "counter", "Events applied."},
         {"banyan_view_rows_total", "counter", "Rows written."},
-        {"banyan_view_poisoned", "gauge", "Keys put aside."},
+        {"banyan_view_aside", "gauge", "Keys put aside."},
         {"banyan_view_lag_seconds", "gauge", "Event recorded to row visible, 99 of 100."},
+        {"banyan_view_generation", "gauge", "Generation that serves."},
+        {"banyan_view_rebuilding", "gauge", "1 while a rebuild runs."},
+        {"banyan_view_rebuild_done", "gauge", "Part of the rebuild that is done; below 1 until the switch."},
+        {"banyan_view_rebuild_eta_seconds", "gauge", "Time until the switch; -1: not known."},
     };
-    struct projection_status *statuses = alloc_zeroed(options->view_count + 1, sizeof(*statuses));
-    for (size_t i = 0; i < options->view_count; i++)
-        projection_status(options->views[i].runner, &statuses[i]);
+    struct projection_status *statuses = alloc_zeroed(count + 1, sizeof(*statuses));
+    for (size_t i = 0; i < count; i++)
+        projections_status(projections, i, &statuses[i]);
     for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
         head(ret, metrics[m].name, metrics[m].type, metrics[m].help);
-        for (size_t i = 0; i < options->view_count; i++) {
-            const struct projection_status *s = &statuses[i];
-            uint64_t position = s->checkpoint.position.value;
-            const double values[] = {s->state == PROJECTION_LIVE,
-                                     (double)position,
-                                     (double)(s->tail.value > position ? s->tail.value - position : 0),
-                                     (double)s->events_applied,
-                                     (double)s->rows_written,
-                                     (double)s->poisoned,
-                                     (double)s->lag_us_p99 / 1e6};
-            banyan_buf_printf(ret, "%s{view=\"%s\"} %.15g\n", metrics[m].name, options->views[i].name, values[m]);
-        }
+        for (size_t i = 0; i < count; i++)
+            add_view(ret, projections_name(projections, i), &statuses[i], m, metrics[m].name);
     }
     free(statuses);
 }
@@ -186,7 +200,7 @@ void http_metrics(struct http_call *call)
     add_log(&body, server->options.store);
     if (http_legacy_status(server, &legacy))
         add_legacy(&body, &legacy);
-    add_views(&body, &server->options);
+    add_views(&body, server->options.projections, server->view_count);
     add_processes(&body, &server->options);
     add_http(&body, &server->figures, server->subscriber_count);
     add_commands(&body, &server->figures);

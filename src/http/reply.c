@@ -61,6 +61,12 @@ static size_t title_of(int code)
     return title_of(500);
 }
 
+/* Who knows how long it will take has said so already. */
+static bool has_header(const struct http_call *call, struct banyan_str name)
+{
+    return call->headers.size > 0 && memmem(call->headers.data, call->headers.size, name.data, name.size) != NULL;
+}
+
 static void problem(struct http_call *call, int code, const char *code_name, const char *hint, const char *more,
                     const char *detail)
 {
@@ -74,7 +80,7 @@ static void problem(struct http_call *call, int code, const char *code_name, con
     }
     banyan_buf_add_text(&body, more == NULL ? "" : more);
     banyan_buf_add_text(&body, "}\n");
-    if (code == 503 || code == 507)
+    if ((code == 503 || code == 507) && !has_header(call, BANYAN_STR("Retry-After: ")))
         http_header(call, "Retry-After", "1");
     http_reply(call, code, "application/problem+json", &body);
     banyan_buf_release(&body);

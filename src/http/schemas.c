@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * /schemas: the registry of event schemas.
- *
- * What changes the registry waits for the disk; that is rare and short, but the loop does not wait: a thread of its own
- * runs one change after the other.
- */
+/* /schemas: the registry of event schemas.  What changes it waits for the disk, and is a task (task.c). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,93 +22,48 @@ static const struct {
     {AVRO_FULL_TRANSITIVE, "FULL_TRANSITIVE"},
 };
 
-/* What a change is, and how it ended. */
-struct http_change {
-    struct http_change *next;
-    struct http_call *call; /* NULL: the client is gone */
-    enum { CHANGE_REGISTER = 1, CHANGE_CHECK, CHANGE_COMPATIBILITY, CHANGE_FREEZE, CHANGE_THAW } kind;
+enum change_kind {
+    CHANGE_REGISTER = 1,
+    CHANGE_CHECK,
+    CHANGE_COMPATIBILITY,
+    CHANGE_FREEZE,
+    CHANGE_THAW,
+};
+
+struct change {
+    struct http_task task;
+    enum change_kind kind;
     char *subject; /* owned */
-    struct banyan_str text;
-    struct banyan_buf body; /* owned; what text points into */
     enum avro_compatibility rule;
     uint16_t version;
-    enum banyan_status status;
-    struct banyan_error err;
 };
 
-struct http_changer {
-    struct http_server *server;
-    struct event *wake;
-    struct os_thread thread;
-    struct {
-        pthread_mutex_t lock; /* guards the rest */
-        pthread_cond_t more;
-        struct http_change *queue, **queue_end, *finished;
-        bool stop;
-    } shared;
-};
-
-static void change_free(struct http_change *change)
+static void change_release(struct http_task *task)
 {
-    free(change->subject);
-    banyan_buf_release(&change->body);
-    free(change);
+    free(((struct change *)task)->subject);
 }
 
-/* ---- the thread ---- */
-
-static void run(struct store_registry *registry, struct http_change *change)
+static enum banyan_status change_run(struct http_server *server, struct http_task *task, struct banyan_error *err)
 {
-    struct banyan_str subject = banyan_str_of(change->subject);
+    struct change *change = (struct change *)task;
+    struct store_registry *registry = server->options.registry;
+    struct banyan_str subject = banyan_str_of(change->subject), text = banyan_buf_str(&task->body);
     switch (change->kind) {
     case CHANGE_REGISTER:
-        change->status = store_registry_register(registry, subject, change->text, &change->version, &change->err);
-        break;
+        return store_registry_register(registry, subject, text, &change->version, err);
     case CHANGE_CHECK:
-        change->status = store_registry_check(registry, subject, change->text, &change->err);
-        break;
+        return store_registry_check(registry, subject, text, err);
     case CHANGE_COMPATIBILITY:
-        change->status = store_registry_set_compatibility(registry, subject, change->rule, &change->err);
-        break;
+        return store_registry_set_compatibility(registry, subject, change->rule, err);
     default:
-        change->status = store_registry_freeze(registry, change->kind == CHANGE_FREEZE, &change->err);
-        break;
+        return store_registry_freeze(registry, change->kind == CHANGE_FREEZE, err);
     }
 }
 
-static void changer_main(void *argument)
+static void change_answer(struct http_call *call, struct http_task *task)
 {
-    struct http_changer *changer = argument;
-    (void)pthread_mutex_lock(&changer->shared.lock);
-    while (!changer->shared.stop) {
-        struct http_change *change = changer->shared.queue;
-        if (change == NULL) {
-            (void)os_cond_wait(&changer->shared.more, &changer->shared.lock, 1000 * 1000);
-            continue;
-        }
-        changer->shared.queue = change->next;
-        if (changer->shared.queue == NULL)
-            changer->shared.queue_end = &changer->shared.queue;
-        (void)pthread_mutex_unlock(&changer->shared.lock);
-        run(changer->server->options.registry, change);
-        (void)pthread_mutex_lock(&changer->shared.lock);
-        change->next = changer->shared.finished;
-        changer->shared.finished = change;
-        event_active(changer->wake, EV_TIMEOUT, 0);
-    }
-    (void)pthread_mutex_unlock(&changer->shared.lock);
-}
-
-/* ---- answers ---- */
-
-static void answer(struct http_change *change)
-{
-    struct http_call *call = change->call;
+    const struct change *change = (const struct change *)task;
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_SMALL_BODY_BYTES_MAX);
-    if (change->status != BANYAN_OK) {
-        http_failure(call, &change->err);
-        return;
-    }
     switch (change->kind) {
     case CHANGE_REGISTER:
         banyan_buf_add_text(&body, "{\"subject\":");
@@ -136,29 +86,6 @@ static void answer(struct http_change *change)
     banyan_buf_release(&body);
 }
 
-static void on_wake(evutil_socket_t fd, short what, void *context)
-{
-    struct http_changer *changer = context;
-    (void)fd, (void)what;
-    (void)pthread_mutex_lock(&changer->shared.lock);
-    struct http_change *change = changer->shared.finished, *next;
-    changer->shared.finished = NULL;
-    (void)pthread_mutex_unlock(&changer->shared.lock);
-    for (; change != NULL; change = next) {
-        next = change->next;
-        if (change->call != NULL) {
-            change->call->gone = NULL;
-            answer(change);
-        }
-        change_free(change);
-    }
-}
-
-static void on_gone(struct http_call *call)
-{
-    ((struct http_change *)call->context)->call = NULL;
-}
-
 /* ---- requests ---- */
 
 /* False: answered, there is no registry or a parameter is wrong. */
@@ -173,25 +100,13 @@ static bool has_registry(struct http_call *call)
     return false;
 }
 
-static void submit(struct http_call *call, int kind, enum avro_compatibility rule)
+static void submit(struct http_call *call, enum change_kind kind, enum avro_compatibility rule)
 {
-    struct http_changer *changer = call->server->changer;
-    struct http_change *change = alloc_zeroed(1, sizeof(*change));
-    change->kind = kind;
-    change->call = call;
-    change->rule = rule;
+    struct change *change = alloc_zeroed(1, sizeof(*change));
+    *change = (struct change){
+        .task = {.run = change_run, .answer = change_answer, .release = change_release}, .kind = kind, .rule = rule};
     change->subject = alloc_text(kind == CHANGE_FREEZE || kind == CHANGE_THAW ? "" : call->segments[1].data);
-    change->body = call->body;
-    call->server->body_bytes -= call->body.capacity;
-    call->body = (struct banyan_buf)BANYAN_BUF_INIT(0);
-    change->text = banyan_buf_str(&change->body);
-    call->context = change;
-    call->gone = on_gone;
-    (void)pthread_mutex_lock(&changer->shared.lock);
-    *changer->shared.queue_end = change;
-    changer->shared.queue_end = &change->next;
-    (void)pthread_cond_signal(&changer->shared.more);
-    (void)pthread_mutex_unlock(&changer->shared.lock);
+    http_task_submit(call, &change->task);
 }
 
 static bool is_json(struct http_call *call)
@@ -299,50 +214,4 @@ void http_schema_get(struct http_call *call)
     banyan_buf_add_text(&body, "}\n");
     http_reply(call, 200, "application/json", &body);
     banyan_buf_release(&body);
-}
-
-/* ---- life ---- */
-
-enum banyan_status http_changer_open(struct http_server *server, struct banyan_error *err)
-{
-    if (server->options.registry == NULL)
-        return BANYAN_OK;
-    struct http_changer *changer = alloc_zeroed(1, sizeof(*changer));
-    server->changer = changer;
-    changer->server = server;
-    changer->shared.queue_end = &changer->shared.queue;
-    (void)pthread_mutex_init(&changer->shared.lock, NULL);
-    os_cond_init(&changer->shared.more);
-    changer->wake = event_new(server->base, -1, 0, on_wake, changer);
-    if (changer->wake == NULL)
-        return banyan_error_set(err, BANYAN_LIMIT, "cannot make an event");
-    os_thread_start(&changer->thread, "http-schemas", changer_main, changer);
-    return BANYAN_OK;
-}
-
-void http_changer_close(struct http_server *server)
-{
-    struct http_changer *changer = server->changer;
-    if (changer == NULL)
-        return;
-    (void)pthread_mutex_lock(&changer->shared.lock);
-    changer->shared.stop = true;
-    (void)pthread_cond_broadcast(&changer->shared.more);
-    (void)pthread_mutex_unlock(&changer->shared.lock);
-    os_thread_join(&changer->thread);
-    struct http_change *const lists[] = {changer->shared.queue, changer->shared.finished};
-    for (size_t i = 0; i < 2; i++) {
-        for (struct http_change *change = lists[i], *next; change != NULL; change = next) {
-            next = change->next;
-            if (change->call != NULL)
-                change->call->gone = NULL; /* its connection ends next */
-            change_free(change);
-        }
-    }
-    if (changer->wake != NULL)
-        event_free(changer->wake);
-    (void)pthread_cond_destroy(&changer->shared.more);
-    (void)pthread_mutex_destroy(&changer->shared.lock);
-    free(changer);
-    server->changer = NULL;
 }

@@ -210,21 +210,23 @@ enum banyan_status http_start(const struct http_options *options, struct http_se
         server->options.subscribers_max = HTTP_SUBSCRIBERS_DEFAULT;
     server->clock = options->clock == NULL ? os_clock_real() : options->clock;
     server->started_us = os_clock_monotonic_us(server->clock);
-    server->readers = alloc_zeroed(options->view_count + 1, sizeof(*server->readers));
+    server->view_count = options->projections == NULL ? 0 : projections_count(options->projections);
+    server->views = alloc_zeroed(server->view_count + 1, sizeof(struct sink_view *));
+    server->rebuilds = alloc_zeroed(server->view_count + 1, sizeof(*server->rebuilds));
     pthread_mutex_init(&server->shared.lock, NULL);
     enum banyan_status st = make_events(server, err);
     if (st == BANYAN_OK)
         st = open_secrets(server, err);
     if (st == BANYAN_OK)
         st = listen_on(server, err);
-    for (size_t i = 0; i < options->view_count && st == BANYAN_OK; i++)
-        st = projection_reader(options->views[i].runner, &server->readers[i], err);
+    for (size_t i = 0; i < server->view_count && st == BANYAN_OK; i++)
+        st = projections_view(options->projections, i, &server->views[i], err);
     if (st == BANYAN_OK)
         st = http_subscribers_open(server, err);
     if (st == BANYAN_OK)
         st = http_appender_open(server, err);
     if (st == BANYAN_OK)
-        st = http_changer_open(server, err);
+        st = http_tasks_open(server, err);
     if (st == BANYAN_OK)
         st = http_commands_open(server, err);
     if (st != BANYAN_OK)
@@ -259,7 +261,7 @@ void http_stop(struct http_server *server)
     if (server->listener != NULL)
         (void)evconnlistener_disable(server->listener); /* it is freed below */
     http_appender_close(server); /* its jobs are forgotten; what was submitted becomes durable all the same */
-    http_changer_close(server);
+    http_tasks_close(server);
     http_commands_close(server);
     http_conns_close(server);
     http_subscribers_close(server);
@@ -273,9 +275,10 @@ void http_stop(struct http_server *server)
             event_free(events[i]);
     if (server->base != NULL)
         event_base_free(server->base);
-    for (size_t i = 0; i < server->options.view_count; i++)
-        sink_close(server->readers[i]);
-    free(server->readers);
+    for (size_t i = 0; i < server->view_count; i++)
+        sink_view_close(server->views[i]);
+    free(server->views);
+    free(server->rebuilds);
     http_tokens_close(server->tokens);
     SSL_CTX_free(server->tls);
     pthread_mutex_destroy(&server->shared.lock);

@@ -14,7 +14,7 @@
 #include "banyan/domain.h"
 #include "banyan/error.h"
 #include "legacy/legacy.h"
-#include "projection/runner.h"
+#include "projection/engine.h"
 #include "store/store.h"
 
 struct aggregates;
@@ -33,13 +33,6 @@ enum http_role {
 /* "none", "read", "append", "admin" */
 const char *http_role_name(enum http_role role);
 
-/* A read model under /views/<name>. */
-struct http_view {
-    const char *name;
-    const struct banyan_projection *projection;
-    struct projection_runner *runner; /* borrowed */
-};
-
 struct http_options {
     const char *address;                /* to listen on */
     int port;                           /* 0: any free one */
@@ -50,8 +43,7 @@ struct http_options {
     struct aggregates *aggregates;      /* borrowed; of *domain*; NULL: no commands */
     struct process *const *processes;   /* borrowed */
     size_t process_count;
-    const struct http_view *views;
-    size_t view_count;
+    struct projections *projections;           /* borrowed; NULL: no read models */
     bool has_source;                           /* a legacy source will be set: not ready before it captures */
     struct os_clock *clock;                    /* NULL: the system's */
     const char *tokens_file;                   /* NULL: who can connect may do everything */

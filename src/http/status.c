@@ -4,7 +4,6 @@
 
 #include "http/http_int.h"
 #include "os/clock.h"
-#include "pg/conn.h"
 
 static const char *legacy_state_name(enum legacy_state state)
 {
@@ -13,71 +12,20 @@ static const char *legacy_state_name(enum legacy_state state)
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "none";
 }
 
-static const char *view_state_name(enum projection_state state)
-{
-    static const char *const names[] = {"none", "catching_up", "live", "failed", "stopped"};
-    return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "none";
-}
-
-static void add_text(struct banyan_buf *ret, const char *key, const char *text)
-{
-    banyan_buf_printf(ret, ",\"%s\":", key);
-    banyan_buf_add_json(ret, banyan_str_of(text));
-}
-
-static void add_count(struct banyan_buf *ret, const char *key, uint64_t value)
-{
-    banyan_buf_printf(ret, ",\"%s\":%" PRIu64, key, value);
-}
-
-static void add_ms(struct banyan_buf *ret, const char *key, int64_t us)
-{
-    banyan_buf_printf(ret, ",\"%s\":%.3f", key, (double)us / 1e3);
-}
-
-/* Seconds; null when not known. */
-static void add_seconds(struct banyan_buf *ret, const char *key, int64_t us)
-{
-    if (us == INT64_MAX)
-        banyan_buf_printf(ret, ",\"%s\":null", key);
-    else
-        banyan_buf_printf(ret, ",\"%s\":%.3f", key, (double)us / 1e6);
-}
-
-static void add_lsn(struct banyan_buf *ret, const char *key, uint64_t lsn)
-{
-    char text[PG_LSN_TEXT_SIZE];
-    pg_lsn_format(lsn, text);
-    banyan_buf_printf(ret, ",\"%s\":\"%s\"", key, text);
-}
-
-static void add_error(struct banyan_buf *ret, const struct banyan_error *err)
-{
-    if (err->status == BANYAN_OK) {
-        banyan_buf_add_text(ret, ",\"error\":null");
-        return;
-    }
-    banyan_buf_printf(ret, ",\"error\":{\"status\":\"%s\"", banyan_status_name(err->status));
-    add_text(ret, "message", err->message);
-    add_text(ret, "detail", err->detail);
-    add_text(ret, "hint", err->hint);
-    banyan_buf_add_char(ret, '}');
-}
-
 static void add_log(struct banyan_buf *ret, struct store *store)
 {
     struct store_stats stats;
     struct banyan_error err = BANYAN_ERROR_INIT;
     store_stats(store, &stats);
     banyan_buf_printf(ret, "{\"events\":%" PRIu64, stats.events);
-    add_count(ret, "streams", stats.streams);
-    add_count(ret, "tail", store_tail(store).value);
-    add_count(ret, "durable", store_durable(store).value);
-    add_count(ret, "bytes", stats.log.bytes);
-    add_count(ret, "segments", stats.log.segments);
-    add_count(ret, "index_bytes", stats.index_bytes);
+    http_json_count(ret, "streams", stats.streams);
+    http_json_count(ret, "tail", store_tail(store).value);
+    http_json_count(ret, "durable", store_durable(store).value);
+    http_json_count(ret, "bytes", stats.log.bytes);
+    http_json_count(ret, "segments", stats.log.segments);
+    http_json_count(ret, "index_bytes", stats.index_bytes);
     banyan_buf_printf(ret, ",\"healthy\":%s", store_health(store, &err) == BANYAN_OK ? "true" : "false");
-    add_error(ret, &err);
+    http_json_error(ret, &err);
     banyan_buf_add_char(ret, '}');
 }
 
@@ -86,26 +34,26 @@ static void add_mapping(struct banyan_buf *ret, size_t at, const struct legacy_m
     banyan_buf_add_text(ret, at == 0 ? "{\"category\":" : ",{\"category\":");
     banyan_buf_add_json(ret, banyan_str_of(mapping->category));
     banyan_buf_printf(ret, ",\"done\":%s", mapping->done ? "true" : "false");
-    add_count(ret, "rows_estimated", mapping->rows_estimated);
-    add_count(ret, "roots_read", mapping->roots_read);
-    add_count(ret, "rows_read", mapping->rows_read);
-    add_count(ret, "chunks_done", mapping->chunks_done);
+    http_json_count(ret, "rows_estimated", mapping->rows_estimated);
+    http_json_count(ret, "roots_read", mapping->roots_read);
+    http_json_count(ret, "rows_read", mapping->rows_read);
+    http_json_count(ret, "chunks_done", mapping->chunks_done);
     banyan_buf_add_char(ret, '}');
 }
 
 static void add_backfill(struct banyan_buf *ret, const struct legacy_status *status)
 {
     banyan_buf_printf(ret, ",\"backfill\":{\"done\":%s", status->backfill_done ? "true" : "false");
-    add_count(ret, "rows_estimated", status->rows_estimated);
-    add_count(ret, "roots_read", status->roots_read);
-    add_count(ret, "rows_read", status->rows_read);
-    add_count(ret, "chunks_done", status->chunks_done);
+    http_json_count(ret, "rows_estimated", status->rows_estimated);
+    http_json_count(ret, "roots_read", status->roots_read);
+    http_json_count(ret, "rows_read", status->rows_read);
+    http_json_count(ret, "chunks_done", status->chunks_done);
     banyan_buf_printf(ret, ",\"roots_per_second\":%.1f", status->roots_per_second);
-    add_seconds(ret, "elapsed_s", status->backfill_us);
-    add_seconds(ret, "eta_s", status->backfill_done ? 0 : status->eta_us);
-    add_count(ret, "exact", status->events_exact);
-    add_count(ret, "inferred", status->events_inferred);
-    add_count(ret, "reconciled", status->events_reconciled);
+    http_json_seconds(ret, "elapsed_s", status->backfill_us);
+    http_json_seconds(ret, "eta_s", status->backfill_done ? 0 : status->eta_us);
+    http_json_count(ret, "exact", status->events_exact);
+    http_json_count(ret, "inferred", status->events_inferred);
+    http_json_count(ret, "reconciled", status->events_reconciled);
     banyan_buf_add_text(ret, ",\"mappings\":[");
     for (size_t m = 0; m < status->mapping_count; m++)
         add_mapping(ret, m, &status->mappings[m]);
@@ -115,18 +63,18 @@ static void add_backfill(struct banyan_buf *ret, const struct legacy_status *sta
 static void add_capture(struct banyan_buf *ret, const struct legacy_status *status)
 {
     banyan_buf_printf(ret, ",\"capture\":{\"transactions\":%" PRIu64, status->transactions);
-    add_count(ret, "changes", status->changes);
-    add_count(ret, "events", status->events_captured);
-    add_count(ret, "held", status->changes_held);
-    add_count(ret, "dropped", status->changes_dropped);
-    add_count(ret, "streamed", status->transactions_streamed);
-    add_lsn(ret, "received_lsn", status->received_lsn);
-    add_lsn(ret, "applied_lsn", status->applied_lsn);
-    add_lsn(ret, "confirmed_lsn", status->confirmed_lsn);
-    add_lsn(ret, "server_lsn", status->server_lsn);
-    add_count(ret, "lag_bytes", status->lag_bytes);
-    add_ms(ret, "lag_ms_p50", status->lag_us_p50);
-    add_ms(ret, "lag_ms_p99", status->lag_us_p99);
+    http_json_count(ret, "changes", status->changes);
+    http_json_count(ret, "events", status->events_captured);
+    http_json_count(ret, "held", status->changes_held);
+    http_json_count(ret, "dropped", status->changes_dropped);
+    http_json_count(ret, "streamed", status->transactions_streamed);
+    http_json_lsn(ret, "received_lsn", status->received_lsn);
+    http_json_lsn(ret, "applied_lsn", status->applied_lsn);
+    http_json_lsn(ret, "confirmed_lsn", status->confirmed_lsn);
+    http_json_lsn(ret, "server_lsn", status->server_lsn);
+    http_json_count(ret, "lag_bytes", status->lag_bytes);
+    http_json_ms(ret, "lag_ms_p50", status->lag_us_p50);
+    http_json_ms(ret, "lag_ms_p99", status->lag_us_p99);
     banyan_buf_add_char(ret, '}');
 }
 
@@ -139,29 +87,7 @@ static void add_legacy(struct banyan_buf *ret, const struct legacy_status *statu
     banyan_buf_add_json(ret, banyan_str_of(status->wal_status));
     banyan_buf_printf(ret, ",\"kept_bytes\":%" PRId64 ",\"safe_bytes\":%" PRId64 ",\"alarm\":%s}", status->kept_bytes,
                       status->safe_bytes, status->alarm ? "true" : "false");
-    add_error(ret, &status->error);
-    banyan_buf_add_char(ret, '}');
-}
-
-static void add_view(struct banyan_buf *ret, const struct http_view *view)
-{
-    struct projection_status status;
-    projection_status(view->runner, &status);
-    banyan_buf_add_text(ret, "{\"name\":");
-    banyan_buf_add_json(ret, banyan_str_of(view->name));
-    banyan_buf_printf(ret, ",\"state\":\"%s\"", view_state_name(status.state));
-    add_count(ret, "position", status.checkpoint.position.value);
-    add_count(ret, "tail", status.tail.value);
-    add_lsn(ret, "source_lsn", status.checkpoint.source_lsn);
-    add_count(ret, "events_applied", status.events_applied);
-    add_count(ret, "rows_written", status.rows_written);
-    banyan_buf_printf(ret, ",\"events_per_second\":%.1f", status.events_per_second);
-    add_seconds(ret, "eta_s", status.eta_us);
-    add_ms(ret, "lag_ms_p50", status.lag_us_p50);
-    add_ms(ret, "lag_ms_p99", status.lag_us_p99);
-    add_ms(ret, "lag_ms_max", status.lag_us_max);
-    add_count(ret, "poisoned", status.poisoned);
-    add_error(ret, &status.error);
+    http_json_error(ret, &status->error);
     banyan_buf_add_char(ret, '}');
 }
 
@@ -177,11 +103,10 @@ static bool is_ready(struct http_server *server, struct banyan_buf *missing)
         banyan_buf_printf(missing, "the source is %s; ", legacy_state_name(legacy.state));
         ready = false;
     }
-    for (size_t i = 0; i < server->options.view_count; i++) {
-        enum projection_state state = projection_state(server->options.views[i].runner, NULL);
-        if (state == PROJECTION_LIVE)
+    for (size_t i = 0; i < server->view_count; i++) {
+        if (projections_serving(server->options.projections, i, NULL))
             continue;
-        banyan_buf_printf(missing, "view %s is %s; ", server->options.views[i].name, view_state_name(state));
+        banyan_buf_printf(missing, "view %s is still being built; ", projections_name(server->options.projections, i));
         ready = false;
     }
     return ready;
@@ -229,9 +154,9 @@ void http_status(struct http_call *call)
     if (server->options.domain == NULL)
         banyan_buf_add_text(&body, ",\"domain\":null");
     else
-        add_text(&body, "domain", server->options.domain->name);
+        http_json_text(&body, "domain", server->options.domain->name);
     banyan_buf_printf(&body, ",\"ready\":%s", is_ready(server, &missing) ? "true" : "false");
-    add_seconds(&body, "uptime_s", os_clock_monotonic_us(server->clock) - server->started_us);
+    http_json_seconds(&body, "uptime_s", os_clock_monotonic_us(server->clock) - server->started_us);
     banyan_buf_add_text(&body, ",\"log\":");
     add_log(&body, server->options.store);
     banyan_buf_add_text(&body, ",\"legacy\":");
@@ -240,9 +165,9 @@ void http_status(struct http_call *call)
     else
         banyan_buf_add_text(&body, "null");
     banyan_buf_add_text(&body, ",\"views\":[");
-    for (size_t i = 0; i < server->options.view_count; i++) {
+    for (size_t i = 0; i < server->view_count; i++) {
         banyan_buf_add_text(&body, i > 0 ? "," : "");
-        add_view(&body, &server->options.views[i]);
+        http_add_projection(server, i, &body);
     }
     banyan_buf_add_text(&body, "]}\n");
     http_reply(call, 200, "application/json", &body);

@@ -1,33 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GET /views/{view}/{key} and GET /views/{view}?{column}={value}: rows of a read model with their freshness.
+ * Read models: rows by key, lists, searches and the domain's queries, each with its freshness.
  *
- * A request with Banyan-Min-Position that came too early is kept (struct waiting) and looked at again by a timer until
- * its time is over: the loop never blocks.
+ *   /views/{view}/{key}                    a row of the first table     /views/{view}/tables/{table}/{key}
+ *   /views/{view}?{column}={value}         a list of it                 /views/{view}/tables/{table}?{column}={value}
+ *   /views/{view}/search?q={words}         a search in it               /views/{view}/queries/{query}?{argument}=…
+ *
+ * Each answer says to which position its rows belong, when the newest event in them was recorded, and from which
+ * generation they are.  A view that was never built whole is not shown: 503, and when to come again.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "http/http_int.h"
 #include "os/clock.h"
+#include "projection/query.h"
+#include "sink/sink_value.h"
 
 enum {
-    LOOK_AGAIN_US = 2000,
-    WAITING_MAX = 1000,
     AFTER_TEXT_SIZE = 64,
+    SKIP_MAX = 10000,
 };
 
-/* A request that waits for a position; linked from the server. */
-struct waiting {
-    struct waiting *next;
-    struct http_call *call;
-    struct event *timer;
-    int view; /* or HTTP_WAIT_LOG */
-    void (*again)(struct http_call *call);
-    uint64_t position;
-    int64_t until_us;
+/* What is asked: which view and table, by the path. */
+struct asked {
+    size_t view;
+    unsigned table;
+    const struct banyan_projection *projection;
+    const struct banyan_table *rows;
+    struct sink_view *reader;
 };
 
 /* ---- rows ---- */
@@ -58,55 +60,89 @@ static enum banyan_status add_row(void *context, int64_t key, const void *row, s
     return BANYAN_OK;
 }
 
-static void reply_rows(struct http_call *call, const struct sink_checkpoint *checkpoint, const struct banyan_buf *body)
+static void add_freshness(struct http_call *call, const struct sink_checkpoint *checkpoint)
 {
+    struct banyan_buf time = BANYAN_BUF_INIT(64);
     http_header(call, "Banyan-Position", "%" PRIu64, checkpoint->position.value);
+    http_header(call, "Banyan-Generation", "%" PRIu32, checkpoint->generation);
+    if (checkpoint->position.value > 0 && checkpoint->at.us != BANYAN_TIME_NULL) {
+        http_add_time(&time, checkpoint->at);
+        http_header(call, "Banyan-Last-Event", "%.*s", (int)time.size - 2, time.data + 1); /* its quotes */
+    }
+    banyan_buf_release(&time);
+}
+
+static void not_built(struct http_call *call, size_t view)
+{
+    struct projection_status status;
+    projections_status(call->server->options.projections, view, &status);
+    int64_t eta_us = status.rebuild.phase == REBUILD_NONE ? status.eta_us : status.rebuild.eta_us;
+    int64_t seconds = eta_us == INT64_MAX || eta_us < 0 ? 60 : eta_us / 1000000 + 1;
+    http_header(call, "Retry-After", "%" PRId64, seconds > 3600 ? 3600 : seconds);
+    http_problem(call, 503, "GET /projections shows how long it will take", "view %s is still being built",
+                 projections_name(call->server->options.projections, view));
+}
+
+static void reply_rows(struct http_call *call, const struct asked *asked, enum banyan_status status,
+                       const struct sink_checkpoint *checkpoint, const struct banyan_buf *body,
+                       const struct banyan_error *err)
+{
+    if (status == BANYAN_NOT_FOUND && checkpoint->generation == 0) { /* none serves any more */
+        not_built(call, asked->view);
+        return;
+    }
+    if (status != BANYAN_OK) {
+        http_failure(call, err);
+        return;
+    }
+    add_freshness(call, checkpoint);
+    http_add_rebuild_headers(call, asked->view);
     http_reply(call, 200, "application/json", body);
 }
 
-static void one(struct http_call *call, size_t view, const char *text)
+static void one(struct http_call *call, const struct asked *asked, const char *text)
 {
     static const char *const none[] = {NULL};
-    const struct http_view *options = &call->server->options.views[view];
-    struct sink *sink = call->server->readers[view];
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct banyan_error err = BANYAN_ERROR_INIT;
-    struct sink_checkpoint checkpoint;
-    struct rows rows = {.record = options->projection->tables[0].row, .body = &body, .limit = 1};
+    struct sink_checkpoint checkpoint = {.generation = 0};
+    struct rows rows = {.record = asked->rows->row, .body = &body, .limit = 1};
     int64_t key;
     if (!http_only(call, none))
         return;
-    if (!http_parse_key(text, &key) || key == INT64_MAX) { /* the last one cannot be asked for as a range */
+    if (!http_parse_key(text, &key)) {
         http_problem(call, 400, "keys are integers", "\"%.100s\" is no key", text);
         return;
     }
-    enum banyan_status st = sink->ops->range(sink, key, key + 1, &checkpoint, add_row, &rows, &err);
-    if (st != BANYAN_OK)
-        http_failure(call, &err);
-    else if (rows.count == 0)
-        http_problem(call, 404, NULL, "view %s has no row %" PRId64, options->name, key);
-    else
-        reply_rows(call, &checkpoint, &body);
+    enum banyan_status st =
+        asked->reader->ops->get(asked->reader, asked->table, key, &checkpoint, add_row, &rows, &err);
+    if (st == BANYAN_OK && rows.count == 0) {
+        add_freshness(call, &checkpoint);
+        http_problem(call, 404, NULL, "view %s has no row %" PRId64 " in table %s",
+                     projections_name(call->server->options.projections, asked->view), key, asked->rows->name);
+    } else {
+        reply_rows(call, asked, st, &checkpoint, &body, &err);
+    }
     banyan_buf_release(&body);
 }
 
 /* ---- lists ---- */
 
 /* The index whose column is among the parameters; a problem is sent where there is none or something unknown. */
-static const struct banyan_view_index *choose_index(struct http_call *call, const struct banyan_projection *projection)
+static const struct banyan_view_index *choose_index(struct http_call *call, const struct banyan_table *table)
 {
     const struct banyan_view_index *chosen = NULL;
     const char *known[] = {"from", "to", "limit", "after", NULL, NULL};
-    for (size_t i = 0; i < projection->tables[0].index_count; i++)
-        if (http_parameter(call, projection->tables[0].indexes[i].equal) != NULL && chosen == NULL)
-            chosen = &projection->tables[0].indexes[i];
+    for (size_t i = 0; i < table->index_count; i++)
+        if (http_parameter(call, table->indexes[i].equal) != NULL && chosen == NULL)
+            chosen = &table->indexes[i];
     if (chosen != NULL)
         known[4] = chosen->equal;
     if (chosen == NULL) {
         char names[512] = "";
-        for (size_t i = 0; i < projection->tables[0].index_count && strlen(names) < 400; i++) {
+        for (size_t i = 0; i < table->index_count && strlen(names) < 400; i++) {
             strncat(names, i > 0 ? ", " : "lists are by ", 32);
-            strncat(names, projection->tables[0].indexes[i].equal, 64);
+            strncat(names, table->indexes[i].equal, 64);
         }
         http_problem(call, 400, names, "a list needs a column to select by");
         return NULL;
@@ -132,20 +168,19 @@ static bool after_parameter(struct http_call *call, struct sink_list *query)
     return false;
 }
 
-static void list(struct http_call *call, size_t view)
+static void list(struct http_call *call, const struct asked *asked)
 {
-    const struct banyan_projection *projection = call->server->options.views[view].projection;
-    struct sink *sink = call->server->readers[view];
-    const struct banyan_view_index *index = choose_index(call, projection);
+    const struct banyan_view_index *index = choose_index(call, asked->rows);
     struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
     struct banyan_error err = BANYAN_ERROR_INIT;
-    struct sink_checkpoint checkpoint;
+    struct sink_checkpoint checkpoint = {.generation = 0};
     uint64_t limit;
     if (index == NULL)
         return;
-    struct sink_list query = {.index = index, .equal = banyan_str_of(http_parameter(call, index->equal))};
-    struct rows rows = {.record = projection->tables[0].row,
-                        .range = banyan_record_field(projection->tables[0].row, banyan_str_of(index->range)),
+    struct sink_list query = {
+        .table = asked->table, .index = index, .equal = banyan_str_of(http_parameter(call, index->equal))};
+    struct rows rows = {.record = asked->rows->row,
+                        .range = banyan_record_field(asked->rows->row, banyan_str_of(index->range)),
                         .body = &body};
     if (!http_time(call, "from", &query.from) || !http_time(call, "to", &query.to) || !after_parameter(call, &query) ||
         !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
@@ -153,182 +188,200 @@ static void list(struct http_call *call, size_t view)
     query.limit = limit + 1;
     rows.limit = limit;
     banyan_buf_add_text(&body, "{\"items\":[");
-    enum banyan_status st = sink->ops->list(sink, &query, &checkpoint, add_row, &rows, &err);
+    enum banyan_status st = asked->reader->ops->list(asked->reader, &query, &checkpoint, add_row, &rows, &err);
     banyan_buf_add_text(&body, "]");
     if (rows.more)
         banyan_buf_printf(&body, ",\"next\":\"%" PRId64 ".%" PRId64 "\"", rows.last_range.us, rows.last_key);
     banyan_buf_add_text(&body, "}\n");
-    if (st != BANYAN_OK)
-        http_failure(call, &err);
-    else
-        reply_rows(call, &checkpoint, &body);
+    reply_rows(call, asked, st, &checkpoint, &body, &err);
     banyan_buf_release(&body);
 }
 
-/* ---- waiting ---- */
+/* ---- searches ---- */
 
-static void waiting_unlink(struct waiting *waiting)
+/* Every other parameter is a column that has to have its value. */
+static bool search_columns(struct http_call *call, const struct banyan_table *table, struct sink_search *query)
 {
-    struct http_server *server = waiting->call->server;
-    for (struct waiting **link = &server->waiting; *link != NULL; link = &(*link)->next) {
-        if (*link == waiting) {
-            *link = waiting->next;
-            server->waiting_count--;
-            break;
+    static const char *const words[] = {"q", "from", "to", "by", "limit", "skip"};
+    for (size_t i = 0; i < call->parameter_count; i++) {
+        const struct http_parameter *parameter = &call->parameters[i];
+        bool is_word = false;
+        for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+            is_word |= strcmp(words[w], parameter->name) == 0;
+        if (is_word)
+            continue;
+        const struct banyan_field *field = banyan_record_field(table->row, banyan_str_of(parameter->name));
+        if (field == NULL || query->equal_count == sizeof(query->equal) / sizeof(query->equal[0])) {
+            http_problem(call, 400, "docs/HTTP.md lists the parameters of a search", "%.100s is no column of %s",
+                         parameter->name, table->name);
+            return false;
         }
+        query->equal[query->equal_count].column = field->name;
+        query->equal[query->equal_count++].value = banyan_str_of(parameter->value);
     }
-    waiting->call->gone = NULL;
-    event_free(waiting->timer);
-    free(waiting);
+    return true;
 }
 
-static bool reached(struct http_server *server, int view, uint64_t position)
+/* The times are of the column *by*, or of the first list's. */
+static bool search_range(struct http_call *call, const struct banyan_table *table, struct sink_search *query)
 {
-    struct sink_checkpoint checkpoint;
-    if (view == HTTP_WAIT_LOG)
-        return store_durable(server->options.store).value >= position;
-    (void)projection_state(server->options.views[view].runner, &checkpoint); /* only its position matters */
-    return checkpoint.position.value >= position;
+    const char *by = http_parameter(call, "by");
+    if (!http_time(call, "from", &query->from) || !http_time(call, "to", &query->to))
+        return false;
+    if (by == NULL && query->from.us == BANYAN_TIME_NULL && query->to.us == BANYAN_TIME_NULL)
+        return true;
+    if (by == NULL && table->index_count > 0)
+        by = table->indexes[0].range;
+    const struct banyan_field *field = by == NULL ? NULL : banyan_record_field(table->row, banyan_str_of(by));
+    if (field == NULL || field->kind != BANYAN_FIELD_TIME) {
+        http_problem(call, 400, "by names a column of times", "from and to need a time of %s", table->name);
+        return false;
+    }
+    query->range = field->name;
+    return true;
 }
 
-static void too_early(struct http_call *call, int view, uint64_t position)
+static void search(struct http_call *call, const struct asked *asked)
 {
-    http_problem(call, 503, "ask again, or wait with Prefer: wait=MS", "%s%s has not reached position %" PRIu64,
-                 view == HTTP_WAIT_LOG ? "the log" : "view ",
-                 view == HTTP_WAIT_LOG ? "" : call->server->options.views[view].name, position);
-}
-
-static void look_again(evutil_socket_t fd, short what, void *context)
-{
-    struct waiting *waiting = context, copy = *waiting;
-    struct timeval pause = {0, LOOK_AGAIN_US};
-    struct http_server *server = waiting->call->server;
-    (void)fd, (void)what;
-    bool there = reached(server, waiting->view, waiting->position);
-    if (!there && os_clock_monotonic_us(server->clock) < waiting->until_us) {
-        (void)event_add(waiting->timer, &pause); /* fails without memory only: the client gives up */
+    struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_checkpoint checkpoint = {.generation = 0};
+    struct sink_search query = {.table = asked->table};
+    const char *text = http_parameter(call, "q");
+    uint64_t limit, skip;
+    if (asked->rows->search == NULL) {
+        http_problem(call, 404, "lists are by a column: /views/{view}?{column}={value}", "view %s has no search",
+                     projections_name(call->server->options.projections, asked->view));
         return;
     }
-    waiting_unlink(waiting);
-    if (there)
-        copy.again(copy.call);
-    else
-        too_early(copy.call, copy.view, copy.position);
+    if (!search_columns(call, asked->rows, &query) || !search_range(call, asked->rows, &query) ||
+        !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit) ||
+        !http_number(call, "skip", 0, 0, SKIP_MAX, &skip))
+        return;
+    query.text = text == NULL ? BANYAN_STR("") : banyan_str_of(text);
+    query.limit = limit + 1;
+    query.skip = skip;
+    struct rows rows = {.record = asked->rows->row, .body = &body, .limit = limit};
+    banyan_buf_add_text(&body, "{\"items\":[");
+    enum banyan_status st = asked->reader->ops->search(asked->reader, &query, &checkpoint, add_row, &rows, &err);
+    banyan_buf_add_text(&body, "]");
+    if (rows.more)
+        banyan_buf_printf(&body, ",\"next_skip\":%" PRIu64, skip + limit);
+    banyan_buf_add_text(&body, "}\n");
+    reply_rows(call, asked, st, &checkpoint, &body, &err);
+    banyan_buf_release(&body);
 }
 
-/* The client went away: nobody waits any more. */
-static void on_gone(struct http_call *call)
+/* ---- queries ---- */
+
+/* Each argument from the parameter of its name; those that are not there stay fresh. */
+static bool query_arguments(struct http_call *call, const struct banyan_query *query, void *ret)
 {
-    for (struct waiting *waiting = call->server->waiting; waiting != NULL; waiting = waiting->next) {
-        if (waiting->call == call) {
-            waiting_unlink(waiting);
-            return;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    const char *known[BANYAN_FIELDS_MAX + 1] = {NULL};
+    for (size_t i = 0; i < query->arguments->field_count; i++)
+        known[i] = query->arguments->fields[i].name;
+    if (!http_only(call, known))
+        return false;
+    banyan_record_init(query->arguments, ret);
+    for (size_t i = 0; i < query->arguments->field_count; i++) {
+        const struct banyan_field *field = &query->arguments->fields[i];
+        const char *text = http_parameter(call, field->name);
+        if (text == NULL)
+            continue;
+        if (field->kind == BANYAN_FIELD_TIME) {
+            if (!http_time(call, field->name, (struct banyan_time *)(void *)((char *)ret + field->offset)))
+                return false;
+        } else if (sink_value_parse(field, banyan_str_of(text), ret, &err) != BANYAN_OK) {
+            http_failure(call, &err);
+            return false;
         }
     }
+    return true;
 }
 
-static void keep(struct http_call *call, int view, void (*again)(struct http_call *), uint64_t position,
-                 uint64_t wait_ms)
+static void query(struct http_call *call, const struct asked *asked, struct banyan_str name)
 {
-    struct http_server *server = call->server;
-    struct waiting *waiting = alloc_zeroed(1, sizeof(*waiting));
-    struct timeval pause = {0, LOOK_AGAIN_US};
-    *waiting = (struct waiting){.next = server->waiting,
-                                .call = call,
-                                .view = view,
-                                .again = again,
-                                .position = position,
-                                .until_us = os_clock_monotonic_us(server->clock) + (int64_t)wait_ms * 1000};
-    waiting->timer = evtimer_new(server->base, look_again, waiting);
-    server->waiting = waiting;
-    server->waiting_count++;
-    call->gone = on_gone;
-    (void)event_add(waiting->timer, &pause); /* fails without memory only: the client gives up */
-}
-
-/* "wait=250" of the Prefer header; 0 when there is none that can be understood: preferences are no demands. */
-static uint64_t preferred_wait_ms(struct http_call *call)
-{
-    const char *prefer = http_asked(call, "Prefer");
-    const char *wait = prefer == NULL ? NULL : strstr(prefer, "wait=");
-    char digits[8] = "";
-    uint64_t ms = 0;
-    if (wait == NULL)
-        return 0;
-    size_t size = strspn(wait + 5, "0123456789");
-    if (size >= sizeof(digits))
-        return HTTP_WAIT_MS_MAX;
-    memcpy(digits, wait + 5, size);
-    if (!http_parse_number(digits, &ms))
-        return 0;
-    return ms > HTTP_WAIT_MS_MAX ? HTTP_WAIT_MS_MAX : ms;
-}
-
-bool http_await(struct http_call *call, int view, void (*again)(struct http_call *call))
-{
-    const char *wanted = http_asked(call, "Banyan-Min-Position");
-    uint64_t position = 0, wait_ms = preferred_wait_ms(call);
-    if (wanted == NULL)
-        return true;
-    if (!http_parse_number(wanted, &position))
-        http_problem(call, 400, NULL, "Banyan-Min-Position is no number");
-    else if (reached(call->server, view, position))
-        return true;
-    else if (wait_ms == 0 || call->server->waiting_count >= WAITING_MAX)
-        too_early(call, view, position);
-    else
-        keep(call, view, again, position, wait_ms);
-    return false;
+    const struct banyan_query *query = query_find(asked->projection, name);
+    struct banyan_buf body = BANYAN_BUF_INIT(HTTP_ANSWER_BYTES_MAX);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_checkpoint checkpoint = {.generation = 0};
+    if (query == NULL) {
+        http_problem(call, 404, "GET /projections lists the queries", "view %s has no query %.*s",
+                     projections_name(call->server->options.projections, asked->view),
+                     (int)(name.size > 100 ? 100 : name.size), name.data);
+        return;
+    }
+    void *arguments = banyan_arena_zalloc(&call->arena, query->arguments->size);
+    if (!query_arguments(call, query, arguments))
+        return;
+    struct rows rows = {.record = query->row, .body = &body, .limit = SIZE_MAX};
+    banyan_buf_add_text(&body, "{\"items\":[");
+    enum banyan_status st = query_run(asked->reader, query, arguments, &checkpoint, add_row, &rows, &err);
+    banyan_buf_add_text(&body, "]}\n");
+    reply_rows(call, asked, st, &checkpoint, &body, &err);
+    banyan_buf_release(&body);
 }
 
 /* ---- entry ---- */
 
-/* The view that the path names; -1 and a problem when there is none. */
-static int view_of(struct http_call *call)
+/* The view and table that the path names; false: a problem was sent. */
+static bool find(struct http_call *call, struct asked *ret)
 {
-    const struct http_options *options = &call->server->options;
-    struct banyan_str name = call->segments[1];
-    for (size_t i = 0; i < options->view_count; i++)
-        if (banyan_str_equal(banyan_str_of(options->views[i].name), name))
-            return (int)i;
-    http_problem(call, 404, "GET /status lists the views", "there is no view %.*s",
-                 (int)(name.size > 100 ? 100 : name.size), name.data);
-    return -1;
-}
-
-static bool is_built(struct http_call *call, int view)
-{
-    const struct http_view *options = &call->server->options.views[view];
-    if (projection_serves(options->runner))
-        return true;
-    http_problem(call, 503, "GET /status shows how long it will take", "view %s is still being built", options->name);
+    struct http_server *server = call->server;
+    struct banyan_str name = call->segments[1], table = BANYAN_STR("");
+    int view = server->options.projections == NULL ? -1 : projections_find(server->options.projections, name);
+    if (view < 0) {
+        http_problem(call, 404, "GET /projections lists the views", "there is no view %.*s",
+                     (int)(name.size > 100 ? 100 : name.size), name.data);
+        return false;
+    }
+    *ret = (struct asked){.view = (size_t)view,
+                          .projection = projections_spec(server->options.projections, (size_t)view),
+                          .reader = server->views[view]};
+    if (call->segment_count >= 4 && banyan_str_equal(call->segments[2], BANYAN_STR("tables")))
+        table = call->segments[3];
+    for (; ret->table < ret->projection->table_count; ret->table++) {
+        ret->rows = &ret->projection->tables[ret->table];
+        if (table.size == 0 || banyan_str_equal(table, banyan_str_of(ret->rows->name)))
+            return true;
+    }
+    http_problem(call, 404, "GET /projections lists the tables", "view %.*s has no table %.*s",
+                 (int)(name.size > 100 ? 100 : name.size), name.data, (int)(table.size > 100 ? 100 : table.size),
+                 table.data);
     return false;
 }
 
-static void answer_list(struct http_call *call)
+static bool is_built(struct http_call *call, size_t view)
 {
-    int view = view_of(call);
-    if (view >= 0 && is_built(call, view))
-        list(call, (size_t)view);
+    if (projections_serving(call->server->options.projections, view, NULL))
+        return true;
+    not_built(call, view);
+    return false;
 }
 
-static void answer_row(struct http_call *call)
+/* Once the view has reached the position that was asked for. */
+static void answer(struct http_call *call)
 {
-    int view = view_of(call);
-    if (view >= 0 && is_built(call, view))
-        one(call, (size_t)view, call->segments[2].data);
+    struct asked asked;
+    bool is_table = call->segment_count >= 4 && banyan_str_equal(call->segments[2], BANYAN_STR("tables"));
+    if (!find(call, &asked) || !is_built(call, asked.view))
+        return;
+    if (call->segment_count == 2 || (is_table && call->segment_count == 4))
+        list(call, &asked);
+    else if (is_table)
+        one(call, &asked, call->segments[4].data);
+    else if (call->segment_count == 4)
+        query(call, &asked, call->segments[3]);
+    else if (banyan_str_equal(call->segments[2], BANYAN_STR("search")))
+        search(call, &asked);
+    else
+        one(call, &asked, call->segments[2].data);
 }
 
-void http_view_list(struct http_call *call)
+void http_view(struct http_call *call)
 {
-    int view = view_of(call);
-    if (view >= 0 && http_await(call, view, answer_list))
-        answer_list(call);
-}
-
-void http_view_row(struct http_call *call)
-{
-    int view = view_of(call);
-    if (view >= 0 && http_await(call, view, answer_row))
-        answer_row(call);
+    struct asked asked;
+    if (find(call, &asked) && http_await(call, (int)asked.view, answer))
+        answer(call);
 }

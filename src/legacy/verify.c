@@ -284,7 +284,7 @@ static enum banyan_status merge_view_row(void *context, int64_t key, const void 
 
 static enum banyan_status compare_range(struct verify *verify, int64_t lo, int64_t hi, struct banyan_error *err)
 {
-    struct sink *view = verify->options->view;
+    struct sink_view *view = verify->options->view;
     struct banyan_buf select = BANYAN_BUF_INIT(SQL_MAX);
     struct merge merge = {.verify = verify};
     struct sink_checkpoint checkpoint;
@@ -297,7 +297,7 @@ static enum banyan_status compare_range(struct verify *verify, int64_t lo, int64
     if (st == BANYAN_OK)
         st = pass_fence(verify, err);
     if (st == BANYAN_OK)
-        st = view->ops->range(view, lo, hi, &checkpoint, merge_view_row, &merge, err);
+        st = view->ops->range(view, 0, lo, hi, &checkpoint, merge_view_row, &merge, err);
     if (st == BANYAN_OK)
         only_legacy_until(&merge, 0, true);
     banyan_buf_release(&select);
@@ -370,10 +370,10 @@ static enum banyan_status take_view_row(void *context, int64_t key, const void *
 static enum banyan_status look_at_view(struct verify *verify, int64_t key, const void **ret, struct banyan_error *err)
 {
     struct view_look look = {verify, &verify->arenas[verify->now], key, NULL};
-    struct sink *view = verify->options->view;
+    struct sink_view *view = verify->options->view;
     struct sink_checkpoint checkpoint;
     int64_t lo = key == INT64_MAX ? key - 1 : key; /* the last key has no successor, but the open end includes it */
-    enum banyan_status st = view->ops->range(view, lo, lo + 1, &checkpoint, take_view_row, &look, err);
+    enum banyan_status st = view->ops->range(view, 0, lo, lo + 1, &checkpoint, take_view_row, &look, err);
 
     if (st == BANYAN_OK)
         *ret = look.row;

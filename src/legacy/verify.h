@@ -27,7 +27,7 @@ struct verify_difference {
 struct verify_options {
     const struct legacy_options *legacy;
     const struct banyan_projection *projection; /* with mirrors: its tables[0] has to equal that table */
-    struct sink *view;                          /* a reader; borrowed */
+    struct sink_view *view;                     /* borrowed */
     /* Wait until the view has everything up to *lsn*; TIMEOUT. */
     enum banyan_status (*wait)(void *context, uint64_t lsn, int64_t timeout_us, struct banyan_error *err);
     void *wait_context;

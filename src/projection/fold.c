@@ -1,118 +1,105 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Filter, decode, apply: see fold.h.
+ * Filter, decode, apply, put aside: see fold.h.
  *
- * Decoded payloads live in the arena of the batch: their strings point into copies of the stored bytes.  Type names
- * are found through a small open hash table, streams that are aside through the hash of their name.
+ * Decoded payloads live in the arena of the batch.  What is aside is found by the partition key, or by the hash of the
+ * stream's name.
  */
 #include "projection/fold.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "banyan/arena.h"
-#include "banyan/record.h"
 #include "base/alloc.h"
 #include "base/hash.h"
-#include "store/decode.h"
+#include "os/clock.h"
+#include "projection/seen.h"
+
+enum {
+    ARENA_BYTES_KEPT = 8 * 1024 * 1024,
+};
+
+struct entry {
+    struct banyan_seen seen;
+    bool keyed;
+    const char *poison; /* why it cannot be applied, in the arena; NULL: it can */
+};
+
+struct aside {
+    struct sink_aside is; /* texts owned */
+    bool changed;
+};
+
+struct list {
+    struct sink_aside *items;
+    size_t count, capacity;
+};
 
 struct fold {
-    const struct banyan_domain *domain;
     const struct banyan_projection *projection;
-    struct store_decoder *decoder; /* owned */
-    uint16_t *types;               /* open hash table of index + 1 in domain->events; 0: free */
-    size_t types_capacity;
-    struct banyan_seen *batch;
+    struct seen_rules *rules; /* owned */
+    struct entry *batch;
     int64_t *keys; /* of the batch, for reading ahead */
     size_t count, capacity;
     struct banyan_arena arena; /* of the batch */
-    struct hash aside;         /* hash of a stream's name → a mark; all that are aside */
-    struct sink_aside *news;   /* put aside since the last flush */
-    size_t news_count, news_capacity;
-    struct banyan_arena news_arena;
+
+    struct hash by_key, by_stream; /* → struct aside */
+    struct list changed, released; /* as they were asked for */
+    struct banyan_arena released_arena;
+    bool any_changed;
 };
-
-static const char ASIDE_MARK[] = "aside";
-
-/* ---- types ---- */
-
-static void index_types(struct fold *fold)
-{
-    fold->types_capacity = 16;
-    while (fold->types_capacity < fold->domain->event_count * 2)
-        fold->types_capacity *= 2;
-    fold->types = alloc_zeroed(fold->types_capacity, sizeof(*fold->types));
-    for (size_t i = 0; i < fold->domain->event_count; i++) {
-        const char *name = fold->domain->events[i].name;
-        size_t slot = XXH3_64bits(name, strlen(name)) & (fold->types_capacity - 1);
-        while (fold->types[slot] != 0)
-            slot = (slot + 1) & (fold->types_capacity - 1);
-        fold->types[slot] = (uint16_t)(i + 1);
-    }
-}
-
-static const struct banyan_event_type *find_type(const struct fold *fold, struct banyan_str name, unsigned *ret_index)
-{
-    size_t slot = XXH3_64bits(name.data, name.size) & (fold->types_capacity - 1);
-    for (; fold->types[slot] != 0; slot = (slot + 1) & (fold->types_capacity - 1)) {
-        const struct banyan_event_type *type = &fold->domain->events[fold->types[slot] - 1];
-        if (banyan_str_equal(banyan_str_of(type->name), name)) {
-            *ret_index = fold->types[slot] - 1u;
-            return type;
-        }
-    }
-    return NULL;
-}
 
 struct fold *fold_new(struct store *store, const struct banyan_domain *domain,
                       const struct banyan_projection *projection)
 {
     struct fold *fold = alloc_zeroed(1, sizeof(*fold));
-    fold->domain = domain;
     fold->projection = projection;
-    fold->decoder = store_decoder_new(store, domain);
-    index_types(fold);
+    fold->rules = seen_rules_new(store, domain, projection);
     return fold;
+}
+
+static void free_aside(struct aside *aside)
+{
+    if (aside == NULL)
+        return;
+    free((char *)(uintptr_t)aside->is.stream.data);
+    free((char *)(uintptr_t)aside->is.reason.data);
+    free(aside);
+}
+
+static void forget_asides(struct fold *fold)
+{
+    struct hash *both[] = {&fold->by_key, &fold->by_stream};
+    for (size_t i = 0; i < 2; i++) {
+        size_t cursor = 0;
+        for (struct hash_entry *at; (at = hash_next(both[i], &cursor)) != NULL;)
+            free_aside(at->value);
+        hash_reset(both[i]);
+    }
 }
 
 void fold_free(struct fold *fold)
 {
     if (fold == NULL)
         return;
-    store_decoder_free(fold->decoder);
-    free(fold->types);
+    forget_asides(fold);
+    hash_release(&fold->by_key);
+    hash_release(&fold->by_stream);
+    seen_rules_free(fold->rules);
     free(fold->batch);
     free(fold->keys);
-    free(fold->news);
-    hash_release(&fold->aside);
+    free(fold->changed.items);
+    free(fold->released.items);
     banyan_arena_release(&fold->arena);
-    banyan_arena_release(&fold->news_arena);
+    banyan_arena_release(&fold->released_arena);
     free(fold);
 }
 
-bool fold_stream_key(struct banyan_str stream, const char *category, int64_t *ret_key, bool *ret_ok)
+const struct store_filter *fold_filter(const struct fold *fold)
 {
-    size_t prefix = strlen(category);
-    if (stream.size <= prefix || memcmp(stream.data, category, prefix) != 0 || stream.data[prefix] != '-')
-        return false;
-    size_t at = prefix + 1;
-    bool negative = at < stream.size && stream.data[at] == '-';
-    if (negative)
-        at++;
-    bool ok = at < stream.size;
-    uint64_t value = 0;
-    for (; at < stream.size && ok; at++) {
-        char c = stream.data[at];
-        ok = c >= '0' && c <= '9' && !__builtin_mul_overflow(value, 10, &value) &&
-             !__builtin_add_overflow(value, (uint64_t)(c - '0'), &value);
-    }
-    uint64_t limit = (uint64_t)INT64_MAX + (negative ? 1 : 0);
-    *ret_ok = ok && value <= limit;
-    if (*ret_ok)
-        *ret_key = negative ? (int64_t)(0 - value) : (int64_t)value;
-    return true;
+    return seen_filter(fold->rules);
 }
 
 /* ---- aside ---- */
@@ -122,38 +109,109 @@ static int64_t stream_hash(struct banyan_str stream)
     return (int64_t)XXH3_64bits(stream.data, stream.size);
 }
 
-static bool is_aside(const struct fold *fold, struct banyan_str stream)
+static struct aside *find_stream(const struct fold *fold, struct banyan_str stream)
 {
-    return fold->aside.count > 0 && hash_get(&fold->aside, stream_hash(stream)) != NULL;
+    return fold->by_stream.count == 0 ? NULL : hash_get(&fold->by_stream, stream_hash(stream));
 }
 
-static void put_aside(struct fold *fold, struct banyan_str stream, struct banyan_position position,
-                      const struct banyan_error *why)
+static struct aside *find_key(const struct fold *fold, int64_t key)
 {
-    if (hash_put(&fold->aside, stream_hash(stream), (void *)(uintptr_t)ASIDE_MARK) != NULL)
-        return;
-    if (fold->news_count == fold->news_capacity) {
-        fold->news_capacity = fold->news_capacity == 0 ? 16 : fold->news_capacity * 2;
-        fold->news = alloc_resized(fold->news, fold->news_capacity, sizeof(*fold->news));
-    }
-    fold->news[fold->news_count++] = (struct sink_aside){
-        .stream = banyan_arena_str(&fold->news_arena, stream),
-        .position = position,
-        .reason = banyan_arena_printf(&fold->news_arena, "%s%s%s", why->message, why->detail[0] == '\0' ? "" : ": ",
-                                      why->detail),
+    return fold->by_key.count == 0 ? NULL : hash_get(&fold->by_key, key);
+}
+
+static struct aside *find_aside(const struct fold *fold, const struct sink_aside *aside)
+{
+    return aside->by_stream ? find_stream(fold, aside->stream) : find_key(fold, aside->key);
+}
+
+static struct banyan_str copy_text(struct banyan_str text)
+{
+    char *copy = alloc_zeroed(1, text.size + 1);
+    if (text.size > 0)
+        memcpy(copy, text.data, text.size);
+    return (struct banyan_str){copy, text.size};
+}
+
+static struct aside *keep_aside(struct fold *fold, const struct sink_aside *is)
+{
+    struct aside *aside = alloc_zeroed(1, sizeof(*aside));
+    aside->is = *is;
+    aside->is.stream = copy_text(is->stream);
+    aside->is.reason = copy_text(is->reason);
+    struct hash *hash = is->by_stream ? &fold->by_stream : &fold->by_key;
+    free_aside(hash_put(hash, is->by_stream ? stream_hash(is->stream) : is->key, aside));
+    return aside;
+}
+
+static void changed(struct fold *fold, struct aside *aside)
+{
+    aside->changed = true;
+    fold->any_changed = true;
+}
+
+static void put_aside(struct fold *fold, const struct banyan_seen *seen, bool keyed, const char *why)
+{
+    struct sink_aside is = {
+        .by_stream = !keyed,
+        .key = keyed ? seen->key : 0,
+        .stream = seen->stream,
+        .position = seen->position,
+        .at = os_clock_now(os_clock_real()),
+        .held = 1,
+        .reason = banyan_str_of(why),
     };
+    changed(fold, keep_aside(fold, &is));
+}
+
+/* What holds this event?  Its stream first, so that it is counted once. */
+static struct aside *holder(const struct fold *fold, const struct banyan_seen *seen, bool keyed)
+{
+    struct aside *aside = find_stream(fold, seen->stream);
+    return aside == NULL && keyed ? find_key(fold, seen->key) : aside;
+}
+
+static void list_add(struct list *list, const struct sink_aside *aside)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        list->items = alloc_resized(list->items, list->capacity, sizeof(*list->items));
+    }
+    list->items[list->count++] = *aside;
 }
 
 const struct sink_aside *fold_asides(struct fold *fold, size_t *ret_count)
 {
-    *ret_count = fold->news_count;
-    return fold->news;
+    struct hash *both[] = {&fold->by_key, &fold->by_stream};
+    fold->changed.count = 0;
+    for (size_t i = 0; i < 2 && fold->any_changed; i++) {
+        size_t cursor = 0;
+        for (struct hash_entry *at; (at = hash_next(both[i], &cursor)) != NULL;) {
+            const struct aside *aside = at->value;
+            if (aside->changed)
+                list_add(&fold->changed, &aside->is);
+        }
+    }
+    *ret_count = fold->changed.count;
+    return fold->changed.items;
+}
+
+const struct sink_aside *fold_released(struct fold *fold, size_t *ret_count)
+{
+    *ret_count = fold->released.count;
+    return fold->released.items;
 }
 
 void fold_flushed(struct fold *fold)
 {
-    fold->news_count = 0;
-    banyan_arena_reset(&fold->news_arena);
+    struct hash *both[] = {&fold->by_key, &fold->by_stream};
+    for (size_t i = 0; i < 2 && fold->any_changed; i++) {
+        size_t cursor = 0;
+        for (struct hash_entry *at; (at = hash_next(both[i], &cursor)) != NULL;)
+            ((struct aside *)at->value)->changed = false;
+    }
+    fold->any_changed = false;
+    fold->released.count = 0;
+    banyan_arena_reset(&fold->released_arena);
 }
 
 void fold_restore(struct fold *fold, const struct sink_aside *asides, size_t count)
@@ -161,14 +219,53 @@ void fold_restore(struct fold *fold, const struct sink_aside *asides, size_t cou
     fold->count = 0;
     banyan_arena_reset(&fold->arena);
     fold_flushed(fold);
-    hash_reset(&fold->aside);
+    forget_asides(fold);
     for (size_t i = 0; i < count; i++)
-        (void)hash_put(&fold->aside, stream_hash(asides[i].stream), (void *)(uintptr_t)ASIDE_MARK);
+        (void)keep_aside(fold, &asides[i]); /* it is in the table */
 }
 
 size_t fold_aside_count(const struct fold *fold)
 {
-    return fold->aside.count;
+    return fold->by_key.count + fold->by_stream.count;
+}
+
+static struct sink_aside copy_aside(const struct sink_aside *is, struct banyan_arena *arena)
+{
+    struct sink_aside copy = *is;
+    copy.stream = banyan_arena_str(arena, is->stream);
+    copy.reason = banyan_arena_str(arena, is->reason);
+    return copy;
+}
+
+bool fold_aside_find(const struct fold *fold, int64_t key, struct banyan_str stream, struct banyan_arena *arena,
+                     struct sink_aside *ret)
+{
+    const struct aside *aside = stream.size > 0 ? find_stream(fold, stream) : find_key(fold, key);
+    if (aside == NULL)
+        return false;
+    *ret = copy_aside(&aside->is, arena);
+    return true;
+}
+
+void fold_lift(struct fold *fold, const struct sink_aside *aside)
+{
+    struct hash *hash = aside->by_stream ? &fold->by_stream : &fold->by_key;
+    struct aside *was = hash_remove(hash, aside->by_stream ? stream_hash(aside->stream) : aside->key);
+    if (was == NULL)
+        return;
+    struct sink_aside is = copy_aside(&was->is, &fold->released_arena);
+    list_add(&fold->released, &is);
+    free_aside(was);
+}
+
+void fold_explain(struct fold *fold, const struct sink_aside *aside, struct banyan_str reason)
+{
+    struct aside *is = find_aside(fold, aside);
+    if (is == NULL)
+        return;
+    free((char *)(uintptr_t)is->is.reason.data);
+    is->is.reason = copy_text(reason);
+    changed(fold, is);
 }
 
 /* ---- the batch ---- */
@@ -183,25 +280,6 @@ size_t fold_bytes(const struct fold *fold)
     return fold->arena.bytes;
 }
 
-/* Find the type and decode the payload into the batch's arena. */
-static enum banyan_status decode(struct fold *fold, const struct store_event *event, struct banyan_seen *seen,
-                                 struct banyan_error *err)
-{
-    const struct banyan_event_type *type = find_type(fold, event->type, &seen->type);
-    if (type == NULL) {
-        enum banyan_status st = banyan_error_set(err, BANYAN_INVALID, "event type %.*s is not known to domain %s",
-                                                 (int)event->type.size, event->type.data, fold->domain->name);
-        banyan_error_hint(err, "run a program whose domain has this type");
-        return st;
-    }
-    struct banyan_str data = banyan_arena_str(&fold->arena, event->payload);
-    void *payload = banyan_arena_alloc(&fold->arena, type->record->size);
-    enum banyan_status st = store_decode(fold->decoder, seen->type, event->schema, data, &fold->arena, payload, err);
-    if (st == BANYAN_OK)
-        seen->payload = payload;
-    return st;
-}
-
 static void grow(struct fold *fold)
 {
     fold->capacity = fold->capacity == 0 ? 1024 : fold->capacity * 2;
@@ -209,66 +287,126 @@ static void grow(struct fold *fold)
     fold->keys = alloc_resized(fold->keys, fold->capacity, sizeof(*fold->keys));
 }
 
-void fold_add(struct fold *fold, const struct store_read_event *event)
+static const char *reason_of(const struct banyan_error *why, struct banyan_arena *arena)
 {
-    const struct store_event *stored = &event->event;
-    struct banyan_seen seen = {
-        .position = event->position,
-        .version = event->version,
-        .at = stored->at,
-        .provenance = stored->provenance,
-    };
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    bool key_ok;
-
-    if (!fold_stream_key(stored->stream, fold->projection->categories[0], &seen.key, &key_ok) ||
-        is_aside(fold, stored->stream))
-        return;
-    if (!key_ok) {
-        (void)banyan_error_set(&err, BANYAN_INVALID, "stream name %.*s has no integer key", (int)stored->stream.size,
-                               stored->stream.data); /* the aside carries it */
-        put_aside(fold, stored->stream, event->position, &err);
-        return;
-    }
-    if (decode(fold, stored, &seen, &err) != BANYAN_OK) {
-        put_aside(fold, stored->stream, event->position, &err);
-        return;
-    }
-    if (fold->count == fold->capacity)
-        grow(fold);
-    seen.stream = banyan_arena_str(&fold->arena, stored->stream);
-    fold->batch[fold->count] = seen;
-    fold->keys[fold->count++] = seen.key;
+    return banyan_arena_printf(arena, "%s%s%s", why->message, why->detail[0] == '\0' ? "" : ": ", why->detail).data;
 }
 
-/* Was the stream put aside by an earlier event of this batch?  (By a later one: this one still counts.) */
-static bool aside_before(const struct fold *fold, const struct banyan_seen *seen)
+/* What the projection sees of the event; false: nothing. */
+static bool see(struct fold *fold, const struct store_read_event *event, bool borrow, struct entry *ret)
 {
-    if (!is_aside(fold, seen->stream))
+    struct banyan_error why;
+    why.status = BANYAN_OK; /* clearing all its 2 KiB for each event would be seen in profiles */
+    why.detail[0] = why.hint[0] = why.sqlstate[0] = '\0';
+    enum seen_kind kind = seen_event(fold->rules, event, &fold->arena, borrow, &ret->seen, &ret->keyed, &why);
+    if (kind == SEEN_UNWANTED)
         return false;
-    for (size_t i = 0; i < fold->news_count; i++)
-        if (banyan_str_equal(fold->news[i].stream, seen->stream))
-            return fold->news[i].position.value <= seen->position.value;
+    ret->poison = kind == SEEN_POISON ? reason_of(&why, &fold->arena) : NULL;
+    if (kind == SEEN_WANTED)
+        ret->keyed = fold->projection->spread == BANYAN_PARTITIONED;
     return true;
+}
+
+bool fold_add(struct fold *fold, const struct store_read_event *event)
+{
+    if (fold->count == fold->capacity)
+        grow(fold);
+    if (!see(fold, event, false, &fold->batch[fold->count]))
+        return false;
+    fold->count++;
+    return true;
+}
+
+static enum banyan_status read_ahead(struct fold *fold, struct banyan_unit *unit, struct banyan_error *err)
+{
+    /* A JOINED projection touches any rows; those of the event's key in its first table are the likeliest. */
+    size_t tables = fold->projection->spread == BANYAN_PARTITIONED ? fold->projection->table_count : 1;
+    size_t count = 0;
+    for (size_t i = 0; i < fold->count; i++)
+        if (fold->batch[i].poison == NULL)
+            fold->keys[count++] = fold->batch[i].seen.key;
+    enum banyan_status st = BANYAN_OK;
+    for (unsigned table = 0; table < tables && st == BANYAN_OK; table++)
+        st = unit_read_ahead(unit, table, fold->keys, count, err);
+    return st;
+}
+
+/* INVALID: it was refused.  Any other error: the unit cannot be trusted. */
+static enum banyan_status apply(struct fold *fold, struct banyan_unit *unit, const struct banyan_seen *seen,
+                                struct banyan_error *err)
+{
+    unit_begin(unit, fold->projection->spread == BANYAN_PARTITIONED, seen->key);
+    fold->projection->apply(seen, unit);
+    enum banyan_status st = unit_end(unit, err);
+    if (st == BANYAN_INVALID && unit_failed(unit, NULL) != BANYAN_OK)
+        st = BANYAN_IO; /* a sink that calls a read invalid must not look like a refusal */
+    return st;
 }
 
 enum banyan_status fold_apply(struct fold *fold, struct banyan_unit *unit, size_t *ret_applied,
                               struct banyan_error *err)
 {
+    struct banyan_error why = BANYAN_ERROR_INIT;
     size_t applied = 0;
-    enum banyan_status st = unit_read_ahead(unit, fold->keys, fold->count, err);
+    enum banyan_status st = fold->count == 0 ? BANYAN_OK : read_ahead(fold, unit, err);
     for (size_t i = 0; i < fold->count && st == BANYAN_OK; i++) {
-        const struct banyan_seen *seen = &fold->batch[i];
-        struct banyan_error why = BANYAN_ERROR_INIT;
-        if (aside_before(fold, seen))
+        const struct entry *entry = &fold->batch[i];
+        struct aside *aside = holder(fold, &entry->seen, entry->keyed);
+        if (aside != NULL) {
+            aside->is.held++;
+            changed(fold, aside);
             continue;
-        fold->projection->apply(seen, unit);
-        applied++;
-        st = unit_failed(unit, err);
-        if (unit_refused(unit, &why) != BANYAN_OK)
-            put_aside(fold, seen->stream, seen->position, &why);
+        }
+        if (entry->poison != NULL) {
+            put_aside(fold, &entry->seen, entry->keyed, entry->poison);
+            continue;
+        }
+        st = apply(fold, unit, &entry->seen, &why);
+        if (st == BANYAN_OK) {
+            applied++;
+        } else if (st == BANYAN_INVALID) {
+            put_aside(fold, &entry->seen, entry->keyed, reason_of(&why, &fold->arena));
+            banyan_error_clear(&why);
+            st = BANYAN_OK;
+        } else if (err != NULL) {
+            *err = why;
+        }
     }
     fold->count = 0;
+    banyan_arena_reset_keeping(&fold->arena, ARENA_BYTES_KEPT);
+    if (st == BANYAN_OK)
+        *ret_applied = applied;
+    return st;
+}
+
+/* ---- again ---- */
+
+enum banyan_status fold_again(struct fold *fold, struct banyan_unit *unit, const struct sink_aside *aside,
+                              const struct store_read_event *event, bool *ret_applied, struct banyan_error *err)
+{
+    struct entry entry;
+    enum banyan_status st = BANYAN_OK;
+    bool applied = false;
+    if (!see(fold, event, true, &entry))
+        goto out;
+    if (aside->by_stream ? !banyan_str_equal(entry.seen.stream, aside->stream)
+                         : !entry.keyed || entry.seen.key != aside->key)
+        goto out;
+    struct aside *other = holder(fold, &entry.seen, entry.keyed);
+    if (other != NULL && other->is.position.value < entry.seen.position.value) {
+        /* A stream that is aside has counted this event already; a key has not, since the stream came first. */
+        if (aside->by_stream) {
+            other->is.held++;
+            changed(fold, other);
+        }
+        goto out;
+    }
+    if (entry.poison != NULL)
+        st = banyan_error_set(err, BANYAN_INVALID, "%s", entry.poison);
+    else
+        st = apply(fold, unit, &entry.seen, err);
+    applied = st == BANYAN_OK;
+out:
     banyan_arena_reset(&fold->arena);
     if (st == BANYAN_OK)
         *ret_applied = applied;

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From stored events to calls of a projection's apply(): filter, decode, put aside what cannot be understood.
+ * From stored events to calls of a projection's apply(), in the order of the log, with what cannot be applied put
+ * aside.
  *
- *   fold_add() ──▶ batch of decoded events ──fold_apply(): read ahead their keys, apply in order──▶ unit of work
+ *   fold_add() ──▶ batch of events seen (seen.h) ──fold_apply(): read ahead their keys, apply in order──▶ unit of work
+ *                                                     │
+ *                     not understood, or refused ◀────┴────▶ its key or stream is aside: held, and counted
  *
- * A stream of which an event cannot be understood is put aside: that event and the later ones of the stream are
- * skipped, and the flush says so.  The other streams go on.
+ * What goes aside is the partition key where it is known and the projection PARTITIONED, else the whole stream.  All
+ * later events of it are held until it is tried again (fold_lift(), fold_again()).  An event whose stream and whose key
+ * are both aside is counted once, with its stream.
  *
  * Threads: one.
  */
 #ifndef PROJECTION_FOLD_H
 #define PROJECTION_FOLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,9 +32,11 @@ struct fold;
 struct fold *fold_new(struct store *store, const struct banyan_domain *domain,
                       const struct banyan_projection *projection);
 void fold_free(struct fold *fold); /* NULL allowed */
+/* What a reader may leave out; borrowed from the fold. */
+const struct store_filter *fold_filter(const struct fold *fold);
 
-/* Take one event into the batch (copied) if the projection wants it. */
-void fold_add(struct fold *fold, const struct store_read_event *event);
+/* Take one event into the batch (copied) if the projection wants it; true: it does. */
+bool fold_add(struct fold *fold, const struct store_read_event *event);
 /* In the batch now. */
 size_t fold_count(const struct fold *fold);
 size_t fold_bytes(const struct fold *fold);
@@ -38,16 +45,28 @@ size_t fold_bytes(const struct fold *fold);
 BANYAN_MUST_CHECK enum banyan_status fold_apply(struct fold *fold, struct banyan_unit *unit, size_t *ret_applied,
                                                 struct banyan_error *err);
 
-/* Streams put aside since fold_flushed(); borrowed until the next call on the fold. */
+/* ---- asides ---- */
+
+/* What of them changed since fold_flushed(): new ones, other counts, other reasons; borrowed until the next call. */
 const struct sink_aside *fold_asides(struct fold *fold, size_t *ret_count);
+/* Lifted since then; borrowed likewise. */
+const struct sink_aside *fold_released(struct fold *fold, size_t *ret_count);
 /* They were written. */
 void fold_flushed(struct fold *fold);
-/* Begin anew: no batch, and exactly these streams are aside. */
+/* Begin anew: no batch, and exactly these are aside. */
 void fold_restore(struct fold *fold, const struct sink_aside *asides, size_t count);
-/* Streams aside in all. */
+/* All in all. */
 size_t fold_aside_count(const struct fold *fold);
-
-/* "<category>-<key>" → key.  False when the stream is not of the category; *ret_ok says whether the key is one. */
-bool fold_stream_key(struct banyan_str stream, const char *category, int64_t *ret_key, bool *ret_ok);
+/* The aside of that stream, or of that key where *stream* is empty; texts in *arena*. */
+bool fold_aside_find(const struct fold *fold, int64_t key, struct banyan_str stream, struct banyan_arena *arena,
+                     struct sink_aside *ret);
+/* It is no longer aside: the caller applies what was held, or goes back to what is stored (fold_restore()).  */
+void fold_lift(struct fold *fold, const struct sink_aside *aside);
+/* It was not lifted after all, for another *reason*. */
+void fold_explain(struct fold *fold, const struct sink_aside *aside, struct banyan_str reason);
+/* An event that was passed before: apply it now if *aside*, which is lifted, held it.  INVALID: it fails again. */
+BANYAN_MUST_CHECK enum banyan_status fold_again(struct fold *fold, struct banyan_unit *unit,
+                                                const struct sink_aside *aside, const struct store_read_event *event,
+                                                bool *ret_applied, struct banyan_error *err);
 
 #endif

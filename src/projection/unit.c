@@ -2,7 +2,7 @@
 /*
  * Unit of work: see unit.h for the invariants.
  *
- *   hash: key ──▶ struct unit_row ──▶ block: [ struct of the record | its strings ]
+ *   hash of a table: key ──▶ struct unit_row ──▶ block: [ struct of the record | its strings ]
  *                    │  ▲
  *                    └──┘ newer/older: order of use, newest first, through all rows
  *
@@ -22,13 +22,33 @@
 
 struct unit_row {
     int64_t key;
+    unsigned table;
     struct unit_row *newer, *older; /* order of use */
     void *block;                    /* owned; the row's struct, then its strings; NULL: never existed in memory */
-    size_t capacity;                /* of the block, bytes */
+    size_t capacity, used;          /* of the block, bytes */
     uint64_t fields;                /* that changed since the last flush; all when it was not stored then */
     bool exists;
-    bool stored;  /* it was in the sink at the last flush */
-    bool changed; /* is in the list of changed rows */
+    bool stored;       /* it was in the sink at the last flush */
+    bool changed;      /* is in the list of changed rows */
+    struct undo *undo; /* what it was before the event that is being applied; NULL: not touched by it */
+};
+
+/* A row as it was before the event that is being applied. */
+struct undo {
+    struct undo *next;
+    struct unit_row *row;
+    void *bytes; /* of the block, in the arena; what its strings point to is the block where it lay */
+    size_t capacity, used;
+    void *block; /* where it lay */
+    bool kept;   /* the row has a larger block now, and this one is to be freed at the end of the event */
+    bool exists;
+    uint64_t fields;
+};
+
+struct unit_table {
+    const struct banyan_record *record;
+    const struct banyan_field *key_field;
+    struct hash rows;
 };
 
 enum {
@@ -37,10 +57,10 @@ enum {
 };
 
 struct banyan_unit {
+    struct unit_head head;
     const struct banyan_projection *projection;
-    const struct banyan_field *key_field;
-    struct sink *sink; /* borrowed */
-    struct hash rows;
+    struct unit_table tables[BANYAN_PROJECTION_TABLES_MAX];
+    struct sink *sink; /* borrowed; NULL: everything is in memory */
     struct unit_row *newest, *oldest;
     struct unit_row **changed; /* rows to flush */
     size_t changed_count, changed_capacity;
@@ -50,19 +70,35 @@ struct banyan_unit {
     struct banyan_buf strings; /* of a row that is rewritten in place */
     size_t cache_bytes_max;
     bool complete; /* invariant 3 */
+    /* The event that is being applied. */
+    bool in_event, bound;
+    int64_t bound_key;
+    struct undo *undo; /* the rows that it changed */
+    size_t undo_changed_count;
+    struct banyan_arena undo_arena;
     struct banyan_error failed, refused;
     struct unit_stats stats;
 };
+
+static const void *get_row(struct banyan_unit *unit, unsigned table, int64_t key);
+static void put_row(struct banyan_unit *unit, unsigned table, int64_t key, const void *value);
+static void remove_row(struct banyan_unit *unit, unsigned table, int64_t key);
+static const struct unit_ops unit_ops = {.get = get_row, .put = put_row, .remove = remove_row};
 
 struct banyan_unit *unit_new(const struct banyan_projection *projection, struct sink *sink, bool empty,
                              size_t cache_bytes_max)
 {
     struct banyan_unit *unit = alloc_zeroed(1, sizeof(*unit));
+    unit->head.ops = &unit_ops;
     unit->projection = projection;
-    unit->key_field = banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
-    assert(unit->key_field != NULL && unit->key_field->kind == BANYAN_FIELD_INT);
+    for (size_t i = 0; i < projection->table_count; i++) {
+        struct unit_table *table = &unit->tables[i];
+        table->record = projection->tables[i].row;
+        table->key_field = banyan_record_field(table->record, banyan_str_of(projection->tables[i].key_column));
+        assert(table->key_field != NULL && table->key_field->kind == BANYAN_FIELD_INT);
+    }
     unit->sink = sink;
-    unit->complete = empty;
+    unit->complete = empty || sink == NULL;
     unit->strings.size_max = SIZE_MAX / 2;
     unit->cache_bytes_max = cache_bytes_max == 0 ? UNIT_CACHE_BYTES : cache_bytes_max;
     return unit;
@@ -73,8 +109,10 @@ void unit_free(struct banyan_unit *unit)
     if (unit == NULL)
         return;
     unit_forget(unit, false);
-    hash_release(&unit->rows);
+    for (size_t i = 0; i < unit->projection->table_count; i++)
+        hash_release(&unit->tables[i].rows);
     banyan_arena_release(&unit->arena);
+    banyan_arena_release(&unit->undo_arena);
     banyan_buf_release(&unit->strings);
     free(unit->changed);
     free(unit->flush);
@@ -114,12 +152,13 @@ static void touch(struct banyan_unit *unit, struct unit_row *row)
     link_newest(unit, row);
 }
 
-static struct unit_row *add_row(struct banyan_unit *unit, int64_t key)
+static struct unit_row *add_row(struct banyan_unit *unit, unsigned table, int64_t key)
 {
     struct unit_row *row = alloc_zeroed(1, sizeof(*row));
     row->key = key;
+    row->table = table;
     unit->stats.bytes += ROW_BYTES;
-    (void)hash_put(&unit->rows, key, row); /* nothing is replaced: the caller looked */
+    (void)hash_put(&unit->tables[table].rows, key, row); /* nothing is replaced: the caller looked */
     link_newest(unit, row);
     return row;
 }
@@ -127,7 +166,7 @@ static struct unit_row *add_row(struct banyan_unit *unit, int64_t key)
 static void drop_row(struct banyan_unit *unit, struct unit_row *row)
 {
     unlink_row(unit, row);
-    (void)hash_remove(&unit->rows, row->key); /* it is this row */
+    (void)hash_remove(&unit->tables[row->table].rows, row->key); /* it is this row */
     unit->stats.bytes -= ROW_BYTES + row->capacity;
     free(row->block);
     free(row);
@@ -170,15 +209,19 @@ static void gather(const struct banyan_record *record, void *block, char *to)
 /* The block becomes a deep copy of *value*, which may be the block itself or point into it. */
 static void copy_in(struct banyan_unit *unit, struct unit_row *row, const void *value)
 {
-    const struct banyan_record *record = unit->projection->tables[0].row;
+    const struct banyan_record *record = unit->tables[row->table].record;
     size_t bytes = string_bytes(record, value);
 
-    if (record->size + bytes > row->capacity) {
+    row->used = record->size + bytes;
+    if (row->used > row->capacity) {
         size_t capacity = record->size + bytes + bytes / 4;
         void *block = alloc_zeroed(1, capacity);
         memcpy(block, value, record->size);
         gather(record, block, (char *)block + record->size);
-        free(row->block);
+        if (row->undo != NULL && row->undo->block == row->block)
+            row->undo->kept = true;
+        else
+            free(row->block);
         unit->stats.bytes += capacity - row->capacity;
         row->block = block;
         row->capacity = capacity;
@@ -202,9 +245,9 @@ static void set_stored(struct banyan_unit *unit, struct unit_row *row, const voi
 
 /* ---- reading ---- */
 
-static bool lookup(struct banyan_unit *unit, int64_t key, struct unit_row **ret)
+static bool lookup(struct banyan_unit *unit, unsigned table, int64_t key, struct unit_row **ret)
 {
-    struct unit_row *row = hash_get(&unit->rows, key);
+    struct unit_row *row = hash_get(&unit->tables[table].rows, key);
     if (row != NULL) {
         unit->stats.hits++;
         touch(unit, row);
@@ -219,31 +262,42 @@ static bool lookup(struct banyan_unit *unit, int64_t key, struct unit_row **ret)
 }
 
 /* The row's entry; NULL when it does not exist and nothing need be remembered. */
-static struct unit_row *fetch(struct banyan_unit *unit, int64_t key)
+static struct unit_row *fetch(struct banyan_unit *unit, unsigned table, int64_t key)
 {
     struct unit_row *row;
-    if (lookup(unit, key, &row))
+    if (lookup(unit, table, key, &row))
         return row;
 
     struct banyan_error err = BANYAN_ERROR_INIT;
+    bool found = false;
     banyan_arena_reset(&unit->arena);
-    void *value = banyan_arena_alloc(&unit->arena, unit->projection->tables[0].row->size);
-    enum banyan_status st = unit->sink->ops->get(unit->sink, key, &unit->arena, value, &err);
-    if (st != BANYAN_OK && st != BANYAN_NOT_FOUND) {
+    void *value = banyan_arena_alloc(&unit->arena, unit->tables[table].record->size);
+    enum banyan_status st = unit->sink->ops->get_many(unit->sink, table, &key, 1, &unit->arena, &value, &found, &err);
+    if (st != BANYAN_OK) {
         unit->failed = err;
         unit->failed.status = st;
         return NULL;
     }
     unit->stats.reads++;
-    row = add_row(unit, key);
-    set_stored(unit, row, st == BANYAN_OK ? value : NULL);
+    row = add_row(unit, table, key);
+    set_stored(unit, row, found ? value : NULL);
     return row;
 }
 
-const void *banyan_unit_get(struct banyan_unit *unit, unsigned table, int64_t key)
+/* May the event that is being applied touch this row?  When not, it is refused. */
+static bool allowed(struct banyan_unit *unit, unsigned table, int64_t key)
 {
-    assert(table == 0);
-    struct unit_row *row = fetch(unit, key);
+    if (unit->refused.status != BANYAN_OK)
+        return false;
+    return unit_check_key(unit->projection, table, key, unit->in_event && unit->bound, unit->bound_key,
+                          &unit->refused) == BANYAN_OK;
+}
+
+static const void *get_row(struct banyan_unit *unit, unsigned table, int64_t key)
+{
+    if (!allowed(unit, table, key))
+        return NULL;
+    struct unit_row *row = fetch(unit, table, key);
     return row != NULL && row->exists ? row->block : NULL;
 }
 
@@ -253,7 +307,7 @@ static int compare_keys(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-enum banyan_status unit_read_ahead(struct banyan_unit *unit, const int64_t *keys, size_t count,
+enum banyan_status unit_read_ahead(struct banyan_unit *unit, unsigned table, const int64_t *keys, size_t count,
                                    struct banyan_error *err)
 {
     if (unit->complete || count == 0)
@@ -262,7 +316,7 @@ enum banyan_status unit_read_ahead(struct banyan_unit *unit, const int64_t *keys
     int64_t *missing = banyan_arena_alloc(&unit->arena, count * sizeof(*missing));
     size_t missing_count = 0, distinct = 0;
     for (size_t i = 0; i < count; i++)
-        if (hash_get(&unit->rows, keys[i]) == NULL)
+        if (hash_get(&unit->tables[table].rows, keys[i]) == NULL)
             missing[missing_count++] = keys[i];
     qsort(missing, missing_count, sizeof(*missing), compare_keys);
     for (size_t i = 0; i < missing_count; i++)
@@ -271,17 +325,18 @@ enum banyan_status unit_read_ahead(struct banyan_unit *unit, const int64_t *keys
     if (distinct == 0)
         return BANYAN_OK;
 
-    size_t stride = (unit->projection->tables[0].row->size + 15) & ~(size_t)15;
+    size_t stride = (unit->tables[table].record->size + 15) & ~(size_t)15;
     char *memory = banyan_arena_alloc(&unit->arena, distinct * stride);
     void **rows = banyan_arena_alloc(&unit->arena, distinct * sizeof(*rows));
     bool *found = banyan_arena_zalloc(&unit->arena, distinct * sizeof(*found));
     for (size_t i = 0; i < distinct; i++)
         rows[i] = memory + i * stride;
-    enum banyan_status st = unit->sink->ops->get_many(unit->sink, missing, distinct, &unit->arena, rows, found, err);
+    enum banyan_status st =
+        unit->sink->ops->get_many(unit->sink, table, missing, distinct, &unit->arena, rows, found, err);
     if (st != BANYAN_OK)
         return st;
     for (size_t i = 0; i < distinct; i++)
-        set_stored(unit, add_row(unit, missing[i]), found[i] ? rows[i] : NULL);
+        set_stored(unit, add_row(unit, table, missing[i]), found[i] ? rows[i] : NULL);
     unit->stats.reads += distinct;
     unit->stats.read_aheads++;
     return BANYAN_OK;
@@ -301,80 +356,126 @@ static void mark_changed(struct banyan_unit *unit, struct unit_row *row)
     unit->changed[unit->changed_count++] = row;
 }
 
-/* Why a sink could not give this value back as it was; NULL: it can. */
-static const char *objection(const struct banyan_field *field, const void *value)
+/* Remember what the row is before the event changes it. */
+static void save(struct banyan_unit *unit, struct unit_row *row)
 {
-    const void *at = (const char *)value + field->offset;
-    bool optional = (field->flags & BANYAN_FIELD_OPTIONAL) != 0;
-    switch (field->kind) {
-    case BANYAN_FIELD_STRING: {
-        const struct banyan_str *text = at;
-        if (text->data == NULL)
-            return optional ? NULL : "has no value but must have one";
-        return text->size > 0 && memchr(text->data, 0, text->size) != NULL ? "has a NUL byte in its text" : NULL;
-    }
-    case BANYAN_FIELD_TIME:
-        return !optional && ((const struct banyan_time *)at)->us == BANYAN_TIME_NULL ? "has no value but must have one"
-                                                                                     : NULL;
-    case BANYAN_FIELD_DECIMAL: {
-        int32_t scale = ((const struct banyan_decimal *)at)->scale;
-        if (scale == BANYAN_DECIMAL_NULL)
-            return optional ? NULL : "has no value but must have one";
-        return scale == field->scale || scale == BANYAN_DECIMAL_NAN ? NULL : "has another scale than its column";
-    }
-    case BANYAN_FIELD_INT:
-    case BANYAN_FIELD_BOOL:
-        return NULL;
-    case BANYAN_FIELD_LIST:
-    case BANYAN_FIELD_NONE:
-        break;
-    }
-    return "has no kind";
-}
-
-static bool acceptable(struct banyan_unit *unit, int64_t key, const void *value)
-{
-    const struct banyan_record *record = unit->projection->tables[0].row;
-    for (size_t i = 0; i < record->field_count; i++) {
-        const char *why = objection(&record->fields[i], value);
-        if (why == NULL)
-            continue;
-        (void)banyan_error_set(&unit->refused, BANYAN_INVALID, "row %lld of %s: column %s %s", (long long)key,
-                               unit->projection->name, record->fields[i].name, why); /* it is kept, not returned */
-        return false;
-    }
-    return true;
-}
-
-void banyan_unit_put(struct banyan_unit *unit, unsigned table, int64_t key, const void *value)
-{
-    assert(table == 0);
-    if (!acceptable(unit, key, value))
+    if (!unit->in_event || row->undo != NULL)
         return;
-    struct unit_row *row = fetch(unit, key);
+    struct undo *undo = banyan_arena_alloc(&unit->undo_arena, sizeof(*undo));
+    *undo = (struct undo){
+        .next = unit->undo,
+        .row = row,
+        .capacity = row->capacity,
+        .used = row->exists ? row->used : 0,
+        .block = row->block,
+        .exists = row->exists,
+        .fields = row->fields,
+    };
+    if (undo->used > 0) {
+        undo->bytes = banyan_arena_alloc(&unit->undo_arena, undo->used);
+        memcpy(undo->bytes, row->block, undo->used);
+    }
+    unit->undo = row->undo = undo;
+}
+
+static void put_row(struct banyan_unit *unit, unsigned table, int64_t key, const void *value)
+{
+    if (!allowed(unit, table, key))
+        return;
+    if (unit_check_row(unit->projection, table, key, value, &unit->refused) != BANYAN_OK)
+        return;
+    struct unit_row *row = fetch(unit, table, key);
     if (unit->failed.status != BANYAN_OK)
         return;
     if (row == NULL)
-        row = add_row(unit, key);
-    uint64_t fields = row->exists ? banyan_record_diff(unit->projection->tables[0].row, row->block, value) : UINT64_MAX;
+        row = add_row(unit, table, key);
+    uint64_t fields = row->exists ? banyan_record_diff(unit->tables[table].record, row->block, value) : UINT64_MAX;
     if (fields == 0)
         return;
+    save(unit, row);
     copy_in(unit, row, value);
-    *(int64_t *)((char *)row->block + unit->key_field->offset) = key;
+    *(int64_t *)((char *)row->block + unit->tables[table].key_field->offset) = key;
     row->exists = true;
     row->fields = row->stored ? row->fields | fields : UINT64_MAX;
     mark_changed(unit, row);
 }
 
-void banyan_unit_delete(struct banyan_unit *unit, unsigned table, int64_t key)
+static void remove_row(struct banyan_unit *unit, unsigned table, int64_t key)
 {
-    assert(table == 0);
-    struct unit_row *row = fetch(unit, key);
+    if (!allowed(unit, table, key))
+        return;
+    struct unit_row *row = fetch(unit, table, key);
     if (row == NULL || !row->exists)
         return;
+    save(unit, row);
     row->exists = false;
     row->fields = UINT64_MAX;
     mark_changed(unit, row);
+}
+
+/* ---- events ---- */
+
+void unit_begin(struct banyan_unit *unit, bool bound, int64_t key)
+{
+    assert(!unit->in_event);
+    unit->in_event = true;
+    unit->bound = bound;
+    unit->bound_key = key;
+    unit->undo_changed_count = unit->changed_count;
+    if (unit->refused.status != BANYAN_OK)
+        banyan_error_clear(&unit->refused);
+}
+
+/* Put the row back as it was. */
+static void restore(struct banyan_unit *unit, struct undo *undo)
+{
+    struct unit_row *row = undo->row;
+    if (undo->kept) {
+        unit->stats.bytes -= row->capacity - undo->capacity;
+        free(row->block);
+        row->block = undo->block;
+        row->capacity = undo->capacity;
+    }
+    if (undo->used > 0)
+        memcpy(row->block, undo->bytes, undo->used); /* it lies where it lay: its strings do, too */
+    row->used = undo->used;
+    row->exists = undo->exists;
+    row->fields = undo->fields;
+    row->undo = NULL;
+}
+
+static void end_event(struct banyan_unit *unit, bool take_back)
+{
+    for (struct undo *undo = unit->undo; undo != NULL; undo = undo->next) {
+        if (take_back) {
+            restore(unit, undo);
+            continue;
+        }
+        undo->row->undo = NULL;
+        if (undo->kept)
+            free(undo->block);
+    }
+    for (; take_back && unit->changed_count > unit->undo_changed_count; unit->changed_count--)
+        unit->changed[unit->changed_count - 1]->changed = false;
+    if (unit->undo != NULL)
+        banyan_arena_reset(&unit->undo_arena);
+    unit->undo = NULL;
+    unit->in_event = false;
+}
+
+enum banyan_status unit_end(struct banyan_unit *unit, struct banyan_error *err)
+{
+    assert(unit->in_event);
+    bool refused = unit->refused.status != BANYAN_OK;
+    end_event(unit, refused || unit->failed.status != BANYAN_OK);
+    if (unit->failed.status == BANYAN_OK && !refused)
+        return BANYAN_OK;
+    const struct banyan_error *why = unit->failed.status != BANYAN_OK ? &unit->failed : &unit->refused;
+    enum banyan_status st = why->status;
+    if (err != NULL)
+        *err = *why;
+    banyan_error_clear(&unit->refused);
+    return st;
 }
 
 enum banyan_status unit_failed(const struct banyan_unit *unit, struct banyan_error *err)
@@ -382,17 +483,6 @@ enum banyan_status unit_failed(const struct banyan_unit *unit, struct banyan_err
     if (unit->failed.status != BANYAN_OK && err != NULL)
         *err = unit->failed;
     return unit->failed.status;
-}
-
-enum banyan_status unit_refused(struct banyan_unit *unit, struct banyan_error *err)
-{
-    enum banyan_status st = unit->refused.status;
-    if (st == BANYAN_OK)
-        return st;
-    if (err != NULL)
-        *err = unit->refused;
-    banyan_error_clear(&unit->refused);
-    return st;
 }
 
 /* ---- flushing ---- */
@@ -404,7 +494,8 @@ size_t unit_changed(const struct banyan_unit *unit)
 
 static int compare_rows(const void *a, const void *b)
 {
-    return compare_keys(&((const struct sink_row *)a)->key, &((const struct sink_row *)b)->key);
+    const struct sink_row *x = a, *y = b;
+    return x->table != y->table ? (x->table > y->table) - (x->table < y->table) : compare_keys(&x->key, &y->key);
 }
 
 const struct sink_row *unit_rows(struct banyan_unit *unit, size_t *ret_count)
@@ -419,10 +510,11 @@ const struct sink_row *unit_rows(struct banyan_unit *unit, size_t *ret_count)
         const struct unit_row *row = unit->changed[i];
         if (!row->exists && !row->stored)
             continue; /* came and went between two flushes */
-        if (count > 0 && unit->flush[count - 1].key > row->key)
+        unit->flush[count] = (struct sink_row){
+            .table = row->table, .key = row->key, .row = row->exists ? row->block : NULL, .changed = row->fields};
+        if (count > 0 && compare_rows(&unit->flush[count - 1], &unit->flush[count]) > 0)
             sorted = false;
-        unit->flush[count++] =
-            (struct sink_row){.key = row->key, .row = row->exists ? row->block : NULL, .changed = row->fields};
+        count++;
     }
     if (!sorted)
         qsort(unit->flush, count, sizeof(*unit->flush), compare_rows);
@@ -432,7 +524,7 @@ const struct sink_row *unit_rows(struct banyan_unit *unit, size_t *ret_count)
 
 static void make_room(struct banyan_unit *unit)
 {
-    while (unit->stats.bytes > unit->cache_bytes_max && unit->oldest != NULL) {
+    while (unit->sink != NULL && unit->stats.bytes > unit->cache_bytes_max && unit->oldest != NULL) {
         if (unit->oldest->exists)
             unit->complete = false;
         unit->stats.evictions++;
@@ -454,16 +546,18 @@ void unit_flushed(struct banyan_unit *unit)
 
 void unit_forget(struct banyan_unit *unit, bool empty)
 {
+    end_event(unit, true);
     while (unit->oldest != NULL) {
         struct unit_row *row = unit->oldest;
         unlink_row(unit, row);
         free(row->block);
         free(row);
     }
-    hash_reset(&unit->rows);
+    for (size_t i = 0; i < unit->projection->table_count; i++)
+        hash_reset(&unit->tables[i].rows);
     unit->stats.bytes = 0;
     unit->changed_count = 0;
-    unit->complete = empty;
+    unit->complete = empty || unit->sink == NULL;
     banyan_error_clear(&unit->failed);
     banyan_error_clear(&unit->refused);
 }
@@ -471,5 +565,7 @@ void unit_forget(struct banyan_unit *unit, bool empty)
 void unit_stats(const struct banyan_unit *unit, struct unit_stats *ret)
 {
     *ret = unit->stats;
-    ret->rows = unit->rows.count;
+    ret->rows = 0;
+    for (size_t i = 0; i < unit->projection->table_count; i++)
+        ret->rows += unit->tables[i].rows.count;
 }

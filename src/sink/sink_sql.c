@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "banyan/decimal.h"
 #include "pg/conn.h"
 
 static const char *const sqlite_types[] = {"", "TEXT", "INTEGER", "INTEGER", "INTEGER", "TEXT"};
@@ -30,143 +29,218 @@ static void add_parameter(const struct sink_sql *sql, unsigned number, enum bany
         banyan_buf_printf(ret, "$%u::%s", number, type_of(sql, kind));
 }
 
-void sink_sql_form(const struct banyan_projection *projection, struct banyan_buf *ret)
-{
-    banyan_buf_printf(ret, "%u %s ", projection->version, projection->tables[0].key_column);
-    banyan_record_schema(projection->tables[0].row, ret);
-    for (size_t i = 0; i < projection->tables[0].index_count; i++)
-        banyan_buf_printf(ret, " %s(%s,%s)", projection->tables[0].indexes[i].name,
-                          projection->tables[0].indexes[i].equal, projection->tables[0].indexes[i].range);
-}
-
-enum banyan_status sink_sql_check(const struct banyan_projection *projection, struct banyan_error *err)
-{
-    const struct banyan_field *key =
-        banyan_record_field(projection->tables[0].row, banyan_str_of(projection->tables[0].key_column));
-    if (key == NULL || key->kind != BANYAN_FIELD_INT)
-        return banyan_error_set(err, BANYAN_INVALID, "view %s: the key column %s is no integer of its row",
-                                projection->name, projection->tables[0].key_column);
-    if (strncmp(projection->name, "banyan_", 7) == 0 || strncmp(projection->name, "sqlite_", 7) == 0)
-        return banyan_error_set(err, BANYAN_INVALID, "view %s: names with this beginning are not for views",
-                                projection->name);
-    if (banyan_record_refuse_lists(projection->tables[0].row, err) != BANYAN_OK) {
-        banyan_error_context(err, "view %s", projection->name);
-        return BANYAN_INVALID;
-    }
-    return BANYAN_OK;
-}
-
-void sink_sql_add_table(const struct sink_sql *sql, const char *table, struct banyan_buf *ret)
+void sink_sql_add_name(const struct sink_sql *sql, const char *name, struct banyan_buf *ret)
 {
     if (sql->schema != NULL) {
         add_identifier(ret, sql->schema);
         banyan_buf_add_char(ret, '.');
     }
-    add_identifier(ret, table);
+    add_identifier(ret, name);
 }
 
-static void add_view(const struct sink_sql *sql, struct banyan_buf *ret)
+void sink_sql_add_table(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    sink_sql_add_table(sql, sql->projection->name, ret);
+    sink_sql_add_name(sql, sql->name, ret);
 }
 
 /* ---- tables ---- */
 
-void sink_sql_make_engine_tables(const struct sink_sql *sql, struct banyan_buf *ret)
+/* The words of the searched columns, the first the weightiest.  PostgreSQL's parser would see hosts, numbers with signs
+ * and the like: punctuation is taken away before.  A tsvector has at most 1 MB: texts are cut. */
+static void add_words_column(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    banyan_buf_add_text(ret, "CREATE TABLE IF NOT EXISTS ");
-    sink_sql_add_table(sql, SINK_SQL_CHECKPOINT_TABLE, ret);
-    banyan_buf_add_text(ret, " (\"view\" text NOT NULL PRIMARY KEY, \"position\" bigint NOT NULL, "
-                             "\"at\" bigint NOT NULL, \"source_lsn\" bigint NOT NULL, \"epoch\" bigint NOT NULL, "
-                             "\"form\" text NOT NULL); CREATE TABLE IF NOT EXISTS ");
-    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
-    banyan_buf_add_text(ret, " (\"view\" text NOT NULL, \"stream\" text NOT NULL, \"position\" bigint NOT NULL, "
-                             "\"reason\" text NOT NULL, PRIMARY KEY (\"view\", \"stream\"));");
+    banyan_buf_add_text(ret, ", " SINK_SQL_WORDS " tsvector GENERATED ALWAYS AS (");
+    for (size_t i = 0; sql->table->search[i] != NULL; i++) {
+        banyan_buf_add_text(ret, i == 0 ? "" : " || ");
+        banyan_buf_add_text(ret, "setweight(to_tsvector('simple'::regconfig, regexp_replace(left(coalesce(");
+        add_identifier(ret, sql->table->search[i]);
+        banyan_buf_printf(ret, ", ''), %d), '[^[:alnum:]\\u0080-\\U0010FFFF]+', ' ', 'g')), '%c')",
+                          SINK_SQL_SEARCHED_MAX, "ABCD"[i < 3 ? i : 3]);
+    }
+    banyan_buf_add_text(ret, ") STORED");
 }
 
-static void add_index(const struct sink_sql *sql, const struct banyan_view_index *index, struct banyan_buf *ret)
+void sink_sql_make_table(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    bool postgres = sql->dialect == SINK_SQL_POSTGRES;
+    banyan_buf_add_text(ret, "CREATE TABLE ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " (");
+    for (size_t i = 0; i < sql->table->row->field_count; i++) {
+        const struct banyan_field *field = &sql->table->row->fields[i];
+        banyan_buf_add_text(ret, i == 0 ? "" : ", ");
+        add_identifier(ret, field->name);
+        banyan_buf_printf(ret, " %s", type_of(sql, field->kind));
+        if (strcmp(field->name, sql->table->key_column) == 0)
+            banyan_buf_add_text(ret, sql->dialect == SINK_SQL_SQLITE ? " PRIMARY KEY" : " NOT NULL");
+        else if ((field->flags & BANYAN_FIELD_OPTIONAL) == 0)
+            banyan_buf_add_text(ret, " NOT NULL");
+    }
+    if (sql->dialect == SINK_SQL_POSTGRES && sql->table->search != NULL)
+        add_words_column(sql, ret);
+    banyan_buf_add_text(ret, ");");
+}
+
+void sink_sql_make_key(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "ALTER TABLE ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " ADD PRIMARY KEY (");
+    add_identifier(ret, sql->table->key_column);
+    banyan_buf_add_text(ret, ");");
+}
+
+/* "CREATE INDEX <table>_<name> ON <table> " */
+static void add_create_index(const struct sink_sql *sql, const char *index, struct banyan_buf *ret)
+{
     struct banyan_buf name = BANYAN_BUF_INIT(4096);
-    banyan_buf_printf(&name, "%s_%s", sql->projection->name, index->name);
+    banyan_buf_printf(&name, "%s_%s", sql->name, index);
     banyan_buf_add_text(ret, " CREATE INDEX IF NOT EXISTS ");
     pg_add_identifier(ret, banyan_buf_str(&name));
     banyan_buf_release(&name);
     banyan_buf_add_text(ret, " ON ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
+}
+
+static void add_index(const struct sink_sql *sql, const struct banyan_view_index *index, struct banyan_buf *ret)
+{
+    add_create_index(sql, index->name, ret);
     banyan_buf_add_text(ret, " (");
     add_identifier(ret, index->equal);
     banyan_buf_add_text(ret, ", ");
     add_identifier(ret, index->range);
-    banyan_buf_add_text(ret, postgres ? " DESC NULLS LAST, " : " DESC, ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    banyan_buf_add_text(ret, sql->dialect == SINK_SQL_POSTGRES ? " DESC NULLS LAST, " : " DESC, ");
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " DESC);");
 }
 
-void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret)
+/* "banyan_search_<table>" */
+static void add_search_name(const struct sink_sql *sql, const char *suffix, struct banyan_buf *ret)
 {
-    const struct banyan_projection *projection = sql->projection;
-    banyan_buf_add_text(ret, "DROP TABLE IF EXISTS ");
-    add_view(sql, ret);
-    banyan_buf_add_text(ret, "; CREATE TABLE ");
-    add_view(sql, ret);
-    banyan_buf_add_text(ret, " (");
-    for (size_t i = 0; i < projection->tables[0].row->field_count; i++) {
-        const struct banyan_field *field = &projection->tables[0].row->fields[i];
-        banyan_buf_add_text(ret, i == 0 ? "" : ", ");
-        add_identifier(ret, field->name);
-        banyan_buf_printf(ret, " %s", type_of(sql, field->kind));
-        if (strcmp(field->name, projection->tables[0].key_column) == 0)
-            banyan_buf_add_text(ret, " PRIMARY KEY");
-        else if ((field->flags & BANYAN_FIELD_OPTIONAL) == 0)
-            banyan_buf_add_text(ret, " NOT NULL");
+    struct banyan_buf name = BANYAN_BUF_INIT(4096);
+    banyan_buf_printf(&name, "banyan_search_%s%s", sql->name, suffix);
+    pg_add_identifier(ret, banyan_buf_str(&name));
+    banyan_buf_release(&name);
+}
+
+/* The searched columns with *prefix* in front of each and a comma behind. */
+static void add_searched(const struct sink_sql *sql, const char *prefix, struct banyan_buf *ret)
+{
+    for (size_t i = 0; sql->table->search[i] != NULL; i++) {
+        banyan_buf_printf(ret, ", %s", prefix);
+        add_identifier(ret, sql->table->search[i]);
     }
-    banyan_buf_add_text(ret, ");");
-    banyan_buf_add_text(ret, " DELETE FROM ");
-    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
-    banyan_buf_add_text(ret, " WHERE \"view\" = ");
-    pg_add_literal(ret, banyan_str_of(projection->name));
-    banyan_buf_add_text(ret, ";");
+}
+
+/* FTS5 keeps what belongs to the row *which* ("old" or "new") of a trigger: forget it, or learn it. */
+static void add_search_step(const struct sink_sql *sql, bool forget, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "INSERT INTO ");
+    add_search_name(sql, "", ret);
+    banyan_buf_add_text(ret, " (");
+    if (forget) {
+        add_search_name(sql, "", ret);
+        banyan_buf_add_text(ret, ", ");
+    }
+    banyan_buf_add_text(ret, "rowid");
+    add_searched(sql, "", ret);
+    banyan_buf_add_text(ret, forget ? ") VALUES ('delete', old." : ") VALUES (new.");
+    add_identifier(ret, sql->table->key_column);
+    add_searched(sql, forget ? "old." : "new.", ret);
+    banyan_buf_add_text(ret, "); ");
+}
+
+static void add_search_trigger(const struct sink_sql *sql, const char *suffix, bool forgets, bool learns,
+                               struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "CREATE TRIGGER ");
+    add_search_name(sql, suffix, ret);
+    banyan_buf_printf(ret, " AFTER %s", forgets && learns ? "UPDATE OF " : forgets ? "DELETE" : "INSERT");
+    for (size_t i = 0; forgets && learns && sql->table->search[i] != NULL; i++) {
+        banyan_buf_add_text(ret, i == 0 ? "" : ", ");
+        add_identifier(ret, sql->table->search[i]);
+    }
+    banyan_buf_add_text(ret, " ON ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " BEGIN ");
+    if (forgets)
+        add_search_step(sql, true, ret);
+    if (learns)
+        add_search_step(sql, false, ret);
+    banyan_buf_add_text(ret, "END; ");
+}
+
+void sink_sql_make_search(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    if (sql->table->search == NULL)
+        return;
+    if (sql->dialect == SINK_SQL_POSTGRES) {
+        add_create_index(sql, "words", ret);
+        banyan_buf_add_text(ret, " USING gin (" SINK_SQL_WORDS ");");
+        return;
+    }
+    banyan_buf_add_text(ret, "CREATE VIRTUAL TABLE ");
+    add_search_name(sql, "", ret);
+    banyan_buf_add_text(ret, " USING fts5(");
+    for (size_t i = 0; sql->table->search[i] != NULL; i++) {
+        add_identifier(ret, sql->table->search[i]);
+        banyan_buf_add_text(ret, ", ");
+    }
+    banyan_buf_add_text(ret, "content=");
+    pg_add_literal(ret, banyan_str_of(sql->name));
+    banyan_buf_add_text(ret, ", content_rowid=");
+    pg_add_literal(ret, banyan_str_of(sql->table->key_column));
+    banyan_buf_add_text(ret, ", tokenize='unicode61 remove_diacritics 0'); INSERT INTO ");
+    add_search_name(sql, "", ret);
+    banyan_buf_add_text(ret, " (");
+    add_search_name(sql, "", ret);
+    banyan_buf_add_text(ret, ") VALUES ('rebuild'); ");
+    add_search_trigger(sql, "_i", false, true, ret);
+    add_search_trigger(sql, "_d", true, false, ret);
+    add_search_trigger(sql, "_u", true, true, ret);
 }
 
 void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    for (size_t i = 0; i < sql->projection->tables[0].index_count; i++)
-        add_index(sql, &sql->projection->tables[0].indexes[i], ret);
+    for (size_t i = 0; i < sql->table->index_count; i++)
+        add_index(sql, &sql->table->indexes[i], ret);
 }
 
 /* ---- rows ---- */
 
-uint64_t sink_sql_indexed_fields(const struct banyan_projection *projection)
+uint64_t sink_sql_indexed_fields(const struct banyan_table *table)
 {
     uint64_t fields = 0;
-    for (size_t i = 0; i < projection->tables[0].index_count; i++)
-        for (size_t f = 0; f < projection->tables[0].row->field_count; f++)
-            if (strcmp(projection->tables[0].row->fields[f].name, projection->tables[0].indexes[i].equal) == 0 ||
-                strcmp(projection->tables[0].row->fields[f].name, projection->tables[0].indexes[i].range) == 0)
+    for (size_t f = 0; f < table->row->field_count; f++) {
+        const char *name = table->row->fields[f].name;
+        for (size_t i = 0; i < table->index_count; i++)
+            if (strcmp(name, table->indexes[i].equal) == 0 || strcmp(name, table->indexes[i].range) == 0)
                 fields |= UINT64_C(1) << f;
+        for (const char *const *column = table->search; column != NULL && *column != NULL; column++)
+            if (strcmp(name, *column) == 0)
+                fields |= UINT64_C(1) << f;
+    }
     return fields;
 }
 
 void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    for (size_t i = 0; i < sql->projection->tables[0].row->field_count; i++) {
+    for (size_t i = 0; i < sql->table->row->field_count; i++) {
         banyan_buf_add_text(ret, i == 0 ? "" : ", ");
-        add_identifier(ret, sql->projection->tables[0].row->fields[i].name);
+        add_identifier(ret, sql->table->row->fields[i].name);
     }
 }
 
 /* Update the columns of *fields*; do nothing where that has none but the key. */
 static void add_conflict(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->tables[0].row;
+    const struct banyan_record *record = sql->table->row;
     bool any = false;
     banyan_buf_add_text(ret, " ON CONFLICT (");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, ") DO ");
     for (size_t i = 0; i < record->field_count; i++) {
         const char *name = record->fields[i].name;
-        if ((fields & UINT64_C(1) << i) == 0 || strcmp(name, sql->projection->tables[0].key_column) == 0)
+        if ((fields & UINT64_C(1) << i) == 0 || strcmp(name, sql->table->key_column) == 0)
             continue;
         banyan_buf_add_text(ret, any ? ", " : "UPDATE SET ");
         add_identifier(ret, name);
@@ -180,9 +254,9 @@ static void add_conflict(const struct sink_sql *sql, uint64_t fields, struct ban
 
 void sink_sql_upsert(const struct sink_sql *sql, uint64_t fields, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->tables[0].row;
+    const struct banyan_record *record = sql->table->row;
     banyan_buf_add_text(ret, "INSERT INTO ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, " (");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, ") VALUES (");
@@ -197,9 +271,9 @@ void sink_sql_upsert(const struct sink_sql *sql, uint64_t fields, struct banyan_
 void sink_sql_delete(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     banyan_buf_add_text(ret, "DELETE FROM ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, " WHERE ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " = ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
 }
@@ -209,14 +283,14 @@ static void add_select(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, "SELECT ");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, " FROM ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, " WHERE ");
 }
 
 void sink_sql_get(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     add_select(sql, ret);
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " = ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
 }
@@ -224,15 +298,15 @@ void sink_sql_get(const struct sink_sql *sql, struct banyan_buf *ret)
 void sink_sql_range(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     add_select(sql, ret);
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " >= ");
     add_parameter(sql, 1, BANYAN_FIELD_INT, ret);
     banyan_buf_add_text(ret, " AND ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " <= ");
     add_parameter(sql, 2, BANYAN_FIELD_INT, ret);
     banyan_buf_add_text(ret, " ORDER BY ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
 }
 
 /* ---- lists ---- */
@@ -253,7 +327,7 @@ unsigned sink_sql_list_form(const struct sink_list *query)
 static void add_after(const struct sink_sql *sql, const struct banyan_view_index *index, unsigned form, unsigned number,
                       struct banyan_buf *ret)
 {
-    const struct banyan_field *range = banyan_record_field(sql->projection->tables[0].row, banyan_str_of(index->range));
+    const struct banyan_field *range = banyan_record_field(sql->table->row, banyan_str_of(index->range));
     bool may_be_null = (range->flags & BANYAN_FIELD_OPTIONAL) != 0 && (form & (SINK_SQL_FROM | SINK_SQL_TO)) == 0;
 
     banyan_buf_add_text(ret, " AND (");
@@ -261,7 +335,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
         banyan_buf_add_text(ret, "(");
         add_identifier(ret, index->range);
         banyan_buf_add_text(ret, ", ");
-        add_identifier(ret, sql->projection->tables[0].key_column);
+        add_identifier(ret, sql->table->key_column);
         banyan_buf_add_text(ret, ") < (");
         add_parameter(sql, number, BANYAN_FIELD_TIME, ret);
         banyan_buf_add_text(ret, ", ");
@@ -275,7 +349,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
     } else {
         add_identifier(ret, index->range);
         banyan_buf_add_text(ret, " IS NULL AND ");
-        add_identifier(ret, sql->projection->tables[0].key_column);
+        add_identifier(ret, sql->table->key_column);
         banyan_buf_add_text(ret, " < ");
         add_parameter(sql, number, BANYAN_FIELD_INT, ret);
     }
@@ -285,7 +359,7 @@ static void add_after(const struct sink_sql *sql, const struct banyan_view_index
 void sink_sql_list(const struct sink_sql *sql, const struct banyan_view_index *index, unsigned form,
                    struct banyan_buf *ret)
 {
-    const struct banyan_field *equal = banyan_record_field(sql->projection->tables[0].row, banyan_str_of(index->equal));
+    const struct banyan_field *equal = banyan_record_field(sql->table->row, banyan_str_of(index->equal));
     unsigned number = 1;
 
     add_select(sql, ret);
@@ -307,115 +381,158 @@ void sink_sql_list(const struct sink_sql *sql, const struct banyan_view_index *i
     banyan_buf_add_text(ret, " ORDER BY ");
     add_identifier(ret, index->range);
     banyan_buf_add_text(ret, " DESC NULLS LAST, ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " DESC LIMIT ");
     add_parameter(sql, number, BANYAN_FIELD_INT, ret);
 }
 
-/* ---- the engine's tables ---- */
+/* ---- search ---- */
 
-static void add_numbered(const struct sink_sql *sql, const char *kinds, struct banyan_buf *ret)
+/* AND column = parameter…; the number of the next parameter. */
+static unsigned add_filters(const struct sink_sql *sql, const struct sink_search *search,
+                            const struct sink_search_plan *plan, unsigned number, struct banyan_buf *ret)
 {
-    for (unsigned i = 0; kinds[i] != '\0'; i++) {
-        banyan_buf_add_text(ret, i == 0 ? "" : ", ");
-        add_parameter(sql, i + 1, kinds[i] == 's' ? BANYAN_FIELD_STRING : BANYAN_FIELD_INT, ret);
+    for (size_t i = 0; i < plan->equal_count; i++) {
+        banyan_buf_add_text(ret, " AND t.");
+        add_identifier(ret, plan->equal[i]->name);
+        banyan_buf_add_text(ret, " = ");
+        add_parameter(sql, number++, plan->equal[i]->kind, ret);
+    }
+    for (int part = 0; plan->range != NULL && part < 2; part++) {
+        if ((part == 0 ? search->from : search->to).us == BANYAN_TIME_NULL)
+            continue;
+        banyan_buf_add_text(ret, " AND t.");
+        add_identifier(ret, plan->range->name);
+        banyan_buf_add_text(ret, part == 0 ? " >= " : " < ");
+        add_parameter(sql, number++, BANYAN_FIELD_TIME, ret);
+    }
+    return number;
+}
+
+void sink_sql_add_rank(const struct sink_sql *sql, const struct sink_search_plan *plan, struct banyan_buf *ret)
+{
+    static const char *const weights[] = {"10", "4", "2", "1"};
+    if (plan->words.count == 0) {
+        banyan_buf_add_text(ret, "0");
+    } else if (sql->dialect == SINK_SQL_POSTGRES) {
+        banyan_buf_add_text(ret, "-ts_rank(t." SINK_SQL_WORDS ", to_tsquery('simple', $1::text))");
+    } else {
+        banyan_buf_add_text(ret, "bm25(");
+        add_search_name(sql, "", ret);
+        for (size_t i = 0; sql->table->search[i] != NULL; i++)
+            banyan_buf_printf(ret, ", %s.0", weights[i < 3 ? i : 3]);
+        banyan_buf_add_text(ret, ")");
     }
 }
 
-void sink_sql_checkpoint(const struct sink_sql *sql, struct banyan_buf *ret)
+void sink_sql_search(const struct sink_sql *sql, const struct sink_search *search, const struct sink_search_plan *plan,
+                     struct banyan_buf *ret)
 {
-    banyan_buf_add_text(ret, "SELECT \"position\", \"at\", \"source_lsn\", \"epoch\", \"form\" FROM ");
-    sink_sql_add_table(sql, SINK_SQL_CHECKPOINT_TABLE, ret);
-    banyan_buf_add_text(ret, " WHERE \"view\" = ");
-    add_parameter(sql, 1, BANYAN_FIELD_STRING, ret);
+    bool words = plan->words.count > 0, sqlite = sql->dialect == SINK_SQL_SQLITE;
+    banyan_buf_add_text(ret, "SELECT ");
+    for (size_t i = 0; i < sql->table->row->field_count; i++) {
+        banyan_buf_add_text(ret, i == 0 ? "t." : ", t.");
+        add_identifier(ret, sql->table->row->fields[i].name);
+    }
+    if (!sqlite) {
+        banyan_buf_add_text(ret, ", ");
+        sink_sql_add_rank(sql, plan, ret);
+        banyan_buf_add_text(ret, " AS banyan_rank");
+    }
+    banyan_buf_add_text(ret, " FROM ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " AS t");
+    if (words && sqlite) {
+        banyan_buf_add_text(ret, " JOIN ");
+        add_search_name(sql, "", ret);
+        banyan_buf_add_text(ret, " ON ");
+        add_search_name(sql, "", ret);
+        banyan_buf_add_text(ret, ".rowid = t.");
+        add_identifier(ret, sql->table->key_column);
+        banyan_buf_add_text(ret, " WHERE ");
+        add_search_name(sql, "", ret);
+        banyan_buf_add_text(ret, " MATCH ?1");
+    } else {
+        banyan_buf_add_text(ret,
+                            words ? " WHERE t." SINK_SQL_WORDS " @@ to_tsquery('simple', $1::text)" : " WHERE 1 = 1");
+    }
+    unsigned number = add_filters(sql, search, plan, words ? 2 : 1, ret);
+    banyan_buf_add_text(ret, " ORDER BY ");
+    if (words) {
+        sink_sql_add_rank(sql, plan, ret);
+        banyan_buf_add_text(ret, ", ");
+    }
+    banyan_buf_add_text(ret, "t.");
+    add_identifier(ret, sql->table->key_column);
+    banyan_buf_add_text(ret, " DESC LIMIT ");
+    add_parameter(sql, number, BANYAN_FIELD_INT, ret);
+    banyan_buf_add_text(ret, " OFFSET ");
+    add_parameter(sql, number + 1, BANYAN_FIELD_INT, ret);
 }
 
-void sink_sql_claim(const struct sink_sql *sql, struct banyan_buf *ret)
+void sink_sql_words(const struct sink_sql *sql, const struct sink_search_plan *plan, struct banyan_buf *ret)
 {
-    banyan_buf_add_text(ret, "INSERT INTO ");
-    sink_sql_add_table(sql, SINK_SQL_CHECKPOINT_TABLE, ret);
-    banyan_buf_add_text(ret, " (\"view\", \"epoch\", \"form\", \"position\", \"at\", \"source_lsn\") VALUES (");
-    add_numbered(sql, "sisiii", ret);
-    banyan_buf_add_text(ret, ") ON CONFLICT (\"view\") DO UPDATE SET \"epoch\" = excluded.\"epoch\", "
-                             "\"form\" = excluded.\"form\", \"position\" = excluded.\"position\", "
-                             "\"at\" = excluded.\"at\", \"source_lsn\" = excluded.\"source_lsn\"");
-}
-
-void sink_sql_move(const struct sink_sql *sql, struct banyan_buf *ret)
-{
-    banyan_buf_add_text(ret, "UPDATE ");
-    sink_sql_add_table(sql, SINK_SQL_CHECKPOINT_TABLE, ret);
-    banyan_buf_add_text(ret, " SET \"position\" = ");
-    add_parameter(sql, 3, BANYAN_FIELD_INT, ret);
-    banyan_buf_add_text(ret, ", \"at\" = ");
-    add_parameter(sql, 4, BANYAN_FIELD_INT, ret);
-    banyan_buf_add_text(ret, ", \"source_lsn\" = ");
-    add_parameter(sql, 5, BANYAN_FIELD_INT, ret);
-    banyan_buf_add_text(ret, " WHERE \"view\" = ");
-    add_parameter(sql, 1, BANYAN_FIELD_STRING, ret);
-    banyan_buf_add_text(ret, " AND \"epoch\" = ");
-    add_parameter(sql, 2, BANYAN_FIELD_INT, ret);
-}
-
-void sink_sql_asides(const struct sink_sql *sql, struct banyan_buf *ret)
-{
-    banyan_buf_add_text(ret, "SELECT \"stream\", \"position\", \"reason\" FROM ");
-    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
-    banyan_buf_add_text(ret, " WHERE \"view\" = ");
-    add_parameter(sql, 1, BANYAN_FIELD_STRING, ret);
-    banyan_buf_add_text(ret, " ORDER BY \"position\"");
-}
-
-void sink_sql_put_aside(const struct sink_sql *sql, struct banyan_buf *ret)
-{
-    banyan_buf_add_text(ret, "INSERT INTO ");
-    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
-    banyan_buf_add_text(ret, " (\"view\", \"stream\", \"position\", \"reason\") VALUES (");
-    add_numbered(sql, "ssis", ret);
-    banyan_buf_add_text(ret, ") ON CONFLICT (\"view\", \"stream\") DO NOTHING");
+    bool postgres = sql->dialect == SINK_SQL_POSTGRES;
+    for (size_t i = 0; i < plan->words.count; i++) {
+        bool open = plan->open && i + 1 == plan->words.count;
+        banyan_buf_add_text(ret, i == 0 ? "" : postgres ? " & " : " ");
+        if (postgres)
+            pg_add_literal(ret, plan->words.words[i]);
+        else
+            pg_add_identifier(ret, plan->words.words[i]); /* a phrase of FTS5 is quoted like a name */
+        if (open)
+            banyan_buf_add_text(ret, postgres ? ":*" : " *");
+    }
 }
 
 /* ---- PostgreSQL: many rows in one statement ---- */
 
-void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret)
+void sink_sql_delete_many(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    const struct banyan_record *record = sql->projection->tables[0].row;
+    banyan_buf_add_text(ret, "DELETE FROM ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " WHERE ");
+    add_identifier(ret, sql->table->key_column);
+    banyan_buf_add_text(ret, " = ANY ($1::bigint[])");
+}
 
-    banyan_buf_add_text(ret, "WITH moved AS (");
-    sink_sql_move(sql, ret);
-    banyan_buf_add_text(ret, " RETURNING 1), asides AS (INSERT INTO ");
-    sink_sql_add_table(sql, SINK_SQL_ASIDE_TABLE, ret);
-    banyan_buf_add_text(ret, " (\"view\", \"stream\", \"position\", \"reason\") SELECT $1::text, a.* "
-                             "FROM unnest($6::text[], $7::bigint[], $8::text[]) a, moved ON CONFLICT DO NOTHING), "
-                             "removed AS (DELETE FROM ");
-    add_view(sql, ret);
-    banyan_buf_add_text(ret, " USING moved WHERE ");
-    add_identifier(ret, sql->projection->tables[0].key_column);
-    banyan_buf_add_text(ret, " = ANY ($9::bigint[])), written AS (INSERT INTO ");
-    add_view(sql, ret);
+void sink_sql_write_many(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    const struct banyan_record *record = sql->table->row;
+    banyan_buf_add_text(ret, "INSERT INTO ");
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, " (");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, ") SELECT r.* FROM unnest(");
     for (size_t i = 0; i < record->field_count; i++)
-        banyan_buf_printf(ret, "%s$%zu::%s[]", i == 0 ? "" : ", ", SINK_SQL_FLUSH_COLUMNS_AT + 1 + i,
-                          type_of(sql, record->fields[i].kind));
-    banyan_buf_add_text(ret, ") r, moved");
+        banyan_buf_printf(ret, "%s$%zu::%s[]", i == 0 ? "" : ", ", 1 + i, type_of(sql, record->fields[i].kind));
+    banyan_buf_add_text(ret, ") r");
     add_conflict(sql, UINT64_MAX, ret);
-    banyan_buf_add_text(ret, ") SELECT count(*) FROM moved");
 }
 
-#define INCOMING "pg_temp.banyan_incoming"
+/* The temporary table of this one. */
+static void add_incoming_name(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    struct banyan_buf name = BANYAN_BUF_INIT(4096);
+    banyan_buf_printf(&name, "banyan_in_%s", sql->name);
+    banyan_buf_add_text(ret, "pg_temp.");
+    pg_add_identifier(ret, banyan_buf_str(&name));
+    banyan_buf_release(&name);
+}
 
 void sink_sql_make_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    banyan_buf_add_text(ret, "CREATE TEMPORARY TABLE IF NOT EXISTS " INCOMING " (LIKE ");
-    add_view(sql, ret);
+    banyan_buf_add_text(ret, "CREATE TEMPORARY TABLE IF NOT EXISTS ");
+    add_incoming_name(sql, ret);
+    banyan_buf_add_text(ret, " (LIKE ");
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, ") ON COMMIT DELETE ROWS");
 }
 
 void sink_sql_add_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
 {
-    banyan_buf_add_text(ret, INCOMING " (");
+    add_incoming_name(sql, ret);
+    banyan_buf_add_text(ret, " (");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, ")");
 }
@@ -423,12 +540,13 @@ void sink_sql_add_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
 void sink_sql_merge_incoming(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     banyan_buf_add_text(ret, "INSERT INTO ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, " (");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, ") SELECT ");
     sink_sql_add_columns(sql, ret);
-    banyan_buf_add_text(ret, " FROM " INCOMING);
+    banyan_buf_add_text(ret, " FROM ");
+    add_incoming_name(sql, ret);
     add_conflict(sql, UINT64_MAX, ret);
 }
 
@@ -438,64 +556,8 @@ void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret)
         ret, "SELECT k.place, v.* FROM unnest($1::bigint[]) WITH ORDINALITY AS k (key, place) JOIN (SELECT ");
     sink_sql_add_columns(sql, ret);
     banyan_buf_add_text(ret, " FROM ");
-    add_view(sql, ret);
+    sink_sql_add_table(sql, ret);
     banyan_buf_add_text(ret, ") v ON v.");
-    add_identifier(ret, sql->projection->tables[0].key_column);
+    add_identifier(ret, sql->table->key_column);
     banyan_buf_add_text(ret, " = k.key");
-}
-
-/* ---- values ---- */
-
-static bool parse_int(struct banyan_str text, int64_t *ret)
-{
-    struct banyan_decimal d;
-    if (text.size == 0 || text.size > 20 || memchr(text.data, '.', text.size) != NULL ||
-        memchr(text.data, 'e', text.size) != NULL || memchr(text.data, 'E', text.size) != NULL)
-        return false;
-    if (!banyan_decimal_parse(text, &d) || d.scale != 0 || d.units > INT64_MAX || d.units < INT64_MIN)
-        return false;
-    *ret = (int64_t)d.units;
-    return true;
-}
-
-enum banyan_status sink_sql_parse(const struct banyan_field *field, struct banyan_str text, void *row,
-                                  struct banyan_error *err)
-{
-    void *at = (char *)row + field->offset;
-    const char *wanted = "a value";
-    struct banyan_decimal d;
-
-    switch (field->kind) {
-    case BANYAN_FIELD_STRING:
-        *(struct banyan_str *)at = text;
-        return BANYAN_OK;
-    case BANYAN_FIELD_INT:
-        if (parse_int(text, at))
-            return BANYAN_OK;
-        wanted = "a whole number of 64 bits";
-        break;
-    case BANYAN_FIELD_BOOL:
-        if (banyan_str_equal(text, BANYAN_STR("true")) || banyan_str_equal(text, BANYAN_STR("false"))) {
-            *(bool *)at = text.data[0] == 't';
-            return BANYAN_OK;
-        }
-        wanted = "true or false";
-        break;
-    case BANYAN_FIELD_DECIMAL:
-        if (banyan_decimal_parse(text, &d) &&
-            (d.scale == BANYAN_DECIMAL_NAN || banyan_decimal_rescale(d, field->scale, &d))) {
-            *(struct banyan_decimal *)at = d;
-            return BANYAN_OK;
-        }
-        wanted = "a decimal number with no more digits than the column";
-        break;
-    case BANYAN_FIELD_TIME: /* equality of times is no list that a view offers */
-    case BANYAN_FIELD_LIST:
-    case BANYAN_FIELD_NONE:
-        break;
-    }
-    enum banyan_status st = banyan_error_set(err, BANYAN_INVALID, "%.*s is no value of column %s",
-                                             text.size > 200 ? 200 : (int)text.size, text.data, field->name);
-    banyan_error_hint(err, "give %s", wanted);
-    return st;
 }

@@ -10,8 +10,8 @@
  *   TIME      INTEGER (µs since 1970, UTC)  timestamptz
  *   DECIMAL   TEXT (fixed scale, exact)     numeric
  *
- * Beside the view's table there are two of the engine's: one with a checkpoint a view, one with the streams that were
- * put aside.  Each statement's parameters come in the order that its comment says.
+ * What the engine itself keeps beside them is the business of each store.  Each statement's parameters come in the
+ * order that its comment says.
  */
 #ifndef SINK_SINK_SQL_H
 #define SINK_SINK_SQL_H
@@ -24,6 +24,7 @@
 #include "banyan/error.h"
 #include "banyan/record.h"
 #include "projection/sink.h"
+#include "sink/sink_value.h"
 
 enum sink_sql_dialect {
     SINK_SQL_NONE = 0,
@@ -31,14 +32,17 @@ enum sink_sql_dialect {
     SINK_SQL_POSTGRES,
 };
 
+/* One table. */
 struct sink_sql {
     enum sink_sql_dialect dialect;
     const char *schema; /* NULL: none */
-    const struct banyan_projection *projection;
+    const char *name;   /* of the table there */
+    const struct banyan_table *table;
 };
 
 enum {
     SINK_SQL_BYTES_MAX = 256 * 1024,
+    SINK_SQL_SEARCHED_MAX = 20000, /* characters of a text that PostgreSQL's search looks at */
     /* parts of a list */
     SINK_SQL_FROM = 1 << 0,
     SINK_SQL_TO = 1 << 1,
@@ -47,22 +51,17 @@ enum {
     SINK_SQL_LIST_FORMS = 1 << 4,
 };
 
-#define SINK_SQL_CHECKPOINT_TABLE "banyan_checkpoint"
-#define SINK_SQL_ASIDE_TABLE "banyan_aside"
+#define SINK_SQL_WORDS "banyan_words" /* PostgreSQL: the column with the words of a row */
 
-/* What a stored read model must have been made for; another text: it is emptied and made anew. */
-void sink_sql_form(const struct banyan_projection *projection, struct banyan_buf *ret);
-/* Can the projection be kept at all?  INVALID. */
-BANYAN_MUST_CHECK enum banyan_status sink_sql_check(const struct banyan_projection *projection,
-                                                    struct banyan_error *err);
-
-void sink_sql_add_table(const struct sink_sql *sql, const char *table, struct banyan_buf *ret);
-/* The two tables of the engine; several statements, idempotent. */
-void sink_sql_make_engine_tables(const struct sink_sql *sql, struct banyan_buf *ret);
-/* Drop and make the view's table, forget what was put aside; several statements. */
-void sink_sql_make_view(const struct sink_sql *sql, struct banyan_buf *ret);
-/* Several statements, idempotent; nothing where the view has no lists. */
+/* A name in the schema. */
+void sink_sql_add_name(const struct sink_sql *sql, const char *name, struct banyan_buf *ret);
+void sink_sql_add_table(const struct sink_sql *sql, struct banyan_buf *ret);
+void sink_sql_make_table(const struct sink_sql *sql, struct banyan_buf *ret); /* PostgreSQL: without its key */
+void sink_sql_make_key(const struct sink_sql *sql, struct banyan_buf *ret);   /* PostgreSQL */
+/* Several statements, idempotent; nothing where the table has no lists. */
 void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret);
+/* Several statements; nothing where the table has no search.  SQLite: not idempotent. */
+void sink_sql_make_search(const struct sink_sql *sql, struct banyan_buf *ret);
 
 /* All columns, quoted, with commas. */
 void sink_sql_add_columns(const struct sink_sql *sql, struct banyan_buf *ret);
@@ -75,33 +74,27 @@ void sink_sql_range(const struct sink_sql *sql, struct banyan_buf *ret);  /* (lo
 void sink_sql_list(const struct sink_sql *sql, const struct banyan_view_index *index, unsigned form,
                    struct banyan_buf *ret);
 unsigned sink_sql_list_form(const struct sink_list *query);
+/* ([words,] equal…, [from,] [to,] limit, skip); PostgreSQL: with banyan_rank as the last column. */
+void sink_sql_search(const struct sink_sql *sql, const struct sink_search *search, const struct sink_search_plan *plan,
+                     struct banyan_buf *ret);
+/* The smaller the better; the words are parameter 1. */
+void sink_sql_add_rank(const struct sink_sql *sql, const struct sink_search_plan *plan, struct banyan_buf *ret);
+/* The value of its parameter: all words, in the language of FTS5 or of to_tsquery(). */
+void sink_sql_words(const struct sink_sql *sql, const struct sink_search_plan *plan, struct banyan_buf *ret);
 
-void sink_sql_checkpoint(const struct sink_sql *sql, struct banyan_buf *ret); /* (view) → position, at, lsn, epoch,
-                                                                               * form */
-void sink_sql_claim(const struct sink_sql *sql, struct banyan_buf *ret);  /* (view, epoch, form, position, at, lsn) */
-void sink_sql_move(const struct sink_sql *sql, struct banyan_buf *ret);   /* (view, epoch, position, at, lsn) */
-void sink_sql_asides(const struct sink_sql *sql, struct banyan_buf *ret); /* (view) → stream, position, reason */
-void sink_sql_put_aside(const struct sink_sql *sql, struct banyan_buf *ret); /* (view, stream, position, reason) */
-
-/* PostgreSQL only: a whole flush in one statement, which does nothing unless the epoch is ours.  (view, epoch,
- * position, at, lsn, streams[], positions[], reasons[], keys to delete[], then an array for each column) → checkpoints
- * moved */
-void sink_sql_flush(const struct sink_sql *sql, struct banyan_buf *ret);
-enum {
-    SINK_SQL_FLUSH_COLUMNS_AT = 9, /* parameters in front of the columns' */
-};
-/* PostgreSQL only: for large flushes, a temporary table of the view's columns that is empty in each transaction, what
- * to copy into, and its rows into the view.  Without parameters. */
+/* PostgreSQL only: (keys[]). */
+void sink_sql_delete_many(const struct sink_sql *sql, struct banyan_buf *ret);
+/* PostgreSQL only: (an array for each column): insert, or update all. */
+void sink_sql_write_many(const struct sink_sql *sql, struct banyan_buf *ret);
+/* PostgreSQL only: for large flushes, a temporary table of the columns that is empty in each transaction, what to copy
+ * into, and its rows into the table.  Without parameters. */
 void sink_sql_make_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
 void sink_sql_add_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
 void sink_sql_merge_incoming(const struct sink_sql *sql, struct banyan_buf *ret);
 /* PostgreSQL only: (keys[]) → place in the array from 1, columns. */
 void sink_sql_get_many(const struct sink_sql *sql, struct banyan_buf *ret);
 
-/* The fields that an index needs, as a set. */
-uint64_t sink_sql_indexed_fields(const struct banyan_projection *projection);
-/* A value that a person wrote → the field in *row*; strings borrow.  INVALID with a hint. */
-BANYAN_MUST_CHECK enum banyan_status sink_sql_parse(const struct banyan_field *field, struct banyan_str text, void *row,
-                                                    struct banyan_error *err);
+/* The fields that a list or a search needs, as a set. */
+uint64_t sink_sql_indexed_fields(const struct banyan_table *table);
 
 #endif

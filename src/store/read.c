@@ -44,6 +44,7 @@ struct store_reader {
 
     /* Of all events. */
     uint64_t passed;       /* last position given out or passed over */
+    uint64_t end;          /* it gives out nothing behind this; 0: no end */
     uint64_t looks_max;    /* events passed over in one call; 0: no limit */
     struct filter *filter; /* owned; NULL: everything */
     uint64_t checked;      /* up to here the table of blocks has been asked; the end of a block */
@@ -105,6 +106,11 @@ void store_reader_filter(struct store_reader *reader, const struct store_filter 
 struct banyan_position store_reader_passed(const struct store_reader *reader)
 {
     return (struct banyan_position){reader->passed};
+}
+
+void store_reader_end(struct store_reader *reader, struct banyan_position last)
+{
+    reader->end = last.value;
 }
 
 void store_reader_look(struct store_reader *reader, uint64_t looks_max)
@@ -312,6 +318,8 @@ static enum banyan_status skip(struct store_reader *reader, struct banyan_error 
     uint64_t next = reader->passed + 1, durable = log_durable(reader->store->log).value, to;
     enum banyan_status status = BANYAN_OK;
 
+    if (reader->end != 0 && reader->end < durable)
+        durable = reader->end;
     if (next > durable)
         return BANYAN_OK; /* the log reader says that it is the end */
     to = blocks_next(blocks, reader->filter, next, durable);
@@ -346,6 +354,8 @@ static enum banyan_status next_of_all(struct store_reader *reader, struct log_re
             return BANYAN_TIMEOUT;
         looks++;
         status = reader->filter != NULL && reader->passed >= reader->checked ? skip(reader, err) : BANYAN_OK;
+        if (status == BANYAN_OK && reader->end != 0 && reader->passed >= reader->end)
+            return BANYAN_NOT_FOUND;
         if (status == BANYAN_OK)
             status = log_reader_next(reader->log_reader, ret, err);
         if (status != BANYAN_OK)

@@ -180,6 +180,9 @@ struct store_filter {
 /* Give out only what passes; copied; kept until the reader is closed.  NULL: everything again.  Parts of the log that
  * cannot match are skipped without being read. */
 void store_reader_filter(struct store_reader *reader, const struct store_filter *filter);
+/* A reader of all events ends behind *last* (NOT_FOUND), until this is called again; 0: no end.  It does not look for
+ * what passes the filter beyond it. */
+void store_reader_end(struct store_reader *reader, struct banyan_position last);
 /* How far a reader of all events has looked: the last position that it gave out or passed over. */
 struct banyan_position store_reader_passed(const struct store_reader *reader);
 /* The first position recorded at or after *time*; durable+1 when there is none yet. */

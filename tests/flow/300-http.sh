@@ -56,9 +56,10 @@ writer=$("$banyan" token create --file "$work/tokens/banyan.tokens" --role appen
 plain tokens 'http: {tokens_file: banyan.tokens}' || exit 1
 tokens_url=$url
 mkdir "$work/processes"
-printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\nviews:\n  - projection: inventory\n' >"$work/processes/banyan.yaml"
+printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\nviews:\n  - projection: inventory\n  - projection: order_search\n  - projection: order_status\n' >"$work/processes/banyan.yaml"
 serve "$work/processes" processes || exit 1
 processes_url=$url
+wait_until 30 "its views to be live" ready
 python=python3
 "$python" -c 'import jsonschema' 2>/dev/null || python=/usr/bin/python3 # Debian's has the package
 "$python" "$here/openapi_truth.py" "$store_url" "$views_url" "$starting_url" "$tokens_url,$reader" \

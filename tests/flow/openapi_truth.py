@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""openapi_truth.py PLAIN VIEWS STARTING TOKENS   is the OpenAPI document true?  Prints TAP.
+"""openapi_truth.py PLAIN VIEWS STARTING TOKENS PROCESSES   is the OpenAPI document true?  Prints TAP.
 
 Each argument is the URL of a running server: an open store alone; one with read models; one whose source does not answer, with one
-subscriber at most; one with tokens (URL,READ-TOKEN).  Every path, method and status of the document is asked for, and the answer has to be one that the
+subscriber at most; one with tokens (URL,READ-TOKEN); one of the commerce domain.  Every path, method and status of the document is asked for, and the answer has to be one that the
 document describes; every case here has to be in the document, and the other way round.
 """
 import http.client, json, re, sys, urllib.parse
@@ -135,7 +135,8 @@ for path in document["paths"]:
     for method, operation in document["paths"][path].items():
         real = path.replace("{view}", "current_orders").replace("{key}", "1").replace("{name}", "truth-1") \
             .replace("{version}", "1").replace("{subject}", "S").replace("{category}", "order") \
-            .replace("{command}", "PlaceOrder").replace("{process}", "checkout")
+            .replace("{command}", "PlaceOrder").replace("{process}", "checkout") \
+            .replace("{action}", "resume").replace("{table}", "current_orders").replace("{query}", "find")
         body = {} if method == "get" else {"body": EVENT if "/schemas" not in path else AVRO, "headers": JSON}
         if "freeze" in path or "thaw" in path or "retry" in path:
             body = {}
@@ -156,12 +157,36 @@ for path in document["paths"]:
             case(path, method, 200, plain, real)
             if any(p.get("$ref", "").endswith("MinPosition") for p in operation.get("parameters", [])):
                 case(path, method, 503, plain, real, FAR)
-for path in ("/views/{view}", "/views/{view}/{key}"):
-    case(path, "get", 503, starting, path.replace("{view}", "current_orders").replace("{key}", "1") + ("?symbol=A" if "key" not in path else ""))
-    case(path, "get", 404, views, "/views/nothing" + ("/1" if "key" in path else ""))
-    case(path, "get", 400, views, "/views/current_orders" + ("/x" if "key" in path else ""))
-case("/views/{view}", "get", 200, views, "/views/current_orders?symbol=BTC")
-case("/views/{view}/{key}", "get", 200, views, "/views/current_orders/1")
+# Of each view path: one that answers, one that is not there, one that makes no sense; not built; too early.
+VIEWS = {
+    "/views/{view}": ("current_orders?symbol=BTC", "nothing?symbol=BTC", "current_orders"),
+    "/views/{view}/{key}": ("current_orders/1", "current_orders/99999", "current_orders/x"),
+    "/views/{view}/tables/{table}": ("current_orders/tables/current_orders?symbol=BTC", "current_orders/tables/nothing?symbol=BTC",
+                                     "current_orders/tables/current_orders"),
+    "/views/{view}/tables/{table}/{key}": ("current_orders/tables/current_orders/1", "current_orders/tables/current_orders/99999",
+                                           "current_orders/tables/current_orders/x"),
+    "/views/{view}/search": ("order_search/search?q=x", "order_status/search?q=x", "order_search/search?no=1"),
+    "/views/{view}/queries/{query}": ("order_search/queries/find?city=x", "order_search/queries/nothing", "order_search/queries/find?no=1"),
+}
+for path, (good, missing, bad_one) in VIEWS.items():
+    base = processes if "order_" in good else views
+    case(path, "get", 200, base, "/views/" + good)
+    case(path, "get", 404, base, "/views/" + missing)
+    case(path, "get", 400, base, "/views/" + bad_one)
+    if base is views:
+        case(path, "get", 503, starting, "/views/" + good)
+    else:
+        case(path, "get", 503, base, "/views/" + good, FAR)
+for path in ("/projections/{view}", "/projections/{view}/asides"):
+    real = path.replace("{view}", "current_orders")
+    case(path, "get", 200, views, real)
+    case(path, "get", 400, views, real + "?no=1")
+    case(path, "get", 404, views, path.replace("{view}", "nothing"))
+ACT = "/projections/{view}/{action}"
+case(ACT, "post", 200, views, "/projections/current_orders/rebuild")
+case(ACT, "post", 400, views, "/projections/current_orders/retry")
+case(ACT, "post", 404, views, "/projections/current_orders/dance")
+case(ACT, "post", 409, starting, "/projections/current_orders/rebuild")  # its history is not in the log yet
 case("/readyz", "get", 503, starting)
 COMMAND, AGGREGATE = "/commands/{category}/{key}/{command}", "/aggregates/{category}/{key}"
 PLACE = '{"trader_id":2,"symbol":"BTC","side":"BUY","quantity":"1.50000000","price":"100.00000000"}'

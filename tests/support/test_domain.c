@@ -142,6 +142,40 @@ static const struct banyan_view_index account_indexes[] = {
     [TEST_BY_OWNER_CLOSED] = {"by_owner_closed", "owner", "closed_at"},
 };
 
+static const char *const account_search[] = {"owner", NULL};
+
+/* The branches with at least so many moves. */
+struct busy_arguments {
+    int64_t at_least;
+};
+
+static const struct banyan_field busy_fields[] = {BANYAN_FIELD_INT(struct busy_arguments, at_least, 0)};
+static const struct banyan_record busy_record = {"Busy", sizeof(struct busy_arguments), busy_fields, 1};
+
+struct busy {
+    int64_t at_least;
+    struct banyan_answer *answer;
+};
+
+static bool take_busy(void *context, const void *row)
+{
+    const struct busy *busy = context;
+    if (((const struct test_branch *)row)->moves >= busy->at_least)
+        banyan_answer_row(busy->answer, row);
+    return true;
+}
+
+static void answer_busy(const void *arguments, struct banyan_reader *reader, struct banyan_answer *answer)
+{
+    struct busy busy = {((const struct busy_arguments *)arguments)->at_least, answer};
+    if (busy.at_least < 0)
+        banyan_answer_refuse(answer, "at_least is negative");
+    else
+        banyan_reader_each(reader, &(struct banyan_reader_list){.table = 0}, take_busy, &busy);
+}
+
+static const struct banyan_query branch_queries[] = {{"busy", &busy_record, &branch_record, answer_busy}};
+
 const struct banyan_projection test_projections[2] = {
     [TEST_VIEW_ACCOUNTS] = {.name = "accounts",
                             .version = 1,
@@ -149,7 +183,8 @@ const struct banyan_projection test_projections[2] = {
                                                                    .row = &account_record,
                                                                    .key_column = "id",
                                                                    .indexes = account_indexes,
-                                                                   .index_count = 2},
+                                                                   .index_count = 2,
+                                                                   .search = account_search},
                             .table_count = 1,
                             .categories = (const char *const[]){"account", NULL},
                             .apply = apply_account},
@@ -160,7 +195,9 @@ const struct banyan_projection test_projections[2] = {
                                                                    .key_column = "branch"},
                             .table_count = 1,
                             .categories = (const char *const[]){"account", NULL},
-                            .apply = apply_branch},
+                            .apply = apply_branch,
+                            .queries = branch_queries,
+                            .query_count = 1},
 };
 
 static void evolve(void *state, unsigned type, const void *payload, struct banyan_time at)

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "os/clock.h"
+#include "os/file.h"
 #include "sink/sinks.h"
 #include "support/head_version.h"
 #include "support/http_raw.h"
@@ -31,8 +32,7 @@ static struct {
     struct store *store;
     struct os_stop stop;
     struct os_random random;
-    struct projection_runner *runners[2];
-    struct http_view views[2];
+    struct projections *projections;
     struct http_server *server;
 } world;
 
@@ -44,26 +44,18 @@ static void must(enum banyan_status st, const struct banyan_error *err)
     }
 }
 
-static void start_view(size_t which, bool held)
+static void start_view(size_t which)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
     char path[256];
-    struct sink *sink = NULL;
-    snprintf(path, sizeof(path), "%s/%s.db", world.folder, test_projections[which].name);
-    must(sink_sqlite_open(&test_projections[which], path, &sink, &err), &err);
-    must(projection_start(&(struct projection_options){.domain = &test_domain,
-                                                       .projection = &test_projections[which],
-                                                       .store = world.store,
-                                                       .sink = sink,
-                                                       .stop = &world.stop,
-                                                       .held = held},
-                          &world.runners[which], &err),
-         &err);
-    world.views[which] =
-        (struct http_view){test_projections[which].name, &test_projections[which], world.runners[which]};
+    struct projection_options options = {.name = test_projections[which].name, .projection = &test_projections[which]};
+    snprintf(path, sizeof(path), "%s/views", world.folder);
+    must(os_files_real()->make_folder(os_files_real(), path, &err), &err);
+    must(sink_sqlite_home(&test_projections[which], path, options.name, &options.home, &err), &err);
+    must(projections_add(world.projections, &options, &err), &err);
 }
 
-/* Accounts are live, branches held until a test releases them. */
+/* The views are held until a test releases them. */
 static int open_world(void **state)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -74,23 +66,16 @@ static int open_world(void **state)
     must(os_stop_open(&world.stop, &err), &err);
     must(store_open(&(struct store_options){.folder = path}, &world.store, &err), &err);
     test_append_random(world.store, &world.random, EVENTS, ACCOUNTS);
-    start_view(0, false);
-    start_view(1, true);
-    for (size_t i = 0; i < 2; i++)
-        must(projection_wait(world.runners[i], store_tail(world.store), LIMIT_US, &err), &err);
-    int64_t began = os_clock_monotonic_us(os_clock_real());
-    while (projection_state(world.runners[0], NULL) != PROJECTION_LIVE) {
-        if (os_clock_monotonic_us(os_clock_real()) - began > LIMIT_US)
-            abort();
-        (void)os_stop_wait(&world.stop, 1000); /* it is not requested meanwhile */
-    }
+    world.projections = projections_new(
+        &(struct projections_options){.domain = &test_domain, .store = world.store, .stop = &world.stop, .held = true});
+    start_view(0);
+    start_view(1);
     must(http_start(&(struct http_options){.address = "127.0.0.1",
                                            .port = 0,
                                            .version = "1.2.3",
                                            .domain = &test_domain,
                                            .store = world.store,
-                                           .views = world.views,
-                                           .view_count = 2},
+                                           .projections = world.projections},
                     &world.server, &err),
          &err);
     http_raw_port = http_port(world.server);
@@ -101,8 +86,7 @@ static int close_world(void **state)
 {
     http_stop(world.server);
     os_stop_request(&world.stop);
-    for (size_t i = 0; i < 2; i++)
-        projection_stop(world.runners[i]);
+    projections_free(world.projections);
     store_close(world.store);
     os_stop_close(&world.stop);
     test_folder_remove(world.folder);
@@ -120,17 +104,17 @@ static void ready_only_when_everything_is(void **state)
     assert_string_equal(header_of(answer, "Retry-After"), "1");
     json_t *json = json_at("/readyz", 503);
     assert_non_null(strstr(text_at(json, "detail"), "branches"));
-    assert_null(strstr(text_at(json, "detail"), "accounts"));
+    assert_non_null(strstr(text_at(json, "detail"), "accounts"));
     assert_int_equal(json_integer_value(json_object_get(json, "status")), 503);
     json_decref(json);
 
     answer = get("/views/branches/1"); /* its rows are there, but perhaps not all */
     assert_int_equal(code_of(answer), 503);
-    assert_string_equal(header_of(answer, "Retry-After"), "1");
+    assert_true(atoi(header_of(answer, "Retry-After")) >= 1);
     assert_null(strstr(answer, "total"));
-    assert_int_equal(code_of(get("/views/accounts?owner=owner%201")), 200);
+    assert_int_equal(code_of(get("/views/accounts?owner=owner%201")), 503);
 
-    projection_release(world.runners[1]);
+    projections_release(world.projections);
     int64_t began = os_clock_monotonic_us(os_clock_real());
     while (code_of(get("/readyz")) != 200)
         assert_true(os_clock_monotonic_us(os_clock_real()) - began < LIMIT_US);
@@ -322,6 +306,82 @@ static void streams_are_shown(void **state)
 
 /* ---- bad requests ---- */
 
+static void a_search_and_a_query(void **state)
+{
+    json_t *json = json_at("/views/accounts/search?q=owner&limit=1000", 200);
+    assert_true(json_array_size(json_object_get(json, "items")) > 0);
+    json_decref(json);
+    json = json_at("/views/accounts/search?q=nobodyatall", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 0);
+    json_decref(json);
+    json = json_at("/views/branches/queries/busy?at_least=1", 200);
+    size_t busy = json_array_size(json_object_get(json, "items"));
+    assert_true(busy > 0);
+    json_decref(json);
+    json = json_at("/views/branches/queries/busy?at_least=1000000", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 0);
+    json_decref(json);
+    json_decref(json_at("/views/branches/queries/busy?at_least=-1", 400));
+    json_decref(json_at("/views/branches/queries/busy?at_least=x", 400));
+    json_decref(json_at("/views/branches/queries/busy?wrong=1", 400));
+    json = json_at("/views/branches/tables/branches/1", 200);
+    assert_true(json_integer_value(json_object_get(json, "moves")) > 0);
+    json_decref(json);
+    const char *answer = get("/views/branches/1");
+    assert_string_equal(header_of(answer, "Banyan-Generation"), "1");
+    assert_non_null(strchr(header_of(answer, "Banyan-Last-Event"), 'T'));
+}
+
+static const char *post(const char *path, const char *body)
+{
+    char request[512];
+    (void)snprintf(request, sizeof(request),
+                   "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", path,
+                   strlen(body), body);
+    return raw(request);
+}
+
+/* Until *generation* of the view serves, and no rebuild runs. */
+static void until_serves(int64_t generation)
+{
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    for (bool there = false; !there;) {
+        json_t *json = json_at("/projections/branches", 200);
+        there = json_integer_value(json_object_get(json, "generation")) == generation &&
+                json_is_null(json_object_get(json, "rebuild"));
+        json_decref(json);
+        assert_true(os_clock_monotonic_us(os_clock_real()) - began < LIMIT_US);
+    }
+}
+
+/* A rebuild through HTTP: the generation changes, the rows do not, and what served is kept. */
+static void a_rebuild_and_back(void **state)
+{
+    json_t *before = json_at("/views/branches/1", 200);
+    assert_int_equal(code_of(post("/projections/branches/rebuild", "")), 200);
+    until_serves(2);
+    json_t *after = json_at("/views/branches/1", 200);
+    assert_true(json_equal(before, after));
+    json_t *json = json_at("/projections/branches", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "generations")), 2);
+    json_decref(json);
+    assert_int_equal(code_of(post("/projections/branches/rollback", "")), 200);
+    until_serves(1); /* once it has caught up */
+    assert_string_equal(header_of(get("/views/branches/1"), "Banyan-Generation"), "1");
+    assert_int_equal(code_of(post("/projections/branches/drop", "")), 200);
+    json = json_at("/projections/branches", 200);
+    assert_int_equal(json_array_size(json_object_get(json, "generations")), 1);
+    json_decref(json);
+    assert_int_equal(code_of(post("/projections/branches/retry?key=1", "")), 404);
+    assert_int_equal(code_of(post("/projections/branches/retry", "")), 400);
+    assert_int_equal(code_of(post("/projections/branches/nothing", "")), 404);
+    assert_int_equal(json_integer_value(json_object_get(json = json_at("/projections/branches/asides", 200), "count")),
+                     0);
+    json_decref(json);
+    json_decref(before);
+    json_decref(after);
+}
+
 static void bad_input_is_named(void **state)
 {
     static const struct {
@@ -336,6 +396,14 @@ static void bad_input_is_named(void **state)
         {"/views/accountsx/1", 404, "no view"},
         {"/views/accounts/", 404, "nothing"},
         {"/views/accounts/1/2", 404, "nothing"},
+        {"/views/accounts/tables/nothing", 404, "no table"},
+        {"/views/accounts/tables/accounts/x", 400, "no key"},
+        {"/views/accounts/queries/nothing", 404, "no query"},
+        {"/views/branches/search?q=x", 404, "no search"},
+        {"/views/accounts/search?q=x&wrong=1", 400, "no column"},
+        {"/views/accounts/search?q=x&skip=10001", 400, "skip"},
+        {"/projections/nothing", 404, "no projection"},
+        {"/projections/accounts/rebuild", 405, "POST"},
         {"/views/accounts/1%2F2", 400, "no key"},
         {"/views/accounts/x", 400, "no key"},
         {"/views/accounts/+1", 400, "no key"},
@@ -539,6 +607,7 @@ int main(void)
         cmocka_unit_test(status_and_metrics_agree_with_the_store),
         cmocka_unit_test(rows_are_exact_and_say_their_position),
         cmocka_unit_test(lists_page_to_their_end),
+        cmocka_unit_test(a_search_and_a_query),
         cmocka_unit_test(a_reader_may_wait_for_its_write),
         cmocka_unit_test(streams_are_shown),
         cmocka_unit_test(bad_input_is_named),
@@ -546,6 +615,7 @@ int main(void)
         cmocka_unit_test(ambiguous_requests_are_refused),
         cmocka_unit_test(hostile_bytes_do_no_harm),
         cmocka_unit_test(requests_may_be_pipelined),
+        cmocka_unit_test(a_rebuild_and_back),
         cmocka_unit_test(a_taken_port_is_named),
         cmocka_unit_test(stopping_ends_the_waiting),
     };

@@ -11,6 +11,7 @@
 #include "pg/copy.h"
 #include "sink/sinks.h"
 #include "support/seed.h"
+#include "support/test_domain.h"
 #include "trading/rows.h"
 
 enum {
@@ -18,8 +19,10 @@ enum {
 };
 
 static struct world {
-    struct sink *sink, *reader;
-    char folder[64], path[96];
+    struct sink_home *home;
+    struct sink *sink;
+    struct sink_view *reader;
+    char *folder;
     struct banyan_arena arena;
     void (*before_refresh)(void); /* legacy changes that the snapshot does not see, the view does */
     void (*after_refresh)(void);  /* what the view gets wrong */
@@ -79,7 +82,7 @@ static void view_write(const struct sink_row *rows, size_t count)
 
 static void view_delete(int64_t key)
 {
-    view_write(&(struct sink_row){key, NULL, UINT64_MAX}, 1);
+    view_write(&(struct sink_row){0, key, NULL, UINT64_MAX}, 1);
 }
 
 static void view_put(int64_t key, const char *price)
@@ -96,9 +99,9 @@ static void view_put(int64_t key, const char *price)
 
     assert_true(banyan_decimal_parse(banyan_str_of(price), &parsed));
     assert_true(banyan_decimal_rescale(parsed, 8, &row.order.price));
-    view_write(
-        &(struct sink_row){key, world.sink->projection == &other_view ? (void *)&row : (void *)&row.order, UINT64_MAX},
-        1);
+    view_write(&(struct sink_row){0, key, world.sink->projection == &other_view ? (void *)&row : (void *)&row.order,
+                                  UINT64_MAX},
+               1);
 }
 
 static enum banyan_status collect_key(void *context, int64_t key, const void *row, struct banyan_error *err)
@@ -122,9 +125,9 @@ static void view_refresh(void)
     struct pg_copy_out copy;
     size_t count = 0;
 
-    OK(world.reader->ops->range(world.reader, INT64_MIN, INT64_MAX, &checkpoint, collect_key, &end, &err));
+    OK(world.reader->ops->range(world.reader, 0, INT64_MIN, INT64_MAX, &checkpoint, collect_key, &end, &err));
     for (; keys < end; keys++)
-        rows[count++] = (struct sink_row){*keys, NULL, UINT64_MAX};
+        rows[count++] = (struct sink_row){0, *keys, NULL, UINT64_MAX};
     view_write(rows, count);
     count = 0;
     OK(pg_copy_out_begin(&copy, conn, "SELECT * FROM orders ORDER BY order_id", &order_row_record, oids, &err));
@@ -133,8 +136,9 @@ static void view_refresh(void)
 
         if (pg_copy_out_row(&copy, &world.arena, &row->order, &err) != BANYAN_OK)
             break;
-        rows[count++] = (struct sink_row){
-            row->order.order_id, world.sink->projection == &other_view ? (void *)row : (void *)&row->order, UINT64_MAX};
+        rows[count++] =
+            (struct sink_row){0, row->order.order_id,
+                              world.sink->projection == &other_view ? (void *)row : (void *)&row->order, UINT64_MAX};
     }
     pg_copy_out_end(&copy);
     view_write(rows, count);
@@ -202,15 +206,18 @@ static void open_world(const struct banyan_projection *projection)
 {
     struct sink_checkpoint checkpoint;
     struct banyan_error err = BANYAN_ERROR_INIT;
+    uint32_t number;
 
     legacy_setup(NULL);
     memset(&world, 0, sizeof(world));
-    snprintf(world.folder, sizeof(world.folder), "/tmp/banyan-verify-XXXXXX");
-    assert_non_null(mkdtemp(world.folder));
-    snprintf(world.path, sizeof(world.path), "%s/view.db", world.folder);
-    OK(sink_sqlite_open(projection, world.path, &world.sink, &err));
-    OK(world.sink->ops->start(world.sink, &checkpoint, &err));
-    OK(world.sink->ops->reader(world.sink, &world.reader, &err));
+    world.folder = test_folder_new();
+    OK(sink_sqlite_home(projection, world.folder, "view", &world.home, &err));
+    OK(world.home->ops->make(world.home, &number, &err));
+    OK(world.home->ops->open(world.home, number, &world.sink, &err));
+    OK(world.sink->ops->claim(world.sink, &checkpoint, &err));
+    OK(world.sink->ops->seal(world.sink, &(struct sink_flush){.row_count = 0}, &err));
+    OK(world.home->ops->serve(world.home, 0, number, &err));
+    OK(world.home->ops->view(world.home, &world.reader, &err));
     OK(os_stop_open(&world.stop, &err));
     seed_start(&world.random, "verify");
     test_run(conn, "INSERT INTO orders SELECT k * 3 - 150, k % 7, 'S' || k, 'BUY', k, k + 0.5, 'NEW', 0, NULL, now(),"
@@ -241,17 +248,12 @@ static int setup_trades(void **unused)
 static int teardown(void **unused)
 {
     (void)unused;
-    sink_close(world.reader);
+    sink_view_close(world.reader);
     sink_close(world.sink);
+    sink_home_close(world.home);
     os_stop_close(&world.stop);
     banyan_arena_release(&world.arena);
-    for (const char *const *end = (const char *const[]){"", "-wal", "-shm", "-lock", NULL}; *end != NULL; end++) {
-        char path[128];
-
-        snprintf(path, sizeof(path), "%s%s", world.path, *end);
-        (void)unlink(path); /* not all of them exist */
-    }
-    assert_int_equal(rmdir(world.folder), 0);
+    test_folder_remove(world.folder);
     return 0;
 }
 
@@ -401,9 +403,14 @@ static void show_early(void)
     struct order_row row;
     struct banyan_error err = BANYAN_ERROR_INIT;
 
-    OK(world.sink->ops->get(world.sink, 0, &world.arena, &row, &err));
+    int64_t key = 0;
+    void *rows[] = {&row};
+    bool found = false;
+
+    OK(world.sink->ops->get_many(world.sink, 0, &key, 1, &world.arena, rows, &found, &err));
+    assert_true(found);
     row.status = BANYAN_STR("FILLED");
-    view_write(&(struct sink_row){0, &row, UINT64_MAX}, 1);
+    view_write(&(struct sink_row){0, 0, &row, UINT64_MAX}, 1);
 }
 
 static void captured_before_it_is_visible(void **unused)
@@ -463,9 +470,9 @@ static void a_child_table_by_its_own_key(void **unused)
         struct trade_view_row row = {.id = id, .order_id = id == 7 ? 151 : 150};
 
         if (id != 5)
-            view_write(&(struct sink_row){id, &row, UINT64_MAX}, 1);
+            view_write(&(struct sink_row){0, id, &row, UINT64_MAX}, 1);
     }
-    view_write(&(struct sink_row){99, &(struct trade_view_row){99, 150}, UINT64_MAX}, 1);
+    view_write(&(struct sink_row){0, 99, &(struct trade_view_row){99, 150}, UINT64_MAX}, 1);
     OK(legacy_verify(&options, &report, &err));
     assert_int_equal(report.rows, 21);
     assert_int_equal(report.differences, 3);

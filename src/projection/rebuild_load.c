@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing the rows of a rebuild, and looking at them again.
+ *
+ *   tables of all workers ─▶ one array by key (radix) ─▶ ranges of keys ─▶ a load each, at once ─▶ sink
+ *
+ * Rows in key order are what every store likes: trees grow at their end, and what is read together lies together.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "banyan/record.h"
+#include "base/alloc.h"
+#include "projection/rebuild_int.h"
+
+enum {
+    LOAD_ROWS = 4096,          /* given to the sink at once */
+    ROWS_A_LOADER_MIN = 20000, /* fewer are not worth a load of their own */
+    REFOLDED_KEYS = 8,
+    REFOLDED_EVENTS_MAX = 20000,
+};
+
+struct loader {
+    struct rebuild *rebuild;
+    struct os_thread thread;
+    unsigned table;
+    const struct sink_row *rows;
+    size_t count;
+    enum banyan_status status;
+    struct banyan_error err;
+};
+
+/* ---- order ---- */
+
+/* Least digit first, a byte at a time; digits that are the same in all keys cost one look. */
+static void sort_rows(struct sink_row **rows, struct sink_row **spare, size_t count)
+{
+    size_t counts[8][256] = {{0}};
+    for (size_t i = 0; i < count; i++) {
+        uint64_t key = (uint64_t)(*rows)[i].key ^ (UINT64_C(1) << 63);
+        for (unsigned digit = 0; digit < 8; digit++)
+            counts[digit][key >> (digit * 8) & 255]++;
+    }
+    for (unsigned digit = 0; digit < 8; digit++) {
+        size_t at = 0;
+        bool same = false;
+        for (unsigned value = 0; value < 256; value++) {
+            size_t here = counts[digit][value];
+            same |= here == count;
+            counts[digit][value] = at;
+            at += here;
+        }
+        if (same)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t key = (uint64_t)(*rows)[i].key ^ (UINT64_C(1) << 63);
+            (*spare)[counts[digit][key >> (digit * 8) & 255]++] = (*rows)[i];
+        }
+        struct sink_row *swapped = *rows;
+        *rows = *spare;
+        *spare = swapped;
+    }
+}
+
+/* ---- load ---- */
+
+static void load_range(void *argument)
+{
+    struct loader *loader = argument;
+    struct sink *sink = loader->rebuild->sink;
+    struct sink_load *load = NULL;
+    loader->status = sink->ops->load_open(sink, loader->table, &load, &loader->err);
+    if (loader->status != BANYAN_OK)
+        return;
+    for (size_t at = 0; at < loader->count && loader->status == BANYAN_OK; at += LOAD_ROWS) {
+        size_t count = loader->count - at < LOAD_ROWS ? loader->count - at : LOAD_ROWS;
+        /* Rows have no part in the limit: it was kept while their events were folded. */
+        if (!rebuild_gate(loader->rebuild, 0)) {
+            loader->status = BANYAN_STOPPED;
+            break;
+        }
+        loader->status = sink->ops->load_rows(load, loader->rows + at, count, &loader->err);
+        (void)__atomic_add_fetch(&loader->rebuild->loaded, count, __ATOMIC_RELAXED);
+    }
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    enum banyan_status st = sink->ops->load_close(load, loader->status == BANYAN_OK, &err);
+    if (loader->status == BANYAN_OK && st != BANYAN_OK) {
+        loader->status = st;
+        loader->err = err;
+    }
+}
+
+static enum banyan_status load_sorted(struct rebuild *rebuild, unsigned table, const struct sink_row *rows,
+                                      size_t count, struct banyan_error *err)
+{
+    size_t loaders_max = count / ROWS_A_LOADER_MIN + 1;
+    size_t loader_count = rebuild->options.workers < loaders_max ? rebuild->options.workers : loaders_max;
+    struct loader *loaders = alloc_zeroed(loader_count, sizeof(*loaders));
+    enum banyan_status st = BANYAN_OK;
+    for (size_t i = 0; i < loader_count; i++) {
+        size_t from = count * i / loader_count, to = count * (i + 1) / loader_count;
+        loaders[i] = (struct loader){.rebuild = rebuild, .table = table, .rows = rows + from, .count = to - from};
+        if (i > 0)
+            os_thread_start(&loaders[i].thread, "rebuild-load", load_range, &loaders[i]);
+    }
+    load_range(&loaders[0]);
+    for (size_t i = 0; i < loader_count; i++) {
+        os_thread_join(&loaders[i].thread);
+        if (st == BANYAN_OK && loaders[i].status != BANYAN_OK) {
+            st = loaders[i].status;
+            *err = loaders[i].err;
+        }
+    }
+    free(loaders);
+    return st;
+}
+
+/* Remember some of the rows, spread over all of them. */
+static void take_samples(struct rebuild *rebuild, unsigned table, const struct sink_row *rows, size_t count)
+{
+    const struct banyan_record *record = rebuild->options.projection->tables[table].row;
+    size_t samples = count < REBUILD_SAMPLES ? count : REBUILD_SAMPLES;
+    for (size_t i = 0; i < samples; i++) {
+        const struct sink_row *row = &rows[count * i / samples];
+        struct rebuild_sample *sample = banyan_arena_alloc(&rebuild->arena, sizeof(*sample));
+        *sample = (struct rebuild_sample){.next = rebuild->samples, .table = table, .key = row->key};
+        sample->row = banyan_arena_alloc(&rebuild->arena, record->size);
+        banyan_record_copy(record, sample->row, row->row, &rebuild->arena);
+        rebuild->samples = sample;
+    }
+}
+
+static enum banyan_status load_table(struct rebuild *rebuild, unsigned table, const struct rebuild_folded *folded,
+                                     struct banyan_error *err)
+{
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < folded->table_count; i++)
+        count += rebuild_table_count(folded->tables[i], table);
+    if (count == 0)
+        return BANYAN_OK;
+    struct sink_row *rows = alloc_resized(NULL, count, sizeof(*rows));
+    struct sink_row *spare = alloc_resized(NULL, count, sizeof(*spare));
+    for (size_t i = 0; i < folded->table_count; i++) {
+        rebuild_table_rows(folded->tables[i], table, rows + at);
+        at += rebuild_table_count(folded->tables[i], table);
+    }
+    sort_rows(&rows, &spare, count);
+    free(spare);
+    take_samples(rebuild, table, rows, count);
+    enum banyan_status st = load_sorted(rebuild, table, rows, count, err);
+    rebuild->row_counts[table] += count;
+    free(rows);
+    return st;
+}
+
+enum banyan_status rebuild_load(struct rebuild *rebuild, const struct rebuild_folded *folded, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+    for (unsigned i = 0; i < rebuild->options.projection->table_count && st == BANYAN_OK; i++) {
+        st = load_table(rebuild, i, folded, err);
+        if (st != BANYAN_OK)
+            banyan_error_context(err, "table %s", rebuild->options.projection->tables[i].name);
+    }
+    return st;
+}
+
+/* ---- verify ---- */
+
+static enum banyan_status check_counts(struct rebuild *rebuild, struct banyan_error *err)
+{
+    const struct banyan_projection *projection = rebuild->options.projection;
+    for (unsigned i = 0; i < projection->table_count; i++) {
+        uint64_t count = 0;
+        enum banyan_status st = rebuild->sink->ops->count(rebuild->sink, i, &count, err);
+        if (st != BANYAN_OK)
+            return st;
+        if (count != rebuild->row_counts[i])
+            return banyan_error_set(err, BANYAN_MISMATCH,
+                                    "generation %" PRIu32 " has %" PRIu64 " rows in %s, %" PRIu64 " were loaded",
+                                    rebuild->generation, count, projection->tables[i].name, rebuild->row_counts[i]);
+    }
+    return BANYAN_OK;
+}
+
+static enum banyan_status differs(const struct rebuild *rebuild, const struct rebuild_sample *sample, const char *how,
+                                  struct banyan_error *err)
+{
+    return banyan_error_set(err, BANYAN_MISMATCH, "row %" PRId64 " of %s, generation %" PRIu32 ", %s", sample->key,
+                            rebuild->options.projection->tables[sample->table].name, rebuild->generation, how);
+}
+
+/* What the store gives back is what was folded. */
+static enum banyan_status check_sample(struct rebuild *rebuild, const struct rebuild_sample *sample,
+                                       struct banyan_arena *arena, struct banyan_error *err)
+{
+    const struct banyan_record *record = rebuild->options.projection->tables[sample->table].row;
+    void *row = banyan_arena_alloc(arena, record->size);
+    bool found = false;
+    enum banyan_status st =
+        rebuild->sink->ops->get_many(rebuild->sink, sample->table, &sample->key, 1, arena, &row, &found, err);
+    if (st != BANYAN_OK)
+        return st;
+    if (!found)
+        return differs(rebuild, sample, "was loaded and is not there", err);
+    return banyan_record_diff(record, row, sample->row) == 0 ? BANYAN_OK
+                                                             : differs(rebuild, sample, "is not as it was folded", err);
+}
+
+/* Fold one stream alone, from its first event to the checkpoint; false: too long, or not to be known. */
+static bool fold_stream(struct rebuild *rebuild, struct rebuild_table *table, int64_t key)
+{
+    struct store_reader *reader = store_reader_open(rebuild->options.store);
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct store_read_event event;
+    struct banyan_seen seen;
+    size_t count = 0;
+    bool keyed, ok = true;
+    char name[STORE_STREAM_NAME_BYTES_MAX];
+    int size = snprintf(name, sizeof(name), "%s-%" PRId64, rebuild->options.projection->categories[0], key);
+    struct banyan_str stream = {name, (size_t)size};
+    enum banyan_status st = store_reader_stream(reader, stream, (struct banyan_version){0}, &err);
+    while (st == BANYAN_OK && ok && (st = store_reader_next(reader, &event, &err)) == BANYAN_OK &&
+           event.position.value <= rebuild->checkpoint.position.value) {
+        banyan_arena_reset(&arena);
+        enum seen_kind kind = seen_event(rebuild->rules, &event, &arena, true, &seen, &keyed, &err);
+        if (kind == SEEN_POISON || (kind == SEEN_WANTED && rebuild_table_apply(table, &seen, &err) != BANYAN_OK))
+            break; /* it went aside here: what was before is what is stored */
+        ok = ++count < REFOLDED_EVENTS_MAX;
+    }
+    banyan_arena_release(&arena);
+    store_reader_close(reader);
+    return ok && (st == BANYAN_OK || st == BANYAN_NOT_FOUND);
+}
+
+static enum banyan_status refold(struct rebuild *rebuild, const struct rebuild_sample *sample, struct banyan_error *err)
+{
+    const struct banyan_record *record = rebuild->options.projection->tables[sample->table].row;
+    struct rebuild_table *table = rebuild_table_new(rebuild->options.projection);
+    enum banyan_status st = BANYAN_OK;
+    if (fold_stream(rebuild, table, sample->key)) {
+        size_t count = rebuild_table_count(table, sample->table);
+        struct sink_row *rows = alloc_zeroed(count + 1, sizeof(*rows));
+        rebuild_table_rows(table, sample->table, rows);
+        if (count != 1 || banyan_record_diff(record, rows[0].row, sample->row) != 0)
+            st = differs(rebuild, sample, "is not what its events alone give", err);
+        free(rows);
+    }
+    rebuild_table_free(table);
+    return st;
+}
+
+/* Are the rows of a key made by the events of one stream? */
+static bool by_stream(const struct banyan_projection *projection)
+{
+    return projection->spread == BANYAN_PARTITIONED && projection->key == NULL && projection->categories[1] == NULL;
+}
+
+enum banyan_status rebuild_verify(struct rebuild *rebuild, struct banyan_error *err)
+{
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    unsigned refolded = 0, turn = 0;
+    enum banyan_status st = check_counts(rebuild, err);
+    for (const struct rebuild_sample *sample = rebuild->samples; sample != NULL && st == BANYAN_OK;
+         sample = sample->next) {
+        banyan_arena_reset(&arena);
+        st = check_sample(rebuild, sample, &arena, err);
+        if (st == BANYAN_OK && by_stream(rebuild->options.projection) && refolded < REFOLDED_KEYS && turn++ % 8 == 0) {
+            st = refold(rebuild, sample, err);
+            refolded++;
+        }
+        if (st == BANYAN_OK && rebuild_ends(rebuild))
+            st = BANYAN_STOPPED;
+    }
+    banyan_arena_release(&arena);
+    return st;
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows in memory: see rebuild_table.h.
+ *
+ * A deleted row keeps its slot (its key may come again), so that probing needs no tombstones.  Blocks have sizes in
+ * steps of 16 bytes with a list of free ones for each step; larger ones than the lists are simply left in the arena,
+ * which is bounded by the growth of a quarter at each step.
+ */
+#include "projection/rebuild_table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "banyan/arena.h"
+#include "banyan/record.h"
+#include "base/alloc.h"
+#include "projection/unit.h"
+
+enum {
+    SLOTS_MIN = 1024,
+    STEP = 16,
+    STEPS = 256, /* blocks up to 4 KiB are used again */
+};
+
+struct row {
+    uint32_t capacity; /* bytes behind this head */
+    uint32_t used;     /* of them */
+    bool exists;
+    _Alignas(16) char data[];
+};
+
+struct slot {
+    int64_t key;
+    struct row *row; /* NULL: free */
+};
+
+/* The rows of one of the projection's tables. */
+struct rows {
+    const struct banyan_record *record;
+    size_t key_offset;
+    size_t strings[BANYAN_FIELDS_MAX]; /* offsets of the STRING fields */
+    size_t string_count;
+    uint64_t required_strings;       /* bits of *strings* */
+    size_t times[BANYAN_FIELDS_MAX]; /* offsets of the TIME fields that must have a value */
+    size_t time_count;
+    const struct banyan_field *decimals[BANYAN_FIELDS_MAX];
+    size_t decimal_count;
+    struct slot *slots; /* owned */
+    size_t capacity;    /* power of two */
+    size_t used;        /* slots */
+    size_t count;       /* rows that exist */
+    struct slot *last;  /* where the last look-up ended; NULL after growing */
+};
+
+/* What an event changed, to take it back. */
+struct undo {
+    unsigned table;
+    int64_t key;
+    struct row *outgrown; /* its block before, where it got another one */
+    bool existed;
+    size_t saved, size; /* its bytes in undo_bytes */
+};
+
+struct rebuild_table {
+    struct unit_head head;
+    const struct banyan_projection *projection;
+    struct rows rows[BANYAN_PROJECTION_TABLES_MAX];
+    struct banyan_arena arena;
+    struct row *free_blocks[STEPS]; /* linked through their data */
+    struct banyan_buf strings;      /* of a row that is rewritten from itself */
+    struct undo *undo;              /* owned */
+    size_t undo_count, undo_capacity;
+    struct banyan_buf undo_bytes;
+    int64_t key; /* of the event that is applied */
+    bool partitioned;
+    struct banyan_error refused;
+};
+
+static const void *get_row(struct banyan_unit *unit, unsigned index, int64_t key);
+static void put_row(struct banyan_unit *unit, unsigned index, int64_t key, const void *value);
+static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key);
+static const struct unit_ops table_ops = {.get = get_row, .put = put_row, .remove = remove_row};
+
+static void init_rows(struct rows *rows, const struct banyan_table *table)
+{
+    const struct banyan_field *key = banyan_record_field(table->row, banyan_str_of(table->key_column));
+    assert(key != NULL && key->kind == BANYAN_FIELD_INT);
+    rows->record = table->row;
+    rows->key_offset = key->offset;
+    for (size_t i = 0; i < table->row->field_count; i++) {
+        const struct banyan_field *field = &table->row->fields[i];
+        bool required = (field->flags & BANYAN_FIELD_OPTIONAL) == 0;
+        if (field->kind == BANYAN_FIELD_STRING) {
+            rows->required_strings |= (uint64_t)required << rows->string_count;
+            rows->strings[rows->string_count++] = field->offset;
+        } else if (field->kind == BANYAN_FIELD_TIME && required) {
+            rows->times[rows->time_count++] = field->offset;
+        } else if (field->kind == BANYAN_FIELD_DECIMAL) {
+            rows->decimals[rows->decimal_count++] = field;
+        }
+    }
+    rows->capacity = SLOTS_MIN;
+    rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+}
+
+struct rebuild_table *rebuild_table_new(const struct banyan_projection *projection)
+{
+    struct rebuild_table *table = alloc_zeroed(1, sizeof(*table));
+    table->head.ops = &table_ops;
+    table->projection = projection;
+    table->partitioned = projection->spread == BANYAN_PARTITIONED;
+    table->strings.size_max = table->undo_bytes.size_max = SIZE_MAX / 2;
+    for (size_t i = 0; i < projection->table_count; i++)
+        init_rows(&table->rows[i], &projection->tables[i]);
+    return table;
+}
+
+void rebuild_table_free(struct rebuild_table *table)
+{
+    if (table == NULL)
+        return;
+    for (size_t i = 0; i < table->projection->table_count; i++)
+        free(table->rows[i].slots);
+    banyan_arena_release(&table->arena);
+    banyan_buf_release(&table->strings);
+    banyan_buf_release(&table->undo_bytes);
+    free(table->undo);
+    free(table);
+}
+
+void rebuild_table_reset(struct rebuild_table *table)
+{
+    for (size_t i = 0; i < table->projection->table_count; i++) {
+        struct rows *rows = &table->rows[i];
+        free(rows->slots);
+        rows->capacity = SLOTS_MIN;
+        rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+        rows->used = rows->count = 0;
+        rows->last = NULL;
+    }
+    banyan_arena_release(&table->arena);
+    memset(table->free_blocks, 0, sizeof(table->free_blocks));
+    table->undo_count = 0;
+}
+
+/* ---- slots ---- */
+
+/* Multiplication spreads keys that follow each other; the fold behind it those that differ in high bits only. */
+static inline size_t home_of(const struct rows *rows, int64_t key)
+{
+    uint64_t hash = (uint64_t)key * UINT64_C(0x9E3779B97F4A7C15);
+    return (hash ^ (hash >> 32)) & (rows->capacity - 1);
+}
+
+static struct slot *find(struct rows *rows, int64_t key)
+{
+    if (rows->last != NULL && rows->last->key == key)
+        return rows->last; /* get and put of one event */
+    size_t at = home_of(rows, key);
+    while (rows->slots[at].row != NULL && rows->slots[at].key != key)
+        at = (at + 1) & (rows->capacity - 1);
+    struct slot *slot = &rows->slots[at];
+    if (slot->row != NULL)
+        rows->last = slot;
+    return slot;
+}
+
+static void grow(struct rows *rows)
+{
+    struct slot *old = rows->slots;
+    size_t old_capacity = rows->capacity;
+    rows->capacity *= 2;
+    rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+    rows->last = NULL;
+    for (size_t i = 0; i < old_capacity; i++)
+        if (old[i].row != NULL) {
+            size_t at = home_of(rows, old[i].key);
+            while (rows->slots[at].row != NULL)
+                at = (at + 1) & (rows->capacity - 1);
+            rows->slots[at] = old[i];
+        }
+    free(old);
+}
+
+void rebuild_table_prefetch_slot(const struct rebuild_table *table, int64_t key)
+{
+    for (size_t i = 0; i < table->projection->table_count && i < 2; i++)
+        __builtin_prefetch(&table->rows[i].slots[home_of(&table->rows[i], key)], 0, 3);
+}
+
+void rebuild_table_prefetch_row(const struct rebuild_table *table, int64_t key)
+{
+    for (size_t i = 0; i < table->projection->table_count && i < 2; i++) {
+        const char *row = (const char *)table->rows[i].slots[home_of(&table->rows[i], key)].row;
+        if (row == NULL)
+            continue;
+        __builtin_prefetch(row, 1, 3);
+        __builtin_prefetch(row + 64, 1, 3);
+        __builtin_prefetch(row + 128, 1, 3);
+    }
+}
+
+/* ---- blocks ---- */
+
+static struct row *take_block(struct rebuild_table *table, size_t bytes)
+{
+    size_t step = (bytes + STEP - 1) / STEP;
+    if (step < STEPS && table->free_blocks[step] != NULL) {
+        struct row *row = table->free_blocks[step];
+        memcpy(&table->free_blocks[step], row->data, sizeof(struct row *));
+        return row;
+    }
+    struct row *row = banyan_arena_alloc(&table->arena, sizeof(*row) + step * STEP);
+    row->capacity = (uint32_t)(step * STEP);
+    return row;
+}
+
+static void give_block(struct rebuild_table *table, struct row *row)
+{
+    size_t step = row->capacity / STEP;
+    if (step >= STEPS)
+        return;
+    memcpy(row->data, &table->free_blocks[step], sizeof(struct row *));
+    table->free_blocks[step] = row;
+}
+
+static struct banyan_str *string_at(void *row, size_t offset)
+{
+    return (struct banyan_str *)((char *)row + offset);
+}
+
+/* Write the strings that *data*'s struct points to to *to*. */
+static void gather(const struct rows *rows, void *data, char *to)
+{
+    for (size_t i = 0; i < rows->string_count; i++) {
+        struct banyan_str *text = string_at(data, rows->strings[i]);
+        if (text->data == NULL)
+            continue;
+        if (text->size > 0 && text->data != to)
+            memcpy(to, text->data, text->size);
+        text->data = to;
+        to += text->size;
+    }
+}
+
+/* What is to be known of a row before it is taken. */
+struct look {
+    size_t bytes; /* of its strings */
+    /* Writing its strings to the block one by one would destroy one that is still to come.  Not so when each lies where
+     * it will be written, which it does in a row that was changed in its numbers only, or outside. */
+    bool staged;
+    bool plain; /* it can be taken; else unit_check_row() is asked, which can say why not */
+};
+
+static struct look look_at(const struct rows *rows, const void *value, const struct row *row)
+{
+    struct look look = {.plain = true};
+    const char *begin = row == NULL ? NULL : row->data, *end = row == NULL ? NULL : row->data + row->capacity;
+    const char *to = begin == NULL ? NULL : begin + rows->record->size;
+    for (size_t i = 0; i < rows->string_count; i++) {
+        const struct banyan_str *text = (const void *)((const char *)value + rows->strings[i]);
+        if (text->data == NULL) {
+            look.plain &= (rows->required_strings >> i & 1) == 0;
+            continue;
+        }
+        if (text->size > 0 && text->data >= begin && text->data < end)
+            look.staged |= text->data != to + look.bytes; /* it was looked at when it came */
+        else if (text->size > 0)
+            look.plain &= memchr(text->data, 0, text->size) == NULL;
+        look.bytes += text->size;
+    }
+    for (size_t i = 0; i < rows->time_count; i++)
+        look.plain &= *(const int64_t *)(const void *)((const char *)value + rows->times[i]) != BANYAN_TIME_NULL;
+    for (size_t i = 0; i < rows->decimal_count; i++) {
+        const struct banyan_field *field = rows->decimals[i];
+        look.plain &=
+            ((const struct banyan_decimal *)(const void *)((const char *)value + field->offset))->scale == field->scale;
+    }
+    return look;
+}
+
+static void copy_in(struct rebuild_table *table, const struct rows *rows, struct row *row, const void *value,
+                    const struct look *look)
+{
+    size_t size = rows->record->size;
+    if (look->staged && look->bytes > 0) {
+        banyan_buf_reset(&table->strings);
+        char *strings = banyan_buf_extend(&table->strings, look->bytes);
+        memmove(row->data, value, size);
+        gather(rows, row->data, strings);
+    } else if (row->data != (const char *)value) {
+        memcpy(row->data, value, size);
+    }
+    if (rows->string_count > 0)
+        gather(rows, row->data, row->data + size);
+    row->used = (uint32_t)(size + look->bytes);
+}
+
+/* ---- undo ---- */
+
+static struct undo *remember(struct rebuild_table *table, unsigned index, int64_t key, const struct slot *slot)
+{
+    if (table->undo_count == table->undo_capacity) {
+        table->undo_capacity = table->undo_capacity == 0 ? 16 : table->undo_capacity * 2;
+        table->undo = alloc_resized(table->undo, table->undo_capacity, sizeof(*table->undo));
+    }
+    struct undo *undo = &table->undo[table->undo_count++];
+    *undo = (struct undo){.table = index, .key = key, .saved = table->undo_bytes.size};
+    undo->existed = slot->row != NULL && slot->row->exists;
+    if (undo->existed) {
+        undo->size = slot->row->used;
+        if (table->undo_bytes.size + undo->size < table->undo_bytes.capacity) {
+            memcpy(table->undo_bytes.data + table->undo_bytes.size, slot->row->data, undo->size);
+            table->undo_bytes.size += undo->size;
+        } else {
+            memcpy(banyan_buf_extend(&table->undo_bytes, undo->size), slot->row->data, undo->size);
+        }
+    }
+    return undo;
+}
+
+static void take_back(struct rebuild_table *table)
+{
+    for (size_t i = table->undo_count; i-- > 0;) {
+        const struct undo *undo = &table->undo[i];
+        struct rows *rows = &table->rows[undo->table];
+        struct slot *slot = find(rows, undo->key);
+        rows->count -= slot->row->exists;
+        if (undo->outgrown != NULL) {
+            give_block(table, slot->row);
+            slot->row = undo->outgrown;
+        }
+        slot->row->exists = undo->existed;
+        rows->count += undo->existed;
+        if (undo->size == 0)
+            continue;
+        memcpy(slot->row->data, table->undo_bytes.data + undo->saved, undo->size);
+        slot->row->used = (uint32_t)undo->size;
+    }
+}
+
+/* The event is done: blocks that its rows outgrew are free now. */
+static void forget_undo(struct rebuild_table *table, bool kept)
+{
+    for (size_t i = 0; i < table->undo_count && kept; i++)
+        if (table->undo[i].outgrown != NULL)
+            give_block(table, table->undo[i].outgrown);
+    table->undo_count = 0;
+    table->undo_bytes.size = 0;
+}
+
+/* ---- what apply() calls ---- */
+
+static bool refuse_key(struct rebuild_table *table, unsigned index, int64_t key)
+{
+    if ((!table->partitioned || key == table->key) && index < table->projection->table_count)
+        return false;
+    return table->refused.status != BANYAN_OK ||
+           unit_check_key(table->projection, index, key, table->partitioned, table->key, &table->refused) != BANYAN_OK;
+}
+
+static const void *get_row(struct banyan_unit *unit, unsigned index, int64_t key)
+{
+    struct rebuild_table *table = (struct rebuild_table *)unit;
+    if (refuse_key(table, index, key))
+        return NULL;
+    const struct row *row = find(&table->rows[index], key)->row;
+    return row != NULL && row->exists ? row->data : NULL;
+}
+
+static struct slot *take_slot(struct rows *rows, int64_t key)
+{
+    struct slot *slot = find(rows, key);
+    if (slot->row != NULL)
+        return slot;
+    if ((rows->used + 1) * 3 > rows->capacity * 2) {
+        grow(rows);
+        slot = find(rows, key);
+    }
+    return slot;
+}
+
+static void put_row(struct banyan_unit *unit, unsigned index, int64_t key, const void *value)
+{
+    struct rebuild_table *table = (struct rebuild_table *)unit;
+    if (table->refused.status != BANYAN_OK || refuse_key(table, index, key))
+        return;
+    struct rows *rows = &table->rows[index];
+    struct slot *slot = take_slot(rows, key);
+    struct look look = look_at(rows, value, slot->row);
+    if (!look.plain && unit_check_row(table->projection, index, key, value, &table->refused) != BANYAN_OK)
+        return;
+    struct undo *undo = remember(table, index, key, slot);
+    struct row *row = slot->row;
+    if (row == NULL || row->capacity < rows->record->size + look.bytes) {
+        row =
+            take_block(table, rows->record->size + look.bytes + (slot->row == NULL ? look.bytes / 8 : look.bytes / 4));
+        row->exists = slot->row != NULL && slot->row->exists;
+        rows->used += slot->row == NULL;
+        undo->outgrown = slot->row;
+        look.staged = false; /* the strings are in another block */
+    }
+    copy_in(table, rows, row, value, &look);
+    memcpy(row->data + rows->key_offset, &key, sizeof(key));
+    rows->count += !row->exists;
+    row->exists = true;
+    *slot = (struct slot){key, row};
+}
+
+static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key)
+{
+    struct rebuild_table *table = (struct rebuild_table *)unit;
+    if (table->refused.status != BANYAN_OK || refuse_key(table, index, key))
+        return;
+    struct rows *rows = &table->rows[index];
+    struct slot *slot = find(rows, key);
+    if (slot->row == NULL || !slot->row->exists)
+        return;
+    (void)remember(table, index, key, slot); /* nothing is outgrown */
+    slot->row->exists = false;
+    rows->count--;
+}
+
+enum banyan_status rebuild_table_apply(struct rebuild_table *table, const struct banyan_seen *event,
+                                       struct banyan_error *err)
+{
+    table->key = event->key;
+    table->projection->apply(event, (struct banyan_unit *)table);
+    if (__builtin_expect(table->refused.status == BANYAN_OK, 1)) {
+        forget_undo(table, true);
+        return BANYAN_OK;
+    }
+    take_back(table);
+    forget_undo(table, false);
+    *err = table->refused;
+    banyan_error_clear(&table->refused);
+    return err->status;
+}
+
+/* ---- look ---- */
+
+size_t rebuild_table_bytes(const struct rebuild_table *table)
+{
+    size_t bytes = table->arena.bytes;
+    for (size_t i = 0; i < table->projection->table_count; i++)
+        bytes += table->rows[i].capacity * sizeof(struct slot);
+    return bytes;
+}
+
+size_t rebuild_table_count(const struct rebuild_table *table, unsigned index)
+{
+    return table->rows[index].count;
+}
+
+void rebuild_table_rows(const struct rebuild_table *table, unsigned index, struct sink_row *rows)
+{
+    const struct rows *from = &table->rows[index];
+    for (size_t i = 0; i < from->capacity; i++)
+        if (from->slots[i].row != NULL && from->slots[i].row->exists)
+            *rows++ = (struct sink_row){
+                .table = index, .key = from->slots[i].key, .row = from->slots[i].row->data, .changed = UINT64_MAX};
+}
