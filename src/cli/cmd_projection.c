@@ -110,10 +110,13 @@ static uint64_t number(const json_t *object, const char *key)
     return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
+/* What is left; "-": nothing. */
 static const char *seconds(const json_t *object, const char *key, char ret[OUTPUT_TEXT_SIZE])
 {
     const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? output_duration((int64_t)(json_number_value(value) * 1e6), ret) : "unknown";
+    if (!json_is_number(value))
+        return "unknown";
+    return json_number_value(value) == 0 ? "-" : output_duration((int64_t)(json_number_value(value) * 1e6), ret);
 }
 
 static void print_projections(const json_t *projections)

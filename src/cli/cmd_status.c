@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -146,7 +147,8 @@ static void print_views(const json_t *views)
         (void)snprintf(cells[2], CELL_SIZE, "%s", output_count(position, number_text));
         (void)snprintf(cells[3], CELL_SIZE, "%s", output_count(tail > position ? tail - position : 0, number_text));
         (void)snprintf(cells[4], CELL_SIZE, "%.0f/s", json_number_value(json_object_get(view, "events_per_second")));
-        (void)snprintf(cells[5], CELL_SIZE, "%s", seconds(view, "eta_s", number_text));
+        (void)snprintf(cells[5], CELL_SIZE, "%s",
+                       strcmp(text(view, "state"), "live") == 0 ? "-" : seconds(view, "eta_s", number_text));
         (void)snprintf(cells[6], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p50")));
         (void)snprintf(cells[7], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p99")));
         (void)snprintf(cells[8], CELL_SIZE, "%" PRIu64, number(view, "aside"));
