@@ -152,7 +152,7 @@ static void print_projections(const json_t *projections)
 
 static void print_generations(const json_t *generations)
 {
-    static const char *const columns[] = {"generation", "state", "version", "position", "made at", "served at"};
+    static const char *const columns[] = {"generation", "state", "version", "position", "made at", "serves since"};
     enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
     struct table *table = table_new("generations", columns, COLUMNS);
     const json_t *generation;
@@ -248,11 +248,10 @@ static enum banyan_status ask(const struct projection_command *command, const st
     return st;
 }
 
-/* Until no rebuild runs; *ret is the last answer. */
-static enum banyan_status watch(struct projection_command *command, const struct config *config, json_t **ret,
-                                struct banyan_error *err)
+/* Until no rebuild runs; *ret is the last answer.  *before*: the generation that served when it was asked for. */
+static enum banyan_status watch(struct projection_command *command, const struct config *config, uint64_t before,
+                                json_t **ret, struct banyan_error *err)
 {
-    uint64_t before = number(*ret, "generation");
     while (json_is_object(json_object_get(*ret, "rebuild"))) {
         const json_t *rebuild = json_object_get(*ret, "rebuild");
         const json_t *eta = json_object_get(rebuild, "eta_s");
@@ -288,7 +287,7 @@ static enum banyan_status run(struct projection_command *command, const char *do
     const struct argp argp = {options, parse_option, NULL, doc, children, NULL, NULL};
     struct argp named = argp;
     struct config *config = NULL;
-    json_t *answer = NULL;
+    json_t *answer = NULL, *before = NULL;
     char title[64];
     bool looks = strcmp(command->verb, "list") == 0 || strcmp(command->verb, "show") == 0;
     const char *action = looks ? NULL : command->verb;
@@ -302,13 +301,16 @@ static enum banyan_status run(struct projection_command *command, const char *do
         st = os_stop_on_signals(&command->stop, err);
     if (st == BANYAN_OK)
         st = config_load(command->common.config, &config, err);
+    if (st == BANYAN_OK && command->wait) /* a short one may be over before its answer is here */
+        st = ask(command, config, CLIENT_GET, NULL, &before, err);
     if (st == BANYAN_OK)
         st = ask(command, config, looks || strcmp(action, "asides") == 0 ? CLIENT_GET : CLIENT_POST, action, &answer,
                  err);
     if (st == BANYAN_OK && command->wait)
-        st = watch(command, config, &answer, err);
+        st = watch(command, config, number(before, "generation"), &answer, err);
     if (answer != NULL && st == BANYAN_OK)
         print_answer(command, answer);
+    json_decref(before);
     json_decref(answer);
     config_free(config);
     os_stop_close(&command->stop);

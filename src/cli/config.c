@@ -84,6 +84,7 @@ static const cyaml_schema_value_t config_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config, config_fields),
 };
 
+BANYAN_PRINTF_LIKE(3, 0)
 static void log_collect(cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
     struct banyan_buf *log = context;

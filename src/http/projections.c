@@ -289,7 +289,8 @@ static bool act_parameters(struct http_call *call, struct act *act)
     const char *key = http_parameter(call, "key"), *stream = http_parameter(call, "stream");
     if (!http_only(call, retry))
         return false;
-    if ((key == NULL) == (stream == NULL) || (key != NULL && !http_parse_key(key, &act->key))) {
+    if ((key == NULL) == (stream == NULL) || (stream != NULL && stream[0] == '\0') ||
+        (key != NULL && !http_parse_key(key, &act->key))) {
         http_problem(call, 400, "GET /projections/{view}/asides lists them", "retry needs ?key=… or ?stream=…");
         return false;
     }

@@ -22,9 +22,9 @@
 
 enum {
     CARRY_ROWS = 1000,
+    PREFIX_BYTES = sizeof("$archive-") - 1, /* of a mark's stream */
 };
 
-static const char prefix[] = "$archive-";
 static char marked[] = "marked";
 
 static bool covered(struct rebuild *rebuild, struct banyan_str stream, struct banyan_time now)
@@ -70,8 +70,8 @@ static enum banyan_status find_marked(struct rebuild *rebuild, struct banyan_err
     enum banyan_status st = store_reader_seek(reader, (struct banyan_position){1}, err);
     while (st == BANYAN_OK && (st = store_reader_next(reader, &event, err)) == BANYAN_OK) {
         struct banyan_str name = event.event.stream;
-        if (name.size > sizeof(prefix) - 1)
-            note(rebuild, (struct banyan_str){name.data + sizeof(prefix) - 1, name.size - (sizeof(prefix) - 1)}, now);
+        if (name.size > PREFIX_BYTES)
+            note(rebuild, (struct banyan_str){name.data + PREFIX_BYTES, name.size - PREFIX_BYTES}, now);
         if (rebuild_ends(rebuild))
             st = BANYAN_STOPPED;
     }

@@ -27,6 +27,7 @@ void rig_ok(struct rig *rig, enum banyan_status status, const char *what)
                  rig->err.hint);
 }
 
+BANYAN_PRINTF_LIKE(1, 2)
 static char *text_of(const char *format, ...)
 {
     char *text = NULL;
