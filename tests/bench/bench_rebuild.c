@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rebuilds of a read model of orders (one for every 5 events, and a row of a second table); JSON lines on stdout.  EVENTS says how many (20 M).
+ * Rebuilds of a read model of orders (one for every 5 events, and a row of a second table); JSON lines on stdout.
+ * EVENTS says how many (20 M).
  *
  *   rebuild_fold          log → rows in memory, 2 workers, events/s; the reference is a one-thread loop over the same
  *                         events in memory, decoded before
