@@ -19,6 +19,7 @@
 #include "commerce/order.h"
 #include "commerce/payment.h"
 #include "commerce/stock.h"
+#include "follow.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "process/process.h"
@@ -563,6 +564,7 @@ static void leaks_nothing(void **context)
         assert_int_equal(stock_of(&rig, key)->reserved, 0);
         assert_int_equal(stock_of(&rig, key)->allocated, allocated[key]);
     }
+    follow_all(rig.store, rig.aggregates, rig.folder);
     finish(&rig);
 }
 
