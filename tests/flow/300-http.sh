@@ -56,7 +56,7 @@ writer=$("$banyan" token create --file "$work/tokens/banyan.tokens" --role appen
 plain tokens 'http: {tokens_file: banyan.tokens}' || exit 1
 tokens_url=$url
 mkdir "$work/processes"
-printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\nviews:\n  - projection: inventory\n  - projection: order_search\n  - projection: order_status\n' >"$work/processes/banyan.yaml"
+printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\n' >"$work/processes/banyan.yaml"
 serve "$work/processes" processes || exit 1
 processes_url=$url
 wait_until 30 "its views to be live" ready

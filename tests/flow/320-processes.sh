@@ -6,7 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 json=(-H 'Content-Type: application/json')
 mkdir "$work/shop"
-printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\nviews:\n  - projection: inventory\n' >"$work/shop/banyan.yaml"
+printf 'domain: commerce\ndata: data\nlisten: 127.0.0.1:0\n' >"$work/shop/banyan.yaml"
 serve "$work/shop" shop || exit 1
 
 ask() { curl -s "${json[@]}" "$url/commands/$1" -d "$2"; }
