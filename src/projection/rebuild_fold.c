@@ -142,26 +142,29 @@ static bool skipped(const struct fold_run *run, const struct banyan_seen *seen)
            (skip->streams.count > 0 && hash_get(&skip->streams, rebuild_stream_hash(seen->stream)) != NULL);
 }
 
-static void route(struct fold_run *run, struct chunk *chunk, const struct banyan_seen *seen, enum seen_kind kind,
-                  bool keyed, const struct banyan_error *why)
+static void explain(struct chunk *chunk, struct banyan_seen *event, const struct banyan_error *why)
 {
-    struct banyan_seen event = *seen;
+    event->type = TYPE_POISON;
+    event->payload =
+        banyan_arena_printf(&chunk->arena, "%s%s%s", why->message, why->detail[0] == '\0' ? "" : ": ", why->detail)
+            .data;
+}
+
+static void route(struct fold_run *run, struct chunk *chunk, struct banyan_seen *event, enum seen_kind kind, bool keyed,
+                  const struct banyan_error *why)
+{
     bool joined = run->options.projection->spread == BANYAN_JOINED;
-    if (kind == SEEN_POISON) {
-        event.type = TYPE_POISON;
-        event.payload =
-            banyan_arena_printf(&chunk->arena, "%s%s%s", why->message, why->detail[0] == '\0' ? "" : ": ", why->detail)
-                .data;
-    }
-    if (skipped(run, seen))
+    if (kind == SEEN_POISON)
+        explain(chunk, event, why);
+    if (skipped(run, event))
         return;
     if (kind == SEEN_POISON && !keyed && !joined) {
-        *list_add(&chunk->poison) = event;
+        *list_add(&chunk->poison) = *event;
         return;
     }
-    if (run->options.slices > 1 && rebuild_slice_of(event.key, run->options.slices) != run->options.slice)
+    if (run->options.slices > 1 && rebuild_slice_of(event->key, run->options.slices) != run->options.slice)
         return;
-    *list_add(&chunk->lists[run->owners == 1 ? 0 : owner_of(event.key, run->owners)]) = event;
+    *list_add(&chunk->lists[run->owners == 1 ? 0 : owner_of(event->key, run->owners)]) = *event;
 }
 
 static void note_cursor(const struct fold_run *run, struct chunk *chunk, const struct store_read_event *event)
@@ -212,9 +215,9 @@ static enum banyan_status decode_chunk(struct worker *worker, struct chunk *chun
     choose_filter(worker, last);
     enum banyan_status st = store_reader_seek(worker->reader, (struct banyan_position){first}, err);
     store_reader_end(worker->reader, (struct banyan_position){last});
+    struct banyan_seen seen;
+    bool keyed;
     while (st == BANYAN_OK && (st = store_reader_next(worker->reader, &event, err)) == BANYAN_OK) {
-        struct banyan_seen seen;
-        bool keyed;
         note_cursor(run, chunk, &event);
         enum seen_kind kind = seen_event(run->options.rules, &event, &chunk->arena, false, &seen, &keyed, &why);
         if (kind == SEEN_UNWANTED)

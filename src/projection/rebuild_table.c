@@ -2,9 +2,10 @@
 /*
  * Rows in memory: see rebuild_table.h.
  *
- * A deleted row keeps its slot (its key may come again), so that probing needs no tombstones.  Blocks have sizes in
- * steps of 16 bytes with a list of free ones for each step; larger ones than the lists are simply left in the arena,
- * which is bounded by the growth of a quarter at each step.
+ * A deleted row keeps its slot (its key may come again), so that probing needs no tombstones.  A put writes the row to
+ * another block: what was there before is then its own undo log, and no row is ever copied over itself.  The block that
+ * an event has left is the one that the next event writes to, so that both are near.  Blocks have sizes in steps of 16
+ * bytes with a list of free ones for each step; larger ones are the allocator's.
  */
 #include "projection/rebuild_table.h"
 
@@ -24,8 +25,7 @@ enum {
 };
 
 struct row {
-    uint32_t capacity; /* bytes behind this head */
-    uint32_t used;     /* of them */
+    size_t capacity; /* bytes behind this head */
     bool exists;
     _Alignas(16) char data[];
 };
@@ -57,9 +57,8 @@ struct rows {
 struct undo {
     unsigned table;
     int64_t key;
-    struct row *outgrown; /* its block before, where it got another one */
+    struct row *before; /* its block, where it got another one */
     bool existed;
-    size_t saved, size; /* its bytes in undo_bytes */
 };
 
 struct rebuild_table {
@@ -68,10 +67,9 @@ struct rebuild_table {
     struct rows rows[BANYAN_PROJECTION_TABLES_MAX];
     struct banyan_arena arena;
     struct row *free_blocks[STEPS]; /* linked through their data */
-    struct banyan_buf strings;      /* of a row that is rewritten from itself */
+    size_t large_bytes;             /* in blocks of the allocator */
     struct undo *undo;              /* owned */
     size_t undo_count, undo_capacity;
-    struct banyan_buf undo_bytes;
     int64_t key; /* of the event that is applied */
     bool partitioned;
     struct banyan_error refused;
@@ -110,27 +108,42 @@ struct rebuild_table *rebuild_table_new(const struct banyan_projection *projecti
     table->head.ops = &table_ops;
     table->projection = projection;
     table->partitioned = projection->spread == BANYAN_PARTITIONED;
-    table->strings.size_max = table->undo_bytes.size_max = SIZE_MAX / 2;
     for (size_t i = 0; i < projection->table_count; i++)
         init_rows(&table->rows[i], &projection->tables[i]);
     return table;
+}
+
+static bool is_large(size_t capacity)
+{
+    return capacity >= (size_t)STEP * STEPS;
+}
+
+static void free_large(struct rebuild_table *table)
+{
+    for (size_t i = 0; i < table->projection->table_count && table->large_bytes > 0; i++) {
+        const struct rows *rows = &table->rows[i];
+        for (size_t at = 0; at < rows->capacity; at++)
+            if (rows->slots[at].row != NULL && is_large(rows->slots[at].row->capacity))
+                free(rows->slots[at].row);
+    }
+    table->large_bytes = 0;
 }
 
 void rebuild_table_free(struct rebuild_table *table)
 {
     if (table == NULL)
         return;
+    free_large(table);
     for (size_t i = 0; i < table->projection->table_count; i++)
         free(table->rows[i].slots);
     banyan_arena_release(&table->arena);
-    banyan_buf_release(&table->strings);
-    banyan_buf_release(&table->undo_bytes);
     free(table->undo);
     free(table);
 }
 
 void rebuild_table_reset(struct rebuild_table *table)
 {
+    free_large(table);
     for (size_t i = 0; i < table->projection->table_count; i++) {
         struct rows *rows = &table->rows[i];
         free(rows->slots);
@@ -206,67 +219,66 @@ void rebuild_table_prefetch_row(const struct rebuild_table *table, int64_t key)
 static struct row *take_block(struct rebuild_table *table, size_t bytes)
 {
     size_t step = (bytes + STEP - 1) / STEP;
-    if (step < STEPS && table->free_blocks[step] != NULL) {
-        struct row *row = table->free_blocks[step];
+    if (step >= STEPS) {
+        struct row *row = alloc_resized(NULL, 1, sizeof(*row) + step * STEP);
+        row->capacity = step * STEP;
+        table->large_bytes += row->capacity;
+        return row;
+    }
+    struct row *row = table->free_blocks[step];
+    if (row != NULL) {
         memcpy(&table->free_blocks[step], row->data, sizeof(struct row *));
         return row;
     }
-    struct row *row = banyan_arena_alloc(&table->arena, sizeof(*row) + step * STEP);
-    row->capacity = (uint32_t)(step * STEP);
+    row = banyan_arena_alloc(&table->arena, sizeof(*row) + step * STEP);
+    row->capacity = step * STEP;
     return row;
 }
 
 static void give_block(struct rebuild_table *table, struct row *row)
 {
-    size_t step = row->capacity / STEP;
-    if (step >= STEPS)
+    if (is_large(row->capacity)) {
+        table->large_bytes -= row->capacity;
+        free(row);
         return;
+    }
+    size_t step = row->capacity / STEP;
     memcpy(row->data, &table->free_blocks[step], sizeof(struct row *));
     table->free_blocks[step] = row;
 }
 
-static struct banyan_str *string_at(void *row, size_t offset)
+/* Short texts are the rule, and a call costs more than they do. */
+static void copy_text(char *to, const char *from, size_t size)
 {
-    return (struct banyan_str *)((char *)row + offset);
-}
-
-/* Write the strings that *data*'s struct points to to *to*. */
-static void gather(const struct rows *rows, void *data, char *to)
-{
-    for (size_t i = 0; i < rows->string_count; i++) {
-        struct banyan_str *text = string_at(data, rows->strings[i]);
-        if (text->data == NULL)
-            continue;
-        if (text->size > 0 && text->data != to)
-            memcpy(to, text->data, text->size);
-        text->data = to;
-        to += text->size;
+    if (size > 16) {
+        memcpy(to, from, size);
+    } else if (size >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+    } else {
+        for (size_t i = 0; i < size; i++)
+            to[i] = from[i];
     }
 }
 
 /* What is to be known of a row before it is taken. */
 struct look {
     size_t bytes; /* of its strings */
-    /* Writing its strings to the block one by one would destroy one that is still to come.  Not so when each lies where
-     * it will be written, which it does in a row that was changed in its numbers only, or outside. */
-    bool staged;
-    bool plain; /* it can be taken; else unit_check_row() is asked, which can say why not */
+    bool plain;   /* it can be taken; else unit_check_row() is asked, which can say why not */
 };
 
-static struct look look_at(const struct rows *rows, const void *value, const struct row *row)
+/* *before*: the row as it is, whose strings were looked at when they came; NULL: there is none. */
+static inline struct look look_at(const struct rows *rows, const void *value, const struct row *before)
 {
     struct look look = {.plain = true};
-    const char *begin = row == NULL ? NULL : row->data, *end = row == NULL ? NULL : row->data + row->capacity;
-    const char *to = begin == NULL ? NULL : begin + rows->record->size;
     for (size_t i = 0; i < rows->string_count; i++) {
         const struct banyan_str *text = (const void *)((const char *)value + rows->strings[i]);
         if (text->data == NULL) {
             look.plain &= (rows->required_strings >> i & 1) == 0;
             continue;
         }
-        if (text->size > 0 && text->data >= begin && text->data < end)
-            look.staged |= text->data != to + look.bytes; /* it was looked at when it came */
-        else if (text->size > 0)
+        bool ours = before != NULL && (uintptr_t)text->data - (uintptr_t)before->data < before->capacity;
+        if (text->size > 0 && !ours)
             look.plain &= memchr(text->data, 0, text->size) == NULL;
         look.bytes += text->size;
     }
@@ -280,44 +292,30 @@ static struct look look_at(const struct rows *rows, const void *value, const str
     return look;
 }
 
-static void copy_in(struct rebuild_table *table, const struct rows *rows, struct row *row, const void *value,
-                    const struct look *look)
+/* The block, which holds nothing of *value*, becomes a deep copy of it. */
+static inline void copy_in(const struct rows *rows, struct row *row, const void *value)
 {
-    size_t size = rows->record->size;
-    if (look->staged && look->bytes > 0) {
-        banyan_buf_reset(&table->strings);
-        char *strings = banyan_buf_extend(&table->strings, look->bytes);
-        memmove(row->data, value, size);
-        gather(rows, row->data, strings);
-    } else if (row->data != (const char *)value) {
-        memcpy(row->data, value, size);
+    char *to = row->data + rows->record->size;
+    memcpy(row->data, value, rows->record->size);
+    for (size_t i = 0; i < rows->string_count; i++) {
+        struct banyan_str *text = (struct banyan_str *)(row->data + rows->strings[i]);
+        if (text->data == NULL)
+            continue;
+        copy_text(to, text->data, text->size);
+        text->data = to;
+        to += text->size;
     }
-    if (rows->string_count > 0)
-        gather(rows, row->data, row->data + size);
-    row->used = (uint32_t)(size + look->bytes);
 }
 
 /* ---- undo ---- */
 
-static struct undo *remember(struct rebuild_table *table, unsigned index, int64_t key, const struct slot *slot)
+static void remember(struct rebuild_table *table, struct undo undo)
 {
     if (table->undo_count == table->undo_capacity) {
         table->undo_capacity = table->undo_capacity == 0 ? 16 : table->undo_capacity * 2;
         table->undo = alloc_resized(table->undo, table->undo_capacity, sizeof(*table->undo));
     }
-    struct undo *undo = &table->undo[table->undo_count++];
-    *undo = (struct undo){.table = index, .key = key, .saved = table->undo_bytes.size};
-    undo->existed = slot->row != NULL && slot->row->exists;
-    if (undo->existed) {
-        undo->size = slot->row->used;
-        if (table->undo_bytes.size + undo->size < table->undo_bytes.capacity) {
-            memcpy(table->undo_bytes.data + table->undo_bytes.size, slot->row->data, undo->size);
-            table->undo_bytes.size += undo->size;
-        } else {
-            memcpy(banyan_buf_extend(&table->undo_bytes, undo->size), slot->row->data, undo->size);
-        }
-    }
-    return undo;
+    table->undo[table->undo_count++] = undo;
 }
 
 static void take_back(struct rebuild_table *table)
@@ -327,27 +325,23 @@ static void take_back(struct rebuild_table *table)
         struct rows *rows = &table->rows[undo->table];
         struct slot *slot = find(rows, undo->key);
         rows->count -= slot->row->exists;
-        if (undo->outgrown != NULL) {
+        if (undo->before != NULL) {
             give_block(table, slot->row);
-            slot->row = undo->outgrown;
+            slot->row = undo->before;
         }
         slot->row->exists = undo->existed;
         rows->count += undo->existed;
-        if (undo->size == 0)
-            continue;
-        memcpy(slot->row->data, table->undo_bytes.data + undo->saved, undo->size);
-        slot->row->used = (uint32_t)undo->size;
     }
+    table->undo_count = 0;
 }
 
-/* The event is done: blocks that its rows outgrew are free now. */
-static void forget_undo(struct rebuild_table *table, bool kept)
+/* The event is done: the blocks that its rows left are free now. */
+static inline void forget_undo(struct rebuild_table *table)
 {
-    for (size_t i = 0; i < table->undo_count && kept; i++)
-        if (table->undo[i].outgrown != NULL)
-            give_block(table, table->undo[i].outgrown);
+    for (size_t i = 0; i < table->undo_count; i++)
+        if (table->undo[i].before != NULL)
+            give_block(table, table->undo[i].before);
     table->undo_count = 0;
-    table->undo_bytes.size = 0;
 }
 
 /* ---- what apply() calls ---- */
@@ -388,24 +382,20 @@ static void put_row(struct banyan_unit *unit, unsigned index, int64_t key, const
         return;
     struct rows *rows = &table->rows[index];
     struct slot *slot = take_slot(rows, key);
-    struct look look = look_at(rows, value, slot->row);
+    struct row *before = slot->row;
+    struct look look = look_at(rows, value, before);
     if (!look.plain && unit_check_row(table->projection, index, key, value, &table->refused) != BANYAN_OK)
         return;
-    struct undo *undo = remember(table, index, key, slot);
-    struct row *row = slot->row;
-    if (row == NULL || row->capacity < rows->record->size + look.bytes) {
-        row =
-            take_block(table, rows->record->size + look.bytes + (slot->row == NULL ? look.bytes / 8 : look.bytes / 4));
-        row->exists = slot->row != NULL && slot->row->exists;
-        rows->used += slot->row == NULL;
-        undo->outgrown = slot->row;
-        look.staged = false; /* the strings are in another block */
-    }
-    copy_in(table, rows, row, value, &look);
+    struct row *row = take_block(table, rows->record->size + look.bytes);
+    bool existed = before != NULL && before->exists;
+    remember(table, (struct undo){index, key, before, existed});
+    copy_in(rows, row, value);
     memcpy(row->data + rows->key_offset, &key, sizeof(key));
-    rows->count += !row->exists;
     row->exists = true;
+    rows->used += before == NULL;
+    rows->count += !existed;
     *slot = (struct slot){key, row};
+    rows->last = slot;
 }
 
 static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key)
@@ -417,7 +407,7 @@ static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key)
     struct slot *slot = find(rows, key);
     if (slot->row == NULL || !slot->row->exists)
         return;
-    (void)remember(table, index, key, slot); /* nothing is outgrown */
+    remember(table, (struct undo){index, key, NULL, true}); /* it keeps its block */
     slot->row->exists = false;
     rows->count--;
 }
@@ -428,11 +418,10 @@ enum banyan_status rebuild_table_apply(struct rebuild_table *table, const struct
     table->key = event->key;
     table->projection->apply(event, (struct banyan_unit *)table);
     if (__builtin_expect(table->refused.status == BANYAN_OK, 1)) {
-        forget_undo(table, true);
+        forget_undo(table);
         return BANYAN_OK;
     }
     take_back(table);
-    forget_undo(table, false);
     *err = table->refused;
     banyan_error_clear(&table->refused);
     return err->status;
@@ -442,7 +431,7 @@ enum banyan_status rebuild_table_apply(struct rebuild_table *table, const struct
 
 size_t rebuild_table_bytes(const struct rebuild_table *table)
 {
-    size_t bytes = table->arena.bytes;
+    size_t bytes = table->arena.bytes + table->large_bytes;
     for (size_t i = 0; i < table->projection->table_count; i++)
         bytes += table->rows[i].capacity * sizeof(struct slot);
     return bytes;

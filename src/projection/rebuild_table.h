@@ -4,8 +4,8 @@
  *
  *   slots: [ key │ row ]──▶ [ capacity, exists │ struct of the record │ its strings ]   in an arena
  *
- * Nothing is read from or written to a store, so a look-up that misses is an answer.  A row that changes with each
- * event is rewritten in place; one that grows leaves its block for the next that needs as much.
+ * Nothing is read from or written to a store, so a look-up that misses is an answer.  A row that changes goes to a
+ * block that another one has left, and leaves its own for the next.
  *
  * Invariants
  *   1. An event is applied whole or not at all: what it changed is taken back when one of its puts is refused.

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which events a projection sees: see seen.h.  Type names are found through a small open hash table. */
+/*
+ * Which events a projection sees: see seen.h.
+ *
+ * Every event of a rebuild comes by here, so that calls are what costs: a type's name is found by its length and its
+ * first and last bytes in a small open hash table, and what a category tells of the stream's name is not looked for
+ * again.
+ */
 #include "projection/seen.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "banyan/record.h"
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "store/decode.h"
 
 enum {
@@ -19,6 +25,8 @@ struct seen_rules {
     const struct banyan_projection *projection;
     struct store_decoder *decoder; /* owned */
     struct {
+        struct banyan_str name;
+        size_t size;    /* of its struct, so that bytes may follow it */
         uint16_t index; /* in domain->events, and 1; 0: free */
         bool wanted;
     } * types; /* owned; open hash table */
@@ -36,11 +44,35 @@ static bool wants_type(const struct banyan_projection *projection, unsigned type
     return projection->types == NULL;
 }
 
+static bool same_text(const char *a, const char *b, size_t size)
+{
+    uint64_t x, y;
+    if (size < 8) {
+        size_t at = 0;
+        while (at < size && a[at] == b[at])
+            at++;
+        return at == size;
+    }
+    for (size_t at = 0; at + 8 < size; at += 8) {
+        memcpy(&x, a + at, 8);
+        memcpy(&y, b + at, 8);
+        if (x != y)
+            return false;
+    }
+    memcpy(&x, a + size - 8, 8);
+    memcpy(&y, b + size - 8, 8);
+    return x == y;
+}
+
 static size_t type_slot(const struct seen_rules *rules, struct banyan_str name)
 {
-    size_t slot = XXH3_64bits(name.data, name.size) & (rules->capacity - 1);
-    while (rules->types[slot].index != 0 &&
-           !banyan_str_equal(banyan_str_of(rules->domain->events[rules->types[slot].index - 1].name), name))
+    uint64_t ends =
+        name.size == 0 ? 0
+                       : (uint64_t)(unsigned char)name.data[0] << 8 | (uint64_t)(unsigned char)name.data[name.size - 1];
+    uint64_t middle = name.size == 0 ? 0 : (unsigned char)name.data[name.size / 2];
+    size_t slot = hash_mix(name.size << 32 | middle << 16 | ends) & (rules->capacity - 1);
+    while (rules->types[slot].index != 0 && !(rules->types[slot].name.size == name.size &&
+                                              same_text(rules->types[slot].name.data, name.data, name.size)))
         slot = (slot + 1) & (rules->capacity - 1);
     return slot;
 }
@@ -58,7 +90,10 @@ struct seen_rules *seen_rules_new(struct store *store, const struct banyan_domai
     rules->types = alloc_zeroed(rules->capacity, sizeof(*rules->types));
     rules->type_names = alloc_zeroed(projection->type_count + 1, sizeof(*rules->type_names));
     for (size_t i = 0; i < domain->event_count; i++) {
-        size_t slot = type_slot(rules, banyan_str_of(domain->events[i].name));
+        struct banyan_str name = banyan_str_of(domain->events[i].name);
+        size_t slot = type_slot(rules, name);
+        rules->types[slot].name = name;
+        rules->types[slot].size = (domain->events[i].record->size + 15) & ~(size_t)15;
         rules->types[slot].index = (uint16_t)(i + 1);
         rules->types[slot].wanted = wants_type(projection, (unsigned)i);
         if (projection->types != NULL && rules->types[slot].wanted)
@@ -119,26 +154,33 @@ static bool parse_key(struct banyan_str text, int64_t *ret)
     return ok;
 }
 
-int64_t seen_stream_key(struct banyan_str stream, bool *ret_number)
+/* *text*: what stands behind the dash. */
+static int64_t key_of(struct banyan_str text, bool *ret_number)
 {
-    const char *dash = stream.size == 0 ? NULL : memchr(stream.data, '-', stream.size);
-    struct banyan_str text = {stream.data, 0};
     int64_t key = 0;
-    if (dash != NULL)
-        text = (struct banyan_str){dash + 1, stream.size - (size_t)(dash + 1 - stream.data)};
     *ret_number = parse_key(text, &key);
     return *ret_number ? key : banyan_key_of_text(text);
 }
 
-static bool wants_category(const struct seen_rules *rules, struct banyan_str stream)
+int64_t seen_stream_key(struct banyan_str stream, bool *ret_number)
+{
+    const char *dash = stream.size == 0 ? NULL : memchr(stream.data, '-', stream.size);
+    struct banyan_str text = {stream.data, 0};
+    if (dash != NULL)
+        text = (struct banyan_str){dash + 1, stream.size - (size_t)(dash + 1 - stream.data)};
+    return key_of(text, ret_number);
+}
+
+/* The length of the wanted category that *stream* is of; 0: it is of another one. */
+static size_t wanted_category(const struct seen_rules *rules, struct banyan_str stream)
 {
     for (size_t i = 0; i < rules->filter.category_count; i++) {
         struct banyan_str category = rules->categories[i];
         if (stream.size > category.size && stream.data[category.size] == '-' &&
-            memcmp(stream.data, category.data, category.size) == 0)
-            return true;
+            same_text(stream.data, category.data, category.size))
+            return category.size;
     }
-    return false;
+    return 0;
 }
 
 /* ---- events ---- */
@@ -151,15 +193,21 @@ static enum banyan_status unknown_type(const struct seen_rules *rules, struct ba
     return BANYAN_INVALID;
 }
 
-static enum banyan_status decode(const struct seen_rules *rules, const struct store_event *event, unsigned type,
-                                 struct banyan_arena *arena, struct banyan_seen *ret, struct banyan_error *err)
+/* One piece of memory for all: the struct, the bytes that its strings point into, the stream's name. */
+static enum banyan_status decode(const struct seen_rules *rules, const struct store_event *event, size_t slot,
+                                 struct banyan_arena *arena, bool borrow, struct banyan_seen *ret,
+                                 struct banyan_error *err)
 {
-    /* One piece of memory for both: the struct, and the bytes that its strings point into. */
-    size_t size = (rules->domain->events[type].record->size + 15) & ~(size_t)15;
-    char *payload = banyan_arena_alloc(arena, size + event->payload.size);
+    size_t size = rules->types[slot].size;
+    unsigned type = rules->types[slot].index - 1U;
+    char *payload = banyan_arena_alloc(arena, size + event->payload.size + (borrow ? 0 : event->stream.size));
     struct banyan_str data = {payload + size, event->payload.size};
     if (data.size > 0)
         memcpy(payload + size, event->payload.data, data.size);
+    if (!borrow) {
+        memcpy(payload + size + data.size, event->stream.data, event->stream.size);
+        ret->stream.data = payload + size + data.size;
+    }
     ret->type = type;
     ret->payload = payload;
     return store_decode(rules->decoder, type, event->schema, data, arena, payload, err);
@@ -171,7 +219,8 @@ enum seen_kind seen_event(const struct seen_rules *rules, const struct store_rea
 {
     const struct store_event *stored = &event->event;
     const struct banyan_projection *projection = rules->projection;
-    if (!wants_category(rules, stored->stream))
+    size_t category = wanted_category(rules, stored->stream);
+    if (category == 0)
         return SEEN_UNWANTED;
     size_t slot = type_slot(rules, stored->type);
     unsigned index = rules->types[slot].index;
@@ -180,15 +229,16 @@ enum seen_kind seen_event(const struct seen_rules *rules, const struct store_rea
         return SEEN_UNWANTED;
 
     bool number;
-    struct banyan_seen seen = {
-        .stream = borrow ? stored->stream : banyan_arena_str(arena, stored->stream),
-        .key = seen_stream_key(stored->stream, &number),
-        .position = event->position,
-        .version = event->version,
-        .at = stored->at,
-        .provenance = stored->provenance,
-    };
     enum banyan_status st = BANYAN_OK;
+    ret->type = 0;
+    ret->payload = NULL;
+    ret->stream = stored->stream;
+    ret->key =
+        key_of((struct banyan_str){stored->stream.data + category + 1, stored->stream.size - category - 1}, &number);
+    ret->position = event->position;
+    ret->version = event->version;
+    ret->at = stored->at;
+    ret->provenance = stored->provenance;
     *ret_keyed = projection->spread == BANYAN_PARTITIONED && projection->key == NULL && number;
     if (index == 0)
         st = unknown_type(rules, stored->type, err);
@@ -196,9 +246,10 @@ enum seen_kind seen_event(const struct seen_rules *rules, const struct store_rea
         st = banyan_error_set(err, BANYAN_INVALID, "stream name %.*s has no integer key", (int)stored->stream.size,
                               stored->stream.data);
     else
-        st = decode(rules, stored, index - 1, arena, &seen, err);
-    if (st == BANYAN_OK && projection->key != NULL && !projection->key(&seen, &seen.key))
+        st = decode(rules, stored, slot, arena, borrow, ret, err);
+    if (st == BANYAN_OK && projection->key != NULL && !projection->key(ret, &ret->key))
         return SEEN_UNWANTED;
-    *ret = seen;
+    if (st != BANYAN_OK && !borrow)
+        ret->stream = banyan_arena_str(arena, stored->stream);
     return st == BANYAN_OK ? SEEN_WANTED : SEEN_POISON;
 }
