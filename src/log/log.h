@@ -121,7 +121,9 @@ BANYAN_MUST_CHECK enum banyan_status log_segment_archive(struct log *log, struct
 /* ---- facts ---- */
 
 struct log_stats {
-    uint64_t records, batches, groups, bytes, segments;
+    uint64_t records, batches, groups; /* since the open */
+    uint64_t bytes;                    /* of all frames, before they are compressed */
+    uint64_t segments;
     uint64_t cold_segments;  /* of the segments */
     uint64_t pending_bytes;  /* appended and not yet written; bounded, but for one record */
     uint64_t torn_bytes_cut; /* at the last open */

@@ -518,6 +518,7 @@ static enum banyan_status finish(struct log *log, struct scan *scan, struct bany
     log->out.segment = scan->end.segment;
     log->out.at = scan->end.at;
     log->out.flushed = end_offset;
+    log->shared.stats.bytes = end_offset;
     memcpy(log->out.chain, scan->end.chain, LOG_CHAIN_BYTES);
     if (scan->end.segment != NULL)
         scan->end.segment->assigned = scan->end.at;

@@ -420,7 +420,7 @@ static uint64_t choose_chunk(const struct rebuild_fold_options *options)
         return options->chunk_events;
     struct store_stats stats;
     store_stats(options->store, &stats);
-    uint64_t bytes = stats.log.records == 0 ? 0 : stats.log.bytes / stats.log.records;
+    uint64_t bytes = stats.events == 0 ? 0 : stats.log.bytes / stats.events;
     uint64_t events = bytes == 0 ? CHUNK_EVENTS_MAX : CHUNK_BYTES / bytes / CHUNK_EVENTS_MIN * CHUNK_EVENTS_MIN;
     return events < CHUNK_EVENTS_MIN ? CHUNK_EVENTS_MIN : events > CHUNK_EVENTS_MAX ? CHUNK_EVENTS_MAX : events;
 }
