@@ -23,7 +23,8 @@ enum {
 
 static const double spread_measured = 0.15, spread_learned = 0.3, spread_assumed = 0.7;
 static const double overdue = 0.1; /* of the time that a phase has taken is left, where it takes longer than thought */
-static const double ending = 0.02; /* of loading is left when all rows are given: the stores end it */
+static const double folding_says = 0.5; /* of the slowness of what the store does, as a power */
+static const double ending = 0.02;      /* of loading is left when all rows are given: the stores end it */
 
 /* Seconds, and how sure they are. */
 struct part {
@@ -89,17 +90,21 @@ static struct part fold_part(const struct eta_learned *learned, const struct eta
     return (struct part){rate.s * left, rate.spread};
 }
 
-/* How much slower this run is than those that taught: a machine that is busy loads and indexes slowly alike. */
+/* How much slower this run is than those that taught: a machine that is busy loads and indexes slowly alike.  Folding
+ * is our own work and loading the store's, so that the one says only half of the other; and the first rows are slow, as
+ * connections are made for them. */
 static double slowness(const struct eta_learned *learned, const struct eta_now *now, bool by_load)
 {
-    double slower = 1;
-    if (by_load && learned->load_row_s > 0 && now->load_us > 0 &&
-        (double)now->rows_done > rows_expected(learned, now) / 5)
+    double slower = 1, weight = folding_says, rows = rows_expected(learned, now);
+    if (by_load && learned->load_row_s > 0 && now->load_us > 0 && (double)now->rows_done > rows / 5) {
         slower = (double)now->load_us / 1e6 / (double)now->rows_done / learned->load_row_s;
-    else if (learned->fold_event_s > 0 && now->events_done > now->events_expected / 20 && now->fold_us > 0 &&
-             now->events_per_second_max == 0)
+        weight = (double)now->rows_done < rows ? (double)now->rows_done / rows : 1;
+    } else if (learned->fold_event_s > 0 && now->events_done > now->events_expected / 20 && now->fold_us > 0 &&
+               now->events_per_second_max == 0) {
         slower = (double)now->fold_us / 1e6 / (double)now->events_done / learned->fold_event_s;
-    return slower < 0.25 ? 0.25 : slower > 4 ? 4 : slower;
+    }
+    slower = slower < 0.25 ? 0.25 : slower > 4 ? 4 : slower;
+    return pow(slower, weight);
 }
 
 static struct part load_part(const struct eta_learned *learned, const struct eta_now *now)

@@ -30,6 +30,12 @@ enum {
     COPY_ROWS = 2000, /* a flush of so many to one table brings them by COPY */
 };
 
+/* For this transaction: keys and indexes of some million rows are sorted in memory, and by helpers, of which each needs
+ * 32 MB.  A server that gives more is left alone. */
+static const char sort_in_memory[] =
+    "SELECT set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), "
+    "268435456) / 1024 || 'kB', true);";
+
 struct sink_postgres {
     struct sink base;
     struct postgres_place place;
@@ -372,6 +378,7 @@ static enum banyan_status make_keys(struct sink_postgres *sink, struct banyan_er
 {
     struct banyan_buf sql = BANYAN_BUF_INIT(POSTGRES_SQL_MAX), name = BANYAN_BUF_INIT(4096);
     banyan_buf_add_text(&sql, "SET LOCAL synchronous_commit = on;");
+    banyan_buf_add_text(&sql, sort_in_memory);
     for (unsigned i = 0; i < sink->base.projection->table_count; i++) {
         struct sink_sql table = postgres_sql(&sink->place, i, sink->base.generation, &name);
         sink_sql_make_key(&table, &sql);
@@ -416,15 +423,34 @@ static enum banyan_status postgres_flush(struct sink *base, const struct sink_fl
     return done(sink, st);
 }
 
+/* Has the table been looked at before?  From then on the server does it by itself. */
+static enum banyan_status has_statistics(struct sink_postgres *sink, const struct sink_sql *table, bool *ret,
+                                         struct banyan_error *err)
+{
+    struct pg_param params[] = {postgres_text(banyan_str_of(table->schema)), postgres_text(banyan_str_of(table->name))};
+    struct pg_result *result = NULL;
+    enum banyan_status st = pg_exec(
+        sink->conn, "SELECT count(*) FROM pg_stats WHERE schemaname = $1 AND tablename = $2", params, 2, &result, err);
+    if (st == BANYAN_OK)
+        *ret = pg_int(result, 0, 0) > 0;
+    pg_result_free(result);
+    return st;
+}
+
 static enum banyan_status postgres_finish(struct sink *base, struct banyan_error *err)
 {
     struct sink_postgres *sink = (struct sink_postgres *)base;
     struct banyan_buf sql = BANYAN_BUF_INIT(POSTGRES_SQL_MAX), name = BANYAN_BUF_INIT(4096);
     enum banyan_status st = use(sink, err);
-    for (unsigned i = 0; i < base->projection->table_count; i++) {
+    banyan_buf_add_text(&sql, sort_in_memory);
+    for (unsigned i = 0; i < base->projection->table_count && st == BANYAN_OK; i++) {
         struct sink_sql table = postgres_sql(&sink->place, i, base->generation, &name);
+        bool known = false;
+        st = has_statistics(sink, &table, &known, err);
         sink_sql_make_indexes(&table, &sql);
         sink_sql_make_search(&table, &sql);
+        if (known)
+            continue;
         banyan_buf_add_text(&sql, " ANALYZE ");
         sink_sql_add_table(&table, &sql);
         banyan_buf_add_char(&sql, ';');

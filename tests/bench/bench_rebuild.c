@@ -218,7 +218,7 @@ static double rebuild_s(struct bench *bench, struct sink_home *home, uint32_t ge
     struct banyan_error err = BANYAN_ERROR_INIT;
     enum rebuild_phase phase = REBUILD_NONE;
     size_t count = 0;
-    double began = now_s();
+    double processor = processor_s(), began = now_s();
     rebuild_start(rebuild);
     while (!rebuild_wait(rebuild, SAMPLE_US) && samples != NULL) {
         struct rebuild_status status;
@@ -227,8 +227,8 @@ static double rebuild_s(struct bench *bench, struct sink_home *home, uint32_t ge
             continue;
         must(status.eta_us > 0 && status.done < 1, "an ETA of 0 before the switch", NULL);
         if (status.phase != phase && generation == 0)
-            (void)fprintf(stderr, "%.2f s: phase %d, eta %.2f s\n", now_s() - began, (int)status.phase,
-                          (double)status.eta_us / 1e6);
+            (void)fprintf(stderr, "%.2f s, processor %.2f s: %s, eta %.2f s\n", now_s() - began,
+                          processor_s() - processor, rebuild_phase_name(status.phase), (double)status.eta_us / 1e6);
         phase = status.phase;
         if (count < SAMPLES_MAX)
             samples[count++] = (struct eta_sample){now_s(), (double)status.eta_us / 1e6, status.phase};
