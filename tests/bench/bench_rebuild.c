@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rebuilds of a read model of orders (one for every 5 events, and a row of a second table); JSON lines on stdout.
- * EVENTS says how many (20 M).  FOLD_ONLY: fold them once, with one worker, and nothing else: to count instructions.
+ * EVENTS says how many (20 M, or 5 M where there is not enough room on the disk).  FOLD_ONLY: fold them once, with one
+ * worker, and nothing else: to count instructions.
  *
  *   rebuild_fold          log → rows in memory, 2 workers, events/s; the reference is a one-thread loop over the same
  *                         events in memory, decoded before
  *   rebuild_fold_cores    2 workers against 1
  *   rebuild_postgres      until the new generation serves, events/s; the reference is COPY of the same rows, binary,
  *                         without an index: what a rebuild could be if reading, folding and indexing cost nothing
+ *   rebuild_sqlite        the same into SQLite, without a reference
  *   rebuild_eta_error     largest error of its ETA after the first tenth, in percent of the whole, second rebuild
  *   rebuild_switch_read   longest read of 4 readers over 40 switches, ms; the reference is the same without a switch
  */
@@ -18,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "../unit/log/folder.h"
 #include "os/clock.h"
@@ -29,6 +33,8 @@
 
 enum {
     EVENTS = 20000000,
+    EVENTS_FEW = 5000000,
+    DISK_GB = 24, /* for all of them: the log, two generations, the server's own log */
     EVENTS_A_ROW = 5,
     REFERENCE_EVENTS = 2000000,
     READERS = 4,
@@ -166,6 +172,13 @@ static void release(void *context, struct sink *sink, const struct sink_checkpoi
     sink_close(bench->follower);
     bench->follower = sink;
     bench->checkpoint = *checkpoint;
+}
+
+static void forget_follower(struct bench *bench)
+{
+    sink_close(bench->follower);
+    bench->follower = NULL;
+    bench->checkpoint = (struct sink_checkpoint){.position = {0}};
 }
 
 static const struct rebuild_host host = {.hold = hold, .release = release};
@@ -314,6 +327,25 @@ static void bench_postgres(struct bench *bench, struct sink_home *home)
     PQfinish(conn);
 }
 
+/* ---- into SQLite ---- */
+
+static void bench_sqlite(struct bench *bench)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_home *home = NULL;
+    char folder[FOLDER_PATH_MAX + 16];
+    double error;
+    (void)snprintf(folder, sizeof(folder), "%s/views", bench->folder);
+    (void)snprintf(bench->learned, sizeof(bench->learned), "%s/sqlite", bench->folder);
+    must(mkdir(folder, 0700) == 0, "mkdir", folder);
+    must(sink_sqlite_home(bench->projection, folder, bench->projection->name, &home, &err) == BANYAN_OK, "home",
+         err.message);
+    double took = rebuild_s(bench, home, 0, &error);
+    tell("rebuild_sqlite", (double)bench->events / took, "events/s", 0, 0, "-", true);
+    forget_follower(bench);
+    sink_home_close(home);
+}
+
 /* ---- reads during switches ---- */
 
 struct reading {
@@ -389,6 +421,13 @@ static void bench_switch(struct bench *bench, struct sink_home *home)
     tell("rebuild_switch_read", with, "ms", without, with / without, "<= 50 ms", with <= 50);
 }
 
+static uint64_t events_that_fit(const char *folder)
+{
+    struct statvfs disk;
+    must(statvfs(folder, &disk) == 0, "statvfs", folder);
+    return (uint64_t)disk.f_bavail * disk.f_frsize >> 30 >= DISK_GB ? EVENTS : EVENTS_FEW;
+}
+
 static void open_store(struct bench *bench)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -405,8 +444,8 @@ int main(void)
     struct os_random random;
     bench.projection = &tally_projections[TALLY_VIEW_ORDERS];
     bench.conninfo = getenv("BANYAN_TEST_CONNINFO");
-    bench.events = events == NULL ? EVENTS : strtoull(events, NULL, 10);
     folder_make(bench.folder);
+    bench.events = events == NULL ? events_that_fit(bench.folder) : strtoull(events, NULL, 10);
     (void)snprintf(bench.learned, sizeof(bench.learned), "%s/learned", bench.folder);
     must(os_stop_open(&bench.stop, &err) == BANYAN_OK, "stop", err.message);
     open_store(&bench);
@@ -426,9 +465,11 @@ int main(void)
              "home", err.message);
         bench_postgres(&bench, home);
         bench_switch(&bench, home);
-        sink_close(bench.follower);
+        forget_follower(&bench);
         sink_home_close(home);
     }
+    if (!only)
+        bench_sqlite(&bench);
     store_close(bench.store);
     os_stop_close(&bench.stop);
     folder_remove(bench.folder);
