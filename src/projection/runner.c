@@ -442,6 +442,7 @@ static void run(void *argument)
         if (st == BANYAN_STOPPED)
             break;
         set_failed(runner, st, &err);
+        runner_forget_lost(runner);
         if (!os_retry_pause(&runner->retry, runner->engine->options.stop))
             break;
     }

@@ -18,6 +18,7 @@ enum {
     SLICE_US = 1000 * 1000,
     SETTLE_US_MAX = 10 * 1000 * 1000,
     RETRY_US_MAX = 60 * 1000 * 1000,
+    RETRY_FAILED_US_MAX = 2 * 1000 * 1000, /* who fails all the time is not waited for */
     NAME_BYTES_MAX = 512,
 };
 
@@ -202,7 +203,7 @@ enum banyan_status runner_ask_retry(struct runner *runner, int64_t key, struct b
                                     struct banyan_error *err)
 {
     struct runner_retry asked = {.key = key, .stream = stream};
-    int64_t until_us = monotonic_us() + RETRY_US_MAX;
+    int64_t began_us = monotonic_us();
     bool posted = false, woken = false;
 
     pthread_mutex_lock(&runner->shared.lock);
@@ -219,7 +220,7 @@ enum banyan_status runner_ask_retry(struct runner *runner, int64_t key, struct b
             pthread_mutex_lock(&runner->shared.lock);
             continue;
         }
-        if (!asked.taken && monotonic_us() >= until_us)
+        if (!asked.taken && monotonic_us() - began_us >= (runner->shared.failed ? RETRY_FAILED_US_MAX : RETRY_US_MAX))
             break;
         (void)os_cond_wait(&runner->shared.moved, &runner->shared.lock, 100 * 1000); /* the loop looks */
     }

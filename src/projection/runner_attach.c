@@ -133,6 +133,30 @@ enum banyan_status runner_attach(struct runner *runner, struct banyan_error *err
     return BANYAN_OK;
 }
 
+/* While a rebuild runs, or its sink waits to be adopted, what is there is its business. */
+void runner_forget_lost(struct runner *runner)
+{
+    struct sink_home *home = runner->options.home;
+    struct sink_generation generations[SINK_GENERATIONS_MAX];
+    size_t count = 0;
+    if (runner->sink == NULL)
+        return;
+    pthread_mutex_lock(&runner->shared.lock);
+    bool busy = runner_is_rebuilt(runner) || runner->shared.holds > 0 || runner->shared.adopt != NULL;
+    pthread_mutex_unlock(&runner->shared.lock);
+    if (busy || home->ops->generations(home, generations, &count, NULL) != BANYAN_OK)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (generations[i].number == runner->sink->generation)
+            return;
+    runner_follow(runner, NULL);
+    runner->attached = false;
+    pthread_mutex_lock(&runner->shared.lock);
+    runner->shared.status.checkpoint = (struct sink_checkpoint){.position = {0}};
+    runner->shared.status.serves = runner->shared.readable = false;
+    pthread_mutex_unlock(&runner->shared.lock);
+}
+
 /* ---- rebuilds ---- */
 
 bool runner_is_rebuilt(struct runner *runner)

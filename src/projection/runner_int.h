@@ -19,6 +19,8 @@
  *   follow        idle          rest()          nothing is read that is not flushed; hold() returns
  *   idle          follow        rest()          it was not held or paused any more, or there is a sink to adopt
  *   any           failed        run()           nothing of the session is in memory
+ *   failed        attach        forget_lost()   the store does not have the generation any more (a Redis without a
+ * disk)
  *
  * A crash leaves only what the sink has: everything begins at attach again.
  *
@@ -125,6 +127,8 @@ BANYAN_MUST_CHECK enum banyan_status runner_resume(struct runner *runner, struct
 /* ---- runner_attach.c ---- */
 
 BANYAN_MUST_CHECK enum banyan_status runner_attach(struct runner *runner, struct banyan_error *err);
+/* After a failure: attach again where the store has lost what we follow. */
+void runner_forget_lost(struct runner *runner);
 /* Follow *sink* (taken; NULL: none) from now on. */
 void runner_follow(struct runner *runner, struct sink *sink);
 /* Begin the rebuild that is due, end the one that is over. */

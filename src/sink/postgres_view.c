@@ -168,8 +168,8 @@ static enum banyan_status try_ask(struct postgres_view *view, const struct quest
     return st;
 }
 
-static enum banyan_status ask(struct postgres_view *view, const struct question *question, struct sink_checkpoint *ret,
-                              struct banyan_error *err)
+static enum banyan_status ask_once(struct postgres_view *view, const struct question *question,
+                                   struct sink_checkpoint *ret, struct banyan_error *err)
 {
     struct sink_checkpoint checkpoint;
     enum banyan_status st = use(view, err);
@@ -195,6 +195,27 @@ static enum banyan_status ask(struct postgres_view *view, const struct question 
     if (st == BANYAN_OK)
         st = banyan_error_set(err, BANYAN_BUSY, "view %s is switched all the time", view->base.projection->name);
     return st == BANYAN_NOT_FOUND ? st : done(view, st);
+}
+
+/* A connection that was at rest may have ended with a server that is back by now: that is no reader's problem. */
+static bool ask_again(const struct postgres_view *view, bool rested, enum banyan_status st)
+{
+    return st == BANYAN_UNAVAILABLE && rested && view->conn == NULL;
+}
+
+static enum banyan_status ask(struct postgres_view *view, const struct question *question, struct sink_checkpoint *ret,
+                              struct banyan_error *err)
+{
+    struct banyan_error problem = BANYAN_ERROR_INIT;
+    bool rested = view->conn != NULL && !view->held;
+    enum banyan_status st = ask_once(view, question, ret, &problem);
+    if (ask_again(view, rested, st)) {
+        banyan_error_clear(&problem);
+        st = ask_once(view, question, ret, &problem);
+    }
+    if (st != BANYAN_OK && err != NULL && err->status == BANYAN_OK)
+        *err = problem;
+    return st;
 }
 
 /* ---- parameters ---- */
@@ -360,8 +381,8 @@ static enum banyan_status view_search(struct sink_view *base, const struct sink_
 /* ---- transactions ---- */
 
 /* Begin one that sees one instant, on the generation that serves then; *locks*: nobody drops it until the end. */
-static enum banyan_status begin(struct postgres_view *view, bool locks, struct sink_checkpoint *ret,
-                                struct banyan_error *err)
+static enum banyan_status begin_once(struct postgres_view *view, bool locks, struct sink_checkpoint *ret,
+                                     struct banyan_error *err)
 {
     struct banyan_buf sql = BANYAN_BUF_INIT(POSTGRES_SQL_MAX), name = BANYAN_BUF_INIT(4096);
     enum banyan_status st = use(view, err);
@@ -391,6 +412,21 @@ static enum banyan_status begin(struct postgres_view *view, bool locks, struct s
     banyan_buf_release(&name);
     banyan_buf_release(&sql);
     return done(view, st);
+}
+
+static enum banyan_status begin(struct postgres_view *view, bool locks, struct sink_checkpoint *ret,
+                                struct banyan_error *err)
+{
+    struct banyan_error problem = BANYAN_ERROR_INIT;
+    bool rested = view->conn != NULL;
+    enum banyan_status st = begin_once(view, locks, ret, &problem);
+    if (ask_again(view, rested, st)) {
+        banyan_error_clear(&problem);
+        st = begin_once(view, locks, ret, &problem);
+    }
+    if (st != BANYAN_OK && err != NULL && err->status == BANYAN_OK)
+        *err = problem;
+    return st;
 }
 
 static void view_end(struct sink_view *base)

@@ -63,8 +63,8 @@ struct question {
     int64_t limit;
 };
 
-static enum banyan_status send_question(struct redis_view *view, const struct question *question, redisReply **ret,
-                                        struct banyan_error *err)
+static enum banyan_status send_once(struct redis_view *view, const struct question *question, redisReply **ret,
+                                    struct banyan_error *err)
 {
     struct redis_conn *conn = &view->conn;
     char form[SINK_FORM_SIZE];
@@ -87,6 +87,22 @@ static enum banyan_status send_question(struct redis_view *view, const struct qu
     for (size_t i = 0; question->table != NULL && i < question->table->row->field_count; i++)
         redis_add(conn, banyan_str_of(question->table->row->fields[i].name));
     return redis_call(conn, ret, err);
+}
+
+/* A connection that was at rest may have ended with a server that is back by now: that is no reader's problem. */
+static enum banyan_status send_question(struct redis_view *view, const struct question *question, redisReply **ret,
+                                        struct banyan_error *err)
+{
+    struct banyan_error problem = BANYAN_ERROR_INIT;
+    bool rested = view->conn.context != NULL && !view->held;
+    enum banyan_status st = send_once(view, question, ret, &problem);
+    if (st == BANYAN_UNAVAILABLE && rested && view->conn.context == NULL) {
+        banyan_error_clear(&problem);
+        st = send_once(view, question, ret, &problem);
+    }
+    if (st != BANYAN_OK && err != NULL && err->status == BANYAN_OK)
+        *err = problem;
+    return st;
 }
 
 static enum banyan_status ask(struct redis_view *view, const struct question *question, struct sink_checkpoint *ret,

@@ -297,15 +297,23 @@ static uint32_t character(const unsigned char *text, size_t size)
     case 3:
         return (uint32_t)(text[0] & 15) << 12 | (uint32_t)(text[1] & 63) << 6 | (text[2] & 63);
     default:
-        return 0x10000; /* letters beyond the first plane have no case here */
+        return (uint32_t)(text[0] & 7) << 18 | (uint32_t)(text[1] & 63) << 12 | (uint32_t)(text[2] & 63) << 6 |
+               (text[3] & 63);
     }
 }
 
+/* What the stores take for letters, too: a sign that is none for one of them would be a word that it never finds. */
 static bool is_letter(uint32_t c)
 {
     if (c < 0x80)
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    return !(c < 0xC0 && c != 0xAA && c != 0xB5 && c != 0xBA) && c != 0xD7 && c != 0xF7 && !(c >= 0x2000 && c < 0x2070);
+    if (c < 0xC0)
+        return c == 0xAA || c == 0xB5 || c == 0xBA;
+    bool punctuation = c == 0xD7 || c == 0xF7 || (c >= 0x2000 && c < 0x2070) || (c >= 0x3001 && c < 0x3004) ||
+                       (c >= 0x3008 && c < 0x3021) || (c >= 0xFE00 && c < 0xFE10) || c == 0xFEFF;
+    bool sign = (c >= 0x20A0 && c < 0x20C1) || (c >= 0x2190 && c < 0x2460) || (c >= 0x2500 && c < 0x2776) ||
+                (c >= 0x1F300 && c < 0x1FB00);
+    return !punctuation && !sign;
 }
 
 /* Latin 1, Greek and Cyrillic: capitals whose small letters are as many bytes long. */

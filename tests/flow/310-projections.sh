@@ -142,6 +142,21 @@ tail=$(curl -s "$url/status" | jq .log.durable)
 there() { [ "$(state files .position)" -ge "$tail" ]; }
 wait_until 30 "it to catch up" there && ok "resumed"
 
+# ---- a server that was away, a store that lost all it had ----
+"$BANYAN_TEST_PG/ctl" immediate >/dev/null
+"$BANYAN_TEST_PG/ctl" start >/dev/null
+wait_until 30 "PostgreSQL" sql -c 'SELECT 1'
+equal "the first reader after a restart sees no error" "$(code "$url/views/tables/7") $(code "$url/views/tables/8")" "200 200"
+wait_until 30 "tables after the restart" state_is tables .state live
+if [ -n "$redis" ]; then
+    redis-cli -s "$redis" flushall >/dev/null
+    load past "$url" 10 >/dev/null
+    tail=$(curl -s "$url/status" | jq .log.durable)
+    whole() { state_is keys "[.state, .serves, .position >= $tail] | tostring" '["live",true,true]'; }
+    wait_until 60 "the view to be built again" whole && ok "what a store lost is built again, without being asked"
+    equal "its rows" "$(q keys symbol=S3 --limit 1000 --json | jq -c '[.items[].order_id] | length')" 1000
+fi
+
 # ---- what cannot be applied ----
 matches "an event of a schema that nobody knows" "$(curl -s "${json[@]}" "$url/streams/order-5" -d '{"type":"OrderModified","schema":0,"payload":{}}')" '"version":'
 for view in "${views[@]}"; do

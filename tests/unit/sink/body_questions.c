@@ -189,6 +189,15 @@ void searches_rank_page_and_refuse(void **state)
             break;
     }
     assert_int_equal(total, 16);
+    static const char *const signs[] = {"\U0001F600 birch", "birch \u20AC", "\u300Cbirch\u300D",
+                                        "\U0001F600birch\uFE0F"};
+    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) { /* signs are no words: in no store */
+        struct collected *found = body_collected(0);
+        search = (struct sink_search){.text = banyan_str_of(signs[i]), .limit = 100};
+        body_must(view->ops->search(view, &search, &checkpoint, body_collect, found, &err), &err);
+        assert_int_equal(found->count, 16);
+        body_release(found);
+    }
     struct collected *all = body_collected(0);
     search = (struct sink_search){.range = "opened_at", .from = {5}, .to = {9}, .limit = 10};
     body_must(view->ops->search(view, &search, &checkpoint, body_collect, all, &err), &err);
