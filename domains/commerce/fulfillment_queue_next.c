@@ -49,8 +49,9 @@ static void next(const void *arguments, struct banyan_reader *reader, struct ban
     const struct next_arguments *next = arguments;
     struct oldest oldest = {next, banyan_reader_arena(reader), NULL, 0, next->limit == 0 ? 20 : (size_t)next->limit};
     char warehouse[WAREHOUSE_TEXT_MAX];
-    struct banyan_reader_list list = {
-        .index = &commerce_fulfillment_queue_tables[0].indexes[0], .from = COMMERCE_NO_TIME, .to = {next->now.us + 1}};
+    struct banyan_reader_list list = {.index = &commerce_fulfillment_queue_tables[0].indexes[0],
+                                      .from = COMMERCE_NO_TIME,
+                                      .to = {count_add(next->now.us, 1)}};
 
     if (next->limit < 0 || next->limit > NEXT_MAX) {
         banyan_answer_refuse(answer, "limit is between 1 and 1000");
