@@ -41,17 +41,19 @@ answer_as_sql() {
 }
 # rebuild_each FOLDER LIMIT   each read model of the serve at $url is rebuilt once while the shop writes
 rebuild_each() {
-    local view load before after number config=(--config "$1/banyan.yaml")
+    local view load before after number began config=(--config "$1/banyan.yaml")
     start_bg rebuild-load "$shop/legacy-shop-load" --port "$shop_port" --rate 15 --threads 3 --seed 5
     load=$started
     while read -r view; do
         number=$(curl -s "$url/projections/$view" | jq .generation)
         "$banyan" projection limit "$view" "$2" "${config[@]}" >/dev/null
         before=$(curl -s "$url/status" | jq .log.durable)
+        began=${EPOCHREALTIME/./}
         "$banyan" projection rebuild "$view" --wait "${config[@]}" >"$work/rebuild" 2>"$work/rebuild.err"
         equal "$view is rebuilt" "$?$(grep '^banyan:' "$work/rebuild.err")" 0
         after=$(curl -s "$url/status" | jq .log.durable)
-        check "$view: the shop wrote meanwhile ($((after - before)) of $after events)" test "$after" -gt "$before"
+        echo "# $view: $(((${EPOCHREALTIME/./} - began) / 1000)) ms, $((after - before)) of $after events came meanwhile"
+        check "$view: the shop wrote meanwhile" test "$after" -gt "$before"
         equal "$view: what serves, what is aside" "$(curl -s "$url/projections/$view" | jq -c '[.generation, .aside]')" "[$((number + 1)),0]"
     done < <(curl -s "$url/projections" | jq -r '.projections[].name')
     stop_bg "$load"
