@@ -13,14 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "banyan/arena.h"
 #include "banyan/record.h"
 #include "base/alloc.h"
+#include "os/memory.h"
 #include "projection/unit.h"
 
 enum {
     SLOTS_MIN = 1024,
     STEP = 16,
+    PIECE_BYTES_MIN = 16 * 1024,
+    PIECE_BYTES_MAX = 32 * 1024 * 1024,
     STEPS = 256, /* blocks up to 4 KiB are used again */
 };
 
@@ -61,11 +63,19 @@ struct undo {
     bool existed;
 };
 
+/* Memory that blocks are cut from. */
+struct piece {
+    struct piece *older;
+    _Alignas(16) char data[];
+};
+
 struct rebuild_table {
     struct unit_head head;
     const struct banyan_projection *projection;
     struct rows rows[BANYAN_PROJECTION_TABLES_MAX];
-    struct banyan_arena arena;
+    struct piece *pieces;           /* owned; the newest first */
+    char *next, *end;               /* free part of the newest */
+    size_t piece_bytes;             /* in all of them */
     struct row *free_blocks[STEPS]; /* linked through their data */
     size_t large_bytes;             /* in blocks of the allocator */
     struct undo *undo;              /* owned */
@@ -79,6 +89,14 @@ static const void *get_row(struct banyan_unit *unit, unsigned index, int64_t key
 static void put_row(struct banyan_unit *unit, unsigned index, int64_t key, const void *value);
 static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key);
 static const struct unit_ops table_ops = {.get = get_row, .put = put_row, .remove = remove_row};
+
+static struct slot *new_slots(size_t capacity)
+{
+    size_t bytes = capacity * sizeof(struct slot);
+    struct slot *slots = os_memory_scattered(&bytes);
+    memset(slots, 0, capacity * sizeof(*slots));
+    return slots;
+}
 
 static void init_rows(struct rows *rows, const struct banyan_table *table)
 {
@@ -99,7 +117,7 @@ static void init_rows(struct rows *rows, const struct banyan_table *table)
         }
     }
     rows->capacity = SLOTS_MIN;
-    rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+    rows->slots = new_slots(rows->capacity);
 }
 
 struct rebuild_table *rebuild_table_new(const struct banyan_projection *projection)
@@ -111,6 +129,17 @@ struct rebuild_table *rebuild_table_new(const struct banyan_projection *projecti
     for (size_t i = 0; i < projection->table_count; i++)
         init_rows(&table->rows[i], &projection->tables[i]);
     return table;
+}
+
+static void free_pieces(struct rebuild_table *table)
+{
+    while (table->pieces != NULL) {
+        struct piece *older = table->pieces->older;
+        free(table->pieces);
+        table->pieces = older;
+    }
+    table->next = table->end = NULL;
+    table->piece_bytes = 0;
 }
 
 static bool is_large(size_t capacity)
@@ -136,7 +165,7 @@ void rebuild_table_free(struct rebuild_table *table)
     free_large(table);
     for (size_t i = 0; i < table->projection->table_count; i++)
         free(table->rows[i].slots);
-    banyan_arena_release(&table->arena);
+    free_pieces(table);
     free(table->undo);
     free(table);
 }
@@ -148,11 +177,11 @@ void rebuild_table_reset(struct rebuild_table *table)
         struct rows *rows = &table->rows[i];
         free(rows->slots);
         rows->capacity = SLOTS_MIN;
-        rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+        rows->slots = new_slots(rows->capacity);
         rows->used = rows->count = 0;
         rows->last = NULL;
     }
-    banyan_arena_release(&table->arena);
+    free_pieces(table);
     memset(table->free_blocks, 0, sizeof(table->free_blocks));
     table->undo_count = 0;
 }
@@ -184,7 +213,7 @@ static void grow(struct rows *rows)
     struct slot *old = rows->slots;
     size_t old_capacity = rows->capacity;
     rows->capacity *= 2;
-    rows->slots = alloc_zeroed(rows->capacity, sizeof(*rows->slots));
+    rows->slots = new_slots(rows->capacity);
     rows->last = NULL;
     for (size_t i = 0; i < old_capacity; i++)
         if (old[i].row != NULL) {
@@ -216,6 +245,24 @@ void rebuild_table_prefetch_row(const struct rebuild_table *table, int64_t key)
 
 /* ---- blocks ---- */
 
+/* *bytes*: a multiple of STEP, fewer than a piece has.  Each piece is half as large as all before. */
+static void *cut(struct rebuild_table *table, size_t bytes)
+{
+    if ((size_t)(table->end - table->next) < bytes) {
+        size_t size = table->piece_bytes / 2;
+        size = size < PIECE_BYTES_MIN ? PIECE_BYTES_MIN : size > PIECE_BYTES_MAX ? PIECE_BYTES_MAX : size;
+        struct piece *piece = os_memory_scattered(&size);
+        piece->older = table->pieces;
+        table->pieces = piece;
+        table->next = piece->data;
+        table->end = (char *)piece + size;
+        table->piece_bytes += size;
+    }
+    void *memory = table->next;
+    table->next += bytes;
+    return memory;
+}
+
 static struct row *take_block(struct rebuild_table *table, size_t bytes)
 {
     size_t step = (bytes + STEP - 1) / STEP;
@@ -230,7 +277,7 @@ static struct row *take_block(struct rebuild_table *table, size_t bytes)
         memcpy(&table->free_blocks[step], row->data, sizeof(struct row *));
         return row;
     }
-    row = banyan_arena_alloc(&table->arena, sizeof(*row) + step * STEP);
+    row = cut(table, sizeof(*row) + step * STEP);
     row->capacity = step * STEP;
     return row;
 }
@@ -431,7 +478,7 @@ enum banyan_status rebuild_table_apply(struct rebuild_table *table, const struct
 
 size_t rebuild_table_bytes(const struct rebuild_table *table)
 {
-    size_t bytes = table->arena.bytes + table->large_bytes;
+    size_t bytes = table->piece_bytes + table->large_bytes;
     for (size_t i = 0; i < table->projection->table_count; i++)
         bytes += table->rows[i].capacity * sizeof(struct slot);
     return bytes;
