@@ -99,6 +99,15 @@ uint32_t sqlite_place_serving(const struct sqlite_place *place)
     return number_of(place, target);
 }
 
+/* What the catalog's changes go by: a link to a file that somebody removed names none. */
+static uint32_t serving_file(const struct sqlite_place *place)
+{
+    char *link = sqlite_place_link(place);
+    bool there = access(link, F_OK) == 0 || errno != ENOENT; /* of what it names */
+    free(link);
+    return there ? sqlite_place_serving(place) : 0;
+}
+
 void sqlite_place_remove(const struct sqlite_place *place, uint32_t generation)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
@@ -274,6 +283,11 @@ static enum banyan_status read_checkpoint(const struct sqlite_place *place, stru
 {
     struct sqlite_db *db = NULL;
     char *path = sqlite_place_file(place, generation->number);
+    if (access(path, F_OK) != 0 && errno == ENOENT) { /* removed by hand: nothing of it is left */
+        generation->sealed = false;
+        free(path);
+        return BANYAN_OK;
+    }
     enum banyan_status st = sqlite_db_open(place->projection, path, SQLITE_READING, &db, err);
     if (st == BANYAN_OK)
         st = sqlite_db_checkpoint(db, generation->number, &generation->checkpoint, NULL, err);
@@ -290,7 +304,7 @@ static enum banyan_status home_generations(struct sink_home *base, struct sink_g
     size_t count = 0;
     enum banyan_status st = catalog_open(place, false, &catalog, err);
     if (st == BANYAN_OK)
-        st = catalog_list(&catalog, sqlite_place_serving(place), ret, &count, err);
+        st = catalog_list(&catalog, serving_file(place), ret, &count, err);
     /* Within the transaction of the catalog nobody can drop one. */
     for (size_t i = 0; i < count && st == BANYAN_OK; i++)
         if (ret[i].sealed)
@@ -401,7 +415,7 @@ static enum banyan_status home_serve(struct sink_home *base, uint32_t expected, 
     size_t count = 0;
     enum banyan_status st = catalog_open(place, true, &catalog, err);
     if (st == BANYAN_OK)
-        st = catalog_list(&catalog, sqlite_place_serving(place), all, &count, err);
+        st = catalog_list(&catalog, serving_file(place), all, &count, err);
     if (st == BANYAN_OK)
         st = sink_serve_check(base->projection, all, count, expected, number, err);
     if (st == BANYAN_OK && expected != number) {
@@ -414,7 +428,7 @@ static enum banyan_status home_serve(struct sink_home *base, uint32_t expected, 
                                 (int64_t[]){number, os_clock_now(os_clock_real()).us}, 2, NULL, err);
         if (st == BANYAN_OK)
             st = catalog_run(&catalog, "COMMIT; BEGIN IMMEDIATE", err);
-        if (st == BANYAN_OK && sqlite_place_serving(place) != expected)
+        if (st == BANYAN_OK && serving_file(place) != expected)
             st = banyan_error_set(err, BANYAN_CONFLICT, "view %s: another generation was switched to meanwhile",
                                   base->projection->name);
         if (st == BANYAN_OK)
@@ -444,7 +458,7 @@ static enum banyan_status home_drop(struct sink_home *base, uint32_t number, str
     size_t count = 0;
     enum banyan_status st = catalog_open(place, true, &catalog, err);
     if (st == BANYAN_OK)
-        st = catalog_list(&catalog, sqlite_place_serving(place), all, &count, err);
+        st = catalog_list(&catalog, serving_file(place), all, &count, err);
     if (st == BANYAN_OK)
         st = sink_drop_check(base->projection, all, count, number, err);
     if (st == BANYAN_OK)

@@ -138,6 +138,35 @@ static void a_file_that_is_no_database_is_named(void **state)
     sink_home_close(home);
 }
 
+/* As errors advise: remove the file, and it is built anew; with or without what says which there were. */
+static void a_file_that_was_removed_is_built_anew(void **state)
+{
+    for (int catalog = 0; catalog < 2; catalog++) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        struct sink_generation all[SINK_GENERATIONS_MAX];
+        size_t count = 0;
+        uint32_t number = 0;
+        clear_place();
+        struct sink_home *home = body_home();
+        struct sink *sink = body_claim(home, 0, NULL);
+        assert_int_equal(body_flush(sink, NULL, 0, 1, NULL), BANYAN_OK);
+        body_serve(home, 0, 1);
+        sink_close(sink);
+        assert_int_equal(unlink(path_of("it's.1.sqlite")), 0);
+        if (catalog)
+            assert_int_equal(unlink(path_of("it's.catalog.sqlite")), 0);
+        assert_int_equal(home->ops->generations(home, all, &count, &err), BANYAN_OK);
+        for (size_t i = 0; i < count; i++)
+            assert_true(!all[i].sealed && all[i].state != SINK_SERVING);
+        assert_int_equal(home->ops->make(home, &number, &err), BANYAN_OK);
+        sink = body_claim(home, number, NULL);
+        assert_int_equal(body_flush(sink, NULL, 0, 1, NULL), BANYAN_OK);
+        assert_int_equal(home->ops->serve(home, 0, number, &err), BANYAN_OK);
+        sink_close(sink);
+        sink_home_close(home);
+    }
+}
+
 static void a_folder_that_is_missing_is_named(void **state)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -155,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_file_of_before_is_replaced_by_the_link),
         cmocka_unit_test(dropped_files_are_gone),
         cmocka_unit_test(a_file_that_is_no_database_is_named),
+        cmocka_unit_test(a_file_that_was_removed_is_built_anew),
         cmocka_unit_test(a_folder_that_is_missing_is_named),
     };
     clear_place();
