@@ -95,6 +95,26 @@ void http_commands_close(struct http_server *server)
     server->commands = NULL;
 }
 
+/* The first text with a NUL in it: read models could not keep it, and JSON can say it; NULL: none. */
+static const struct banyan_field *find_nul(const struct banyan_record *record, const void *value)
+{
+    const struct banyan_field *found = NULL;
+    for (size_t i = 0; i < record->field_count && found == NULL; i++) {
+        const struct banyan_field *field = &record->fields[i];
+        const void *at = (const char *)value + field->offset;
+        if (field->kind == BANYAN_FIELD_STRING) {
+            const struct banyan_str *text = at;
+            if (text->size > 0 && memchr(text->data, 0, text->size) != NULL)
+                found = field;
+        } else if (field->kind == BANYAN_FIELD_LIST) {
+            const struct banyan_list *list = at;
+            for (size_t item = 0; item < list->count && found == NULL; item++)
+                found = find_nul(field->item, (const char *)list->items + item * field->item->size);
+        }
+    }
+    return found;
+}
+
 static enum banyan_status read_fields(const struct http_commands *commands, const struct banyan_record *record,
                                       struct banyan_str json, struct banyan_arena *arena, const void **ret,
                                       struct banyan_error *err)
@@ -109,6 +129,9 @@ static enum banyan_status read_fields(const struct http_commands *commands, cons
         st = banyan_record_decode_in(record, banyan_arena_str(arena, banyan_buf_str(&binary)), arena, fields, err);
     else if (st != BANYAN_LIMIT && err->status != BANYAN_INVALID)
         err->status = st = BANYAN_INVALID;
+    const struct banyan_field *nul = st == BANYAN_OK ? find_nul(record, fields) : NULL;
+    if (nul != NULL)
+        st = banyan_error_set(err, BANYAN_INVALID, "%s: a text must not have a NUL byte", nul->name);
     banyan_buf_release(&binary);
     *ret = fields;
     return st;

@@ -21,6 +21,7 @@ stock() { curl -s "$url/aggregates/stock/7" | jq -c '.state | [.available, .rese
 payment() { curl -s "$url/aggregates/checkout/$1" | grep -oE '"payment_id":[0-9]+' | head -1 | cut -d: -f2; }
 
 matches "stock is received" "$(ask stock/7/ReceiveStock '{"product_id":1,"seller_id":1,"warehouse_id":3,"quantity":10}')" '"version":1,"events":1'
+matches "a text with a NUL is refused, also in a list" "$(ask order/99/PlaceOrder "{\"customer_id\":5,\"customer\":\"Ada\",\"city\":\"Recife\",\"state\":\"PE\",\"address\":\"Rua 1\",\"postal_code\":\"50000\",\"country\":\"BR\",\"lines\":[$(line 1 | sed 's/Lamp/La\\u0000mp/')]}")" 'product: a text must not have a NUL byte'
 matches "an order is placed" "$(place 1 2)" '"version":1'
 wait_until 10 "the reservation" step_is 1 reserved
 equal "its stock is reserved" "$(stock)" '[8,2,0]'
