@@ -26,7 +26,7 @@
 #include "banyan/uuid.h"
 
 /* ABI of this header; a domain is refused when it was built for another. */
-#define BANYAN_DOMAIN_ABI 3
+#define BANYAN_DOMAIN_ABI 4
 
 /* ---- events ---- */
 
@@ -116,11 +116,18 @@ struct banyan_aggregate {
 
 /* ---- legacy mapping ---- */
 
+struct banyan_seen; /* below */
+
 struct banyan_legacy_table {
     const char *name;                 /* schema-qualified or not; quoted by the engine */
     const struct banyan_record *row;  /* the columns that the mapping reads; column name = field name */
     const char *key_column;           /* holds the key of the aggregate; an integer column */
     const char *const *order_columns; /* order of the rows of one key within history(); NULL-terminated */
+    /* For the mirror.  A column that the database fills in where a row is inserted ("id"); NULL: none. */
+    const char *generated_column;
+    /* Columns that tell the rows of one key apart, for UPDATE and DELETE; NULL-terminated; NULL: rows are only added.
+     * The root table needs none: its key_column tells. */
+    const char *const *row_columns;
 };
 
 /* All rows of one key, read in one snapshot. */
@@ -151,6 +158,13 @@ struct banyan_change {
     const void *new; /* INSERT, UPDATE: the row after, complete */
 };
 
+/* Where a mapping puts the rows that the mirror writes.  Given by the engine. */
+struct banyan_mirror;
+
+/* A row of tables[table] is added (*old* NULL), changed, or removed (*new* NULL); copied.  Not for the root table,
+ * which the engine writes by itself. */
+BANYAN_API void banyan_mirror_row(struct banyan_mirror *mirror, unsigned table, const void *old, const void *new);
+
 struct banyan_legacy_mapping {
     const struct banyan_legacy_table *tables; /* tables[0] is the root: at most one row a key */
     size_t table_count;
@@ -168,6 +182,15 @@ struct banyan_legacy_mapping {
      * engine checks that it did. */
     void (*reconcile)(const void *state, int64_t key, const void *row, struct banyan_time now,
                       struct banyan_emitter *out);
+
+    /* ---- the way back: events of commands become rows, once Banyan is the owner ---- */
+
+    /* The rows beside the root row that the legacy application would have written for this event: an audit row, a
+     * trade.  The root row is the engine's: row(before) to row(after).  May emit none.  NULL: this mapping has no way
+     * back, and a rollout of it ends with the shadow. */
+    void (*mirror)(const struct banyan_seen *event, const void *before, const void *after, struct banyan_mirror *out);
+    /* The sequence that makes the root table's keys, as nextval() takes it; NULL: keys come with the requests. */
+    const char *key_sequence;
 };
 
 /* ---- projections ---- */
@@ -362,6 +385,93 @@ struct banyan_archive_group {
     int64_t keep_days; /* closed for so long, all of them: then they are marked archivable */
 };
 
+/* ---- façade: the legacy application's own API ---- */
+
+/*
+ * The gateway stands in front of the legacy application.  What it cannot understand goes through as it came.  A request
+ * that the façade understands is a read, or a write of some aggregates; who owns those decides where it goes, and the
+ * client cannot tell from the answer.
+ *
+ *     request ──route()──▶ read  ──▶ legacy application, or read() over the read models, or both and compared
+ *                      └─▶ write ──▶ legacy application, or commands decided here ──answer()──▶ the same answer
+ */
+
+/* As it came: the query without '?', nothing decoded. */
+struct banyan_request {
+    struct banyan_str method, path, query, body;
+    struct banyan_time now;
+};
+
+enum banyan_request_kind {
+    BANYAN_REQUEST_OTHER = 0, /* not the façade's: it goes to the legacy application */
+    BANYAN_REQUEST_READ,
+    BANYAN_REQUEST_WRITE,
+};
+
+enum {
+    BANYAN_ROUTE_PARTS_MAX = 64,
+};
+
+/* One aggregate that a write changes. */
+struct banyan_route_part {
+    const char *category;
+    int64_t key;        /* 0: the request makes a new one and the engine gives it a key (creates) */
+    bool creates;       /* it must not exist */
+    unsigned command;   /* index in the aggregate's commands */
+    const void *fields; /* struct of that type's record; in the arena */
+};
+
+struct banyan_route {
+    enum banyan_request_kind kind;
+    /* READ: the read model that answers it, and what tells users apart where there is no key: the same text, the same
+     * side, for ever ("trader-17"). */
+    const char *projection;
+    int64_t key;            /* of the aggregate that is read; 0: a list or a search */
+    const char *category;   /* of that aggregate */
+    struct banyan_str user; /* may be empty */
+    /* WRITE: all parts or none, in this order. */
+    struct banyan_route_part parts[BANYAN_ROUTE_PARTS_MAX];
+    size_t part_count;
+    void *context; /* of the façade, in the arena: what answer() or read() want to know */
+};
+
+/* What became of one part. */
+struct banyan_outcome {
+    bool accepted;
+    struct banyan_refusal refusal; /* where it was not */
+    int64_t key;                   /* also of a new one */
+    const void *state;             /* after the command, a struct of the aggregate's record */
+};
+
+struct banyan_response {
+    int code;                 /* HTTP */
+    const char *content_type; /* static */
+    struct banyan_str body;   /* in the arena */
+};
+
+struct banyan_facade {
+    /* What a request means; all memory in *arena*.  False: it is malformed, and the legacy application shall say so
+     * itself (the gateway passes it on). */
+    bool (*route)(const struct banyan_request *request, struct banyan_arena *arena, struct banyan_route *ret);
+    /* The body of the same request with only the parts for which keep[i] is set; for requests that touch aggregates of
+     * both owners.  NULL or false: such a request cannot be split. */
+    bool (*split)(const struct banyan_request *request, const struct banyan_route *route, const bool *keep,
+                  struct banyan_arena *arena, struct banyan_str *ret_body);
+    /* What the legacy application would answer to the write.  One refused part refuses all: then *outcomes* holds that
+     * one alone at its place, the others are not accepted and have no refusal. */
+    void (*answer)(const struct banyan_request *request, const struct banyan_route *route,
+                   const struct banyan_outcome *outcomes, struct banyan_arena *arena, struct banyan_response *ret);
+    /* What it would answer to the read, from the rows of route->projection. */
+    void (*read)(const struct banyan_request *request, const struct banyan_route *route, struct banyan_reader *reader,
+                 struct banyan_arena *arena, struct banyan_response *ret);
+    /* The same, of one aggregate whose state is at hand (key is not 0): always the newest.  NULL: read() is asked. */
+    void (*read_state)(const struct banyan_request *request, const struct banyan_route *route, const void *state,
+                       bool exists, struct banyan_arena *arena, struct banyan_response *ret);
+    /* JSON pointers of what may differ between two answers to the same read ("/served_by"); NULL-terminated; may be
+     * NULL.  Configuration adds to it. */
+    const char *const *ignored;
+};
+
 /* ---- the domain ---- */
 
 struct banyan_domain {
@@ -381,6 +491,7 @@ struct banyan_domain {
     const struct banyan_process *processes;
     size_t process_count;
     const struct banyan_archive_group *archive; /* NULL: nothing is archived by itself */
+    const struct banyan_facade *facade;         /* NULL: no gateway */
 };
 
 #endif

@@ -43,7 +43,9 @@ enum banyan_class {
     X(CORRUPT, 22, STOP, "stored data is damaged")                                                                     \
     X(LIMIT, 23, STOP, "a limit is exceeded")                                                                          \
     X(BROKEN, 24, STOP, "the object failed before and refuses work until it is opened again")                          \
-    X(STOPPED, 25, STOP, "stopped on request")
+    X(STOPPED, 25, STOP, "stopped on request")                                                                         \
+    X(UNCERTAIN, 26, CONFLICT, "whether it was done is not known")                                                     \
+    X(NOT_MET, 27, STOP, "a check is not met")
 
 enum banyan_status {
 #define BANYAN_STATUS_ENUM(name, exit_code, class, text) BANYAN_##name,

@@ -39,6 +39,10 @@ struct legacy_options {
     bool backfill_only;          /* stop after the backfill, leaving the slot */
     struct store *store;         /* borrowed */
     struct os_stop *stop;        /* borrowed */
+    /* Is this aggregate not the legacy application's any more?  What is captured for it is a conflict: recorded in the
+     * stream "$conflict-<name>", not applied.  Called under the order lock: must not wait.  NULL: all are. */
+    bool (*owned)(void *context, struct banyan_str category, int64_t key);
+    void *owned_context;
 };
 
 enum legacy_state {
@@ -81,6 +85,7 @@ struct legacy_status {
     uint64_t transactions_streamed;
     uint64_t changes_without_key; /* DELETEs that were ignored: the replica identity of the table does not tell whose */
     const char *without_key_table; /* the first such table; NULL: none */
+    uint64_t conflicts;            /* changes of aggregates that are not the legacy application's, since the start */
     uint64_t received_lsn, applied_lsn, confirmed_lsn, server_lsn;
     uint64_t xid;                   /* newest applied */
     int64_t lag_us_p50, lag_us_p99; /* commit at the server → event durable; last 10,000 */

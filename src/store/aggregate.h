@@ -29,12 +29,22 @@ enum {
     AGGREGATES_STATES_DEFAULT = 65536,
 };
 
+/* Asked before a command is decided: may it be appended, and under which condition besides those of the command?
+ * *creates*: the caller says that the aggregate is new (expect ABSENT).  Condition's stream in *arena*; expect NONE:
+ * none. Its failure is the command's. */
+struct aggregates_permit {
+    enum banyan_status (*permit)(void *context, struct banyan_str category, struct banyan_str key, bool creates,
+                                 struct banyan_arena *arena, struct store_condition *ret, struct banyan_error *err);
+    void *context;
+};
+
 struct aggregates_options {
     struct store *store;                /* borrowed */
     const struct banyan_domain *domain; /* borrowed */
     struct os_clock *clock;             /* NULL: the system's */
     struct snapshots *snapshots;        /* borrowed; NULL: long streams are folded from their first event */
     size_t states_max;                  /* live states; 0: AGGREGATES_STATES_DEFAULT */
+    struct aggregates_permit permit;    /* NULL: everything may */
 };
 
 struct aggregates *aggregates_new(const struct aggregates_options *options);
@@ -85,6 +95,16 @@ BANYAN_MUST_CHECK enum banyan_status aggregates_state(struct aggregates *aggrega
                                                       struct banyan_error *err);
 
 /* ---- deciding on several aggregates at once ---- */
+
+/* Several commands, each for another aggregate, as one atomic append: all are accepted, or none.  *ret* has one answer
+ * a command; where one was refused only its answer says why, and *ret_accepted* is false.  *ret_states*, when not NULL:
+ * the states after it (each room for its record, strings in *arena*).  Otherwise as aggregates_submit(); *ids* of the
+ * commands have to be different. */
+BANYAN_MUST_CHECK enum banyan_status aggregates_submit_all(struct aggregates *aggregates,
+                                                           const struct aggregate_command *commands, size_t count,
+                                                           struct banyan_arena *arena, struct aggregate_answer *ret,
+                                                           void *const *ret_states, bool *ret_accepted,
+                                                           struct banyan_error *err);
 
 /* The aggregate of a category, those of processes too; NULL when there is none. */
 const struct banyan_aggregate *aggregates_find(const struct aggregates *aggregates, struct banyan_str category);
