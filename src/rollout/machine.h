@@ -116,6 +116,7 @@ struct machine_request {
     enum machine_verb verb;
     const char *actor, *reason; /* may be NULL */
     bool force;                 /* go on in spite of HOLD and WAIT, never of BREACH; is part of the event's reason */
+    int64_t pause_us_max; /* of the cutover, either way, that it sets going; 0: as configured (controller_options) */
 };
 
 struct machine_answer {
