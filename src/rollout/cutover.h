@@ -5,21 +5,26 @@
  *
  *   over:  preflight ▶ hold ▶ lock ▶ fence ▶ caught up ▶ verify ▶ commit ▶ own BANYAN ▶ release
  *                                   └── one PostgreSQL transaction ───┘ ◀ point of no return: the journal row
- *   back:  preflight ▶ hold ▶ own CLOSING ▶ drained ▶ verify ▶ unfence ▶ own LEGACY ▶ release
- *                                                              └ one transaction: point of no return
- *   back from SHARED (nothing is fenced): the same without verify by lock and without unfence; own LEGACY decides
+ *   back:  preflight ▶ hold ▶ own CLOSING ▶ drained ▶ verify ▶ own LEGACY ▶ unfence ▶ release
+ *                                                                           └ one transaction: point of no return
+ *   back from SHARED (nothing is fenced): preflight ▶ hold ▶ own CLOSING ▶ drained ▶ own LEGACY, which decides ▶
+ * release
  *
- *   | crash behind     | the server's journal says | then                                          |
- *   | hold … verify    | as before                 | its transaction is gone with its session: abort |
- *   | commit           | BANYAN of this epoch      | forward: own BANYAN, release                  |
- *   | own CLOSING      | BANYAN                    | go on with back, or give it up: own BANYAN    |
- *   | unfence          | LEGACY of this epoch      | forward: own LEGACY, release                  |
+ *   | crash behind     | owner   | the server's journal says | then                                              |
+ *   | hold … verify    | before  | as before                 | its transaction is gone with its session: abort   |
+ *   | commit           | before  | BANYAN, the next epoch    | forward: own BANYAN, release                      |
+ *   | own CLOSING      | CLOSING | BANYAN                    | give it up: own BANYAN                            |
+ *   | own CLOSING      | CLOSING | LEGACY, or nothing        | it was SHARED; give it up: own SHARED             |
+ *   | own LEGACY       | LEGACY  | BANYAN, an earlier epoch  | forward: unfence (refused for good: own BANYAN)   |
+ *   | unfence          | LEGACY  | LEGACY, the same epoch    | it is done: release                               |
+ *   Any other pair is no crash: log or server were restored from an old copy.  MISMATCH, and nothing is touched.
  *
  * Why it is safe.  Over: while the transaction is open nobody writes the tables, since it waited for all earlier
  * writers; whoever queued behind it meets the fence trigger or, if it was rolled back, an owner who is still the legacy
  * application.  Banyan accepts nothing before own BANYAN, which comes behind the commit.  Back: Banyan accepts nothing
  * behind own CLOSING, for every append carries its epoch as a condition; the tables accept nothing before unfence,
- * which comes behind drained.
+ * which comes behind drained.  Own LEGACY comes before it, because what an application writes the moment after unfence
+ * is captured at once, and has to find the legacy application as the owner: else it would be a conflict.
  *
  * A controller that is frozen is a crash that comes back: the server ends its session by itself
  * (idle_in_transaction_session_timeout, transaction limits), the gateway's hold ends by its own clock, and what it does
@@ -94,12 +99,15 @@ struct cutover_world {
     void (*abort)(void *context);
     /* The mirror has written everything that Banyan accepted. */
     enum banyan_status (*drained)(void *context, struct banyan_error *err);
-    /* One transaction: sequences, fence away, the journal row. */
+    /* One transaction: sequences, fence away, the journal row.  BUSY: try again. */
     enum banyan_status (*unfence)(void *context, uint64_t epoch, struct banyan_error *err);
+    /* Over a new connection, and not before every session of an earlier try has ended: what it says is final. */
     enum banyan_status (*journal)(void *context, struct cutover_journal *ret, struct banyan_error *err);
-    /* owner_mode(), owner_change() */
+    /* owner_mode(), owner_change(): *epoch* is the present one, the change makes it one more. */
     enum owner_mode (*owner)(void *context, uint64_t *ret_epoch);
     enum banyan_status (*own)(void *context, uint64_t epoch, enum owner_mode mode, struct banyan_error *err);
+    /* Let time pass between two tries; NULL: try at once. */
+    void (*wait)(void *context, int64_t us);
     /* Told before each step: for the history, and for tests that end the process there. */
     void (*at)(void *context, enum cutover_step step);
     int64_t (*now_us)(void *context); /* monotone */
@@ -108,7 +116,7 @@ struct cutover_world {
 struct cutover_options {
     enum cutover_direction direction;
     int64_t pause_us_max; /* of the hold; default 1 s */
-    unsigned lock_tries;  /* default 20, with pauses in which writes go on */
+    unsigned lock_tries;  /* default 20, with pauses in which writes go on (from event first: they stay held) */
 };
 
 struct cutover_report {
@@ -116,13 +124,14 @@ struct cutover_report {
     enum cutover_step last; /* that was begun */
     unsigned lock_tries;
     uint64_t epoch, fence_lsn;
-    int64_t pause_us;  /* hold to release: how long writes waited at most */
+    int64_t pause_us;  /* hold to release, the longest of its tries: how long writes waited at most */
     int64_t locked_us; /* lock to commit: how long others could not write */
     int64_t step_us[CUTOVER_STEPS];
 };
 
-/* OK when it is done; else why not, and everything is as it was.  UNCERTAIN: neither could be found out (the server
- * cannot be reached): writes stay held until their limit, and cutover_recover() has to be called until it says. */
+/* OK when it is done; else why not, and everything is as it was.  UNCERTAIN: neither could be found out, or the rest of
+ * it could not be done (the server cannot be reached, the log cannot be written): writes stay held until their limit,
+ * and cutover_recover() has to be called until it says.  Begins as that does: what an earlier try left is settled. */
 BANYAN_MUST_CHECK enum banyan_status cutover_run(const struct cutover_world *world,
                                                  const struct cutover_options *options, struct cutover_report *ret,
                                                  struct banyan_error *err);
