@@ -3,22 +3,24 @@
  * The rollout as a pure state machine: state, figures and a request in; an event, or a reasoned refusal, out.  Nothing
  * here acts; the controller makes the world agree with what the state wants (machine_wants()).
  *
- *              start                next (5 %)           next (25, 50, 100 %)        next
- *   prepared ──────▶ backfilling ─▶ shadow ──────▶ canary ──────▶ ramp ──────▶ cutting over ──▶ event first
- *                                     ▲               │             │              │ failed         │   │ complete
- *                                     │               ▼             ▼              ▼ (back to ramp) │   ▼
- *                                     └────────── rolling back ◀────┴───────────────────────────────┘  completed
+ *              start                (by itself)            next (5 %)        next (25, 50, 100 %)     next
+ *   prepared ──────▶ backfilling ────────▶ shadow ──────▶ canary ──────▶ ramp ──────▶ cutting over ──▶ event first
+ *      ▲                  │ rollback         ▲ │ rollback     │             │  ▲ failed      │             │     │
+ *      └──────────────────┴──────────────────┼─┘              ▼             ▼  └─────────────┤             │     │
+ * complete └───────── rolling back ◀──────┴────────────────┴─────────────┘     ▼ completed
  *
- *   | state        | writes of new aggregates   | of existing ones         | reads                  | mirror |
- *   | shadow       | legacy                     | legacy                   | legacy, compared       | proven |
- *   | canary, ramp | Banyan: a share, by bucket | their owner              | a share, by bucket     | on     |
- *   | cutting over | held                       | held                     | as before              | on     |
- *   | event first  | Banyan                     | Banyan                   | Banyan                 | on     |
- *   | rolling back | legacy                     | held where Banyan's      | legacy                 | on     |
- *   | completed    | Banyan                     | Banyan                   | Banyan                 | off    |
+ *   | state        | writes of new aggregates   | of existing ones         | reads                  | mirror       |
+ *   | backfilling  | legacy                     | legacy                   | legacy                 | off          |
+ *   | shadow       | legacy                     | legacy                   | legacy, compared       | on, and idle |
+ *   | canary, ramp | Banyan: a share, by bucket | their owner              | a share, by bucket     | on           |
+ *   | cutting over | held                       | held                     | as before              | on           |
+ *   | event first  | Banyan                     | Banyan                   | Banyan                 | on           |
+ *   | rolling back | legacy                     | held where Banyan's      | legacy                 | on           |
+ *   | completed    | Banyan                     | Banyan                   | Banyan                 | off          |
  *
- * Every state but completed can be paused: it stays in its step, guards go on to look.  Each event has who, why, and
- * the checks that justified it; the stream "$rollout-<source>" is the history.
+ * Every state but completed can be paused: it stays in its step, guards go on to look, and going back is never held up.
+ * After a rollback it is paused where the policy is automatic: what went wrong has to be looked at by somebody.  Each
+ * event has who, why, and the checks that justified it; the stream "$rollout-<source>" is the history.
  *
  * Invariants
  *   1. No step forward without every check passed; no traffic is no pass.
@@ -144,7 +146,7 @@ struct machine_wants {
 };
 void machine_wants(const struct machine *machine, struct machine_wants *ret);
 
-/* JSON of an event and back; CORRUPT. */
+/* JSON of an event (its type is not in it) and back; CORRUPT. */
 void machine_event_json(const struct machine_event *event, struct banyan_buf *ret);
 BANYAN_MUST_CHECK enum banyan_status machine_event_parse(struct banyan_str type, struct banyan_str json,
                                                          struct machine_event *ret, struct banyan_error *err);
