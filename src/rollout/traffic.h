@@ -43,6 +43,10 @@ void traffic_held(struct traffic *traffic, int64_t waited_us, bool refused);
 struct traffic_figures {
     uint64_t requests, failures;
     int64_t us_p50, us_p99, us_max; /* of those that did not fail; a bucket's upper bound, 2 % wide */
+    /* What the samples can vouch for: the true quantile is above *low* (0: nothing can be said) but for a chance of 1
+     * in 100,000, and below *high* but for 1 in 40 (or *high* is the largest value).  A candidate is slow when its low
+     * is above the limit that the baseline's high gives. */
+    int64_t us_p50_low, us_p99_low, us_p50_high, us_p99_high;
 };
 struct traffic_comparison {
     uint64_t compared, different;
