@@ -12,6 +12,7 @@ void trading_changes(const void *state, bool exists, int64_t key, const struct b
 bool trading_row(const void *state, void *ret_row);
 void trading_reconcile(const void *state, int64_t key, const void *row, struct banyan_time now,
                        struct banyan_emitter *out);
+void trading_mirror(const struct banyan_seen *event, const void *before, const void *after, struct banyan_mirror *out);
 
 /* How a rebuilt or captured event is vouched for. */
 struct order_stamp {

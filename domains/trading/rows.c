@@ -37,6 +37,6 @@ static const char *const trade_order[] = {"executed_at", "id", NULL};
 
 const struct banyan_legacy_table trading_tables[TABLE_COUNT] = {
     [TABLE_ORDERS] = {"orders", &order_row_record, "order_id", NULL},
-    [TABLE_AUDIT_LOG] = {"audit_log", &audit_row_record, "entity_id", audit_order},
-    [TABLE_TRADES] = {"trades", &trade_row_record, "order_id", trade_order},
+    [TABLE_AUDIT_LOG] = {"audit_log", &audit_row_record, "entity_id", audit_order, .generated_column = "id"},
+    [TABLE_TRADES] = {"trades", &trade_row_record, "order_id", trade_order, .generated_column = "id"},
 };

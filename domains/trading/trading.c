@@ -14,6 +14,8 @@ static const struct banyan_legacy_mapping legacy = {
     .changes = trading_changes,
     .row = trading_row,
     .reconcile = trading_reconcile,
+    .mirror = trading_mirror,
+    .key_sequence = "orders_order_id_seq",
 };
 
 const struct banyan_domain banyan_domain_trading = {

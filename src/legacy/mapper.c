@@ -69,14 +69,7 @@ struct mapper *mapper_new(const struct mapper_options *options)
     mapper->row_before = zeroed_record(mapper, mapper->row_record);
     mapper->payload = (struct banyan_buf)BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
 
-    struct banyan_buf name = BANYAN_BUF_INIT(64 * 1024);
-    banyan_buf_add_str(&name, options->source_id);
-    banyan_buf_add_char(&name, '\0');
-    banyan_buf_add_text(&name, mapper->aggregate->category);
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(name.data, name.size));
-    memcpy(mapper->id_prefix, canonical.digest, sizeof(mapper->id_prefix));
-    banyan_buf_release(&name);
+    mapper_id_prefix(options->source_id, mapper->aggregate->category, mapper->id_prefix);
     return mapper;
 }
 
@@ -111,6 +104,18 @@ struct banyan_str mapper_stream(const struct mapper *mapper, int64_t key, char t
     return (struct banyan_str){text, size};
 }
 
+void mapper_id_prefix(struct banyan_str source_id, const char *category, uint8_t ret[16])
+{
+    struct banyan_buf name = BANYAN_BUF_INIT(64 * 1024);
+    banyan_buf_add_str(&name, source_id);
+    banyan_buf_add_char(&name, '\0');
+    banyan_buf_add_text(&name, category);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(name.data, name.size));
+    memcpy(ret, canonical.digest, 16);
+    banyan_buf_release(&name);
+}
+
 static void put_u64(uint8_t *place, uint64_t value)
 {
     for (unsigned i = 0; i < 8; i++)
@@ -119,17 +124,22 @@ static void put_u64(uint8_t *place, uint64_t value)
 
 /* XXH3 in its 128 bits: 122 of them stay, so that even 10^12 events collide with a chance below 10^-13; and a
  * collision is refused by the store as DUPLICATE, it cannot lose an event. */
-static struct banyan_uuid event_id(const struct mapping *out, uint64_t index)
+static struct banyan_uuid make_id(const uint8_t prefix[16], int64_t key, uint64_t commit_lsn, uint64_t index)
 {
     uint8_t source[16 + 1 + 3 * 8];
-    memcpy(source, out->mapper->id_prefix, 16);
-    source[16] = out->origin->commit_lsn != 0 ? ID_KIND_CAPTURED : ID_KIND_HISTORY;
-    put_u64(source + 17, (uint64_t)out->key);
-    put_u64(source + 25, out->origin->commit_lsn);
+    memcpy(source, prefix, 16);
+    source[16] = commit_lsn != 0 ? ID_KIND_CAPTURED : ID_KIND_HISTORY;
+    put_u64(source + 17, (uint64_t)key);
+    put_u64(source + 25, commit_lsn);
     put_u64(source + 33, index);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits(source, sizeof(source)));
     return banyan_uuid_v8(canonical.digest);
+}
+
+struct banyan_uuid mapper_history_id(const uint8_t prefix[16], int64_t key, uint64_t index)
+{
+    return make_id(prefix, key, 0, index);
 }
 
 /* What nearly every captured event has, once a key and transaction: by hand, printf() would be a tenth of capture. */
@@ -246,7 +256,7 @@ static void take(struct banyan_emitter *emitter, const struct banyan_emit *event
             grown(out->emitter.arena, events->items, events->count, &events->capacity, sizeof(*events->items));
     enum banyan_provenance provenance = out->reconciling ? BANYAN_RECONCILED : event->provenance;
     struct store_event *item = &events->items[events->count++];
-    item->id = event_id(out, (*out->index)++);
+    item->id = make_id(mapper->id_prefix, out->key, out->origin->commit_lsn, (*out->index)++);
     item->stream = out->stream;
     item->type = type->name;
     item->schema = type->version;

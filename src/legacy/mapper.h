@@ -53,6 +53,11 @@ struct mapper_events {
     uint64_t exact, inferred, reconciled;
 };
 
+/* The first part of what the ids of a category's events are made of. */
+void mapper_id_prefix(struct banyan_str source_id, const char *category, uint8_t ret[16]);
+/* The id of event number *index*, from 0, of a key's history. */
+struct banyan_uuid mapper_history_id(const uint8_t prefix[16], int64_t key, uint64_t index);
+
 struct mapper *mapper_new(const struct mapper_options *options);
 void mapper_free(struct mapper *mapper);
 

@@ -14,6 +14,19 @@
  *      somebody else wrote it: a conflict, recorded in the stream "$conflict-<source>" with both rows, and the row is
  *      left as it is until somebody resolves it; the aggregate's later events wait.
  *   4. The tables of banyan's schema are in no publication.
+ *   5. An append is never split: what one command did is one transaction there, too.
+ *
+ * **Whose event is it?**  The source's own are those that it captured (their metadata begins with {"xid":, which only
+ * capture writes) and those of its backfill (the event's id is the one that the mapper makes of source, category, key
+ * and ordinal).  Those are in the tables already, and only folded.  Every other event of a mapped category is written,
+ * whoever appended it.
+ *
+ * What the server refuses for good (a constraint, a value out of range, a key that is taken) is a conflict, too: it
+ * concerns one aggregate, and the others go on.  Everything else (a lost connection, a lock, a right that was taken
+ * away) is tried again with pauses, and told in the status.
+ *
+ * Foreign keys are not checked either in replica role, and ON DELETE does nothing: a domain's mirror() removes the
+ * children itself.
  *
  * Threads: one of its own; the functions below may be called by any.
  */
@@ -43,11 +56,12 @@ struct legacy_mirror_options {
 
 struct legacy_mirror_status {
     bool running, proven;
-    struct banyan_position written; /* everything up to here is in the tables, or was not for them */
-    struct banyan_position tail;    /* of the log */
-    uint64_t events, rows, transactions, conflicts;
-    int64_t lag_us_p50, lag_us_p99; /* event durable → row committed; last 10,000 */
-    struct banyan_error error;      /* what it is trying again; status OK: nothing */
+    struct banyan_position written;      /* everything up to here is in the tables, or was not for them */
+    struct banyan_position tail;         /* of the log */
+    uint64_t events, rows, transactions; /* since the start */
+    uint64_t conflicts;                  /* aggregates that are put aside now */
+    int64_t lag_us_p50, lag_us_p99;      /* event durable → row committed; last 10,000 */
+    struct banyan_error error;           /* what it is trying again; status OK: nothing */
 };
 
 /* Can it work?  Rights on every table, the origin, the schema banyan (made where missing); one row is written for real
@@ -61,5 +75,28 @@ void legacy_mirror_status(struct legacy_mirror *mirror, struct legacy_mirror_sta
 /* Until everything up to *position* is written; TIMEOUT, CONFLICT. */
 BANYAN_MUST_CHECK enum banyan_status legacy_mirror_wait(struct legacy_mirror *mirror, struct banyan_position position,
                                                         int64_t timeout_us, struct banyan_error *err);
+
+/* ---- conflicts ---- */
+
+/* One that nobody has resolved yet. */
+struct legacy_conflict {
+    struct banyan_str category;
+    int64_t key;
+    bool mirrored;                   /* the mirror has put the aggregate aside; else capture did not apply a change */
+    struct banyan_position position; /* mirrored: the first event that is not written */
+    struct banyan_position recorded; /* where the log tells of it */
+    struct banyan_str details;       /* JSON, with the rows; conflict.h */
+};
+/* Oldest first, one an aggregate and kind; in *arena*.  Reads the stream. */
+BANYAN_MUST_CHECK enum banyan_status legacy_mirror_conflicts(struct store *store, const char *source,
+                                                             struct banyan_arena *arena, struct legacy_conflict **ret,
+                                                             size_t *ret_count, struct banyan_error *err);
+/* Take what the log says: the mirror, running now or later, overwrites the row with it whatever is there, writes the
+ * children of the events that waited, and goes on with the aggregate.  Children that somebody else wrote stay.  Durable
+ * when it returns; ret_position for legacy_mirror_wait().  NOT_FOUND: there is no such conflict. */
+BANYAN_MUST_CHECK enum banyan_status legacy_mirror_resolve(struct store *store, const char *source,
+                                                           struct banyan_str category, int64_t key,
+                                                           struct banyan_position *ret_position,
+                                                           struct banyan_error *err);
 
 #endif

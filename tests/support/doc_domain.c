@@ -74,7 +74,8 @@ static const struct banyan_aggregate aggregate = {"doc", &state_record, evolve};
 
 static const struct banyan_legacy_table tables[] = {
     [DOC_TABLE_DOCS] = {"docs", &row_record, "id", (const char *const[]){NULL}},
-    [DOC_TABLE_LINES] = {"lines", &line_record, "doc_id", (const char *const[]){"id", NULL}},
+    [DOC_TABLE_LINES] = {"lines", &line_record, "doc_id", (const char *const[]){"id", NULL},
+                         .row_columns = (const char *const[]){"id", NULL}},
 };
 
 static void emit(struct banyan_emitter *out, unsigned type, const void *payload, struct banyan_time at)
@@ -134,6 +135,16 @@ static void reconcile(const void *state, int64_t key, const void *wanted, struct
         emit(out, DOC_DELETED, &(struct doc_deleted){.whole = false}, now);
 }
 
+static void mirror(const struct banyan_seen *event, const void *before, const void *after, struct banyan_mirror *out)
+{
+    (void)before;
+    (void)after;
+    if (event->type == DOC_LINE_PUT)
+        banyan_mirror_row(out, DOC_TABLE_LINES, NULL, event->payload);
+    else if (event->type == DOC_LINE_REMOVED)
+        banyan_mirror_row(out, DOC_TABLE_LINES, event->payload, NULL);
+}
+
 static const struct banyan_legacy_mapping mapping = {
     .tables = tables,
     .table_count = 2,
@@ -142,6 +153,7 @@ static const struct banyan_legacy_mapping mapping = {
     .changes = changes,
     .row = row,
     .reconcile = reconcile,
+    .mirror = mirror,
 };
 
 const struct banyan_domain doc_domain = {
