@@ -8,9 +8,10 @@
  *
  *   phase      is in               what holds in it                                      after a crash
  *   FOLD       fold_slices()       the generation has rows of slices that are done       it is dropped: begun anew
- *   LOAD       fold_slices()       each key is loaded once                               the same
- *   INDEX      build(), then       begins with seal(): rows and asides are those of      once sealed, gone on with
- *              index_and_verify()  the checkpoint
+ *   LOAD       fold_slices()       each key is loaded once; tables that are whole are    the same
+ *                                  indexed already
+ *   INDEX      build(), then       ends with seal() and finish(): rows and asides are    once sealed, gone on with
+ *              index_and_verify()  those of the checkpoint
  *   VERIFY     index_and_verify()  no flush since it was sealed                          gone on with
  *   CATCH_UP   rebuild_catch_up()  exactly the events up to its checkpoint               gone on with
  *   SWITCH     rebuild_catch_up()  the old generation stands still                       one of both serves
@@ -226,8 +227,10 @@ static uint64_t chunk_events(struct rebuild *rebuild)
     return blocks == 0 ? CHUNK_BLOCK : blocks * CHUNK_BLOCK;
 }
 
+/* *ret_indexing* may run, also after a failure: end it. */
 static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink_checkpoint *known,
-                                      struct banyan_position *last, struct banyan_error *err)
+                                      struct banyan_position *last, struct rebuild_indexing **ret_indexing,
+                                      struct banyan_error *err)
 {
     struct rebuild_fold_options options = {
         .projection = rebuild->options.projection,
@@ -275,7 +278,9 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         options.slice++;
         expect(rebuild, *last, options.slices, rows * options.slices / options.slice);
         rebuild_enter(rebuild, REBUILD_LOAD);
-        st = rebuild_load(rebuild, &folded, err);
+        if (options.slice == options.slices)
+            *ret_indexing = rebuild_index_begin(rebuild);
+        st = rebuild_load(rebuild, &folded, *ret_indexing, err);
         rebuild_folded_release(&folded);
     }
     return st;
@@ -322,7 +327,11 @@ static enum banyan_status build(struct rebuild *rebuild, const struct sink_gener
     if (known.position.value > last.value)
         known = (struct sink_checkpoint){.position = {0}};
     expect(rebuild, last, 1, 0);
-    st = fold_slices(rebuild, &known, &last, err);
+    struct rebuild_indexing *indexing = NULL;
+    st = fold_slices(rebuild, &known, &last, &indexing, err);
+    if (st == BANYAN_OK)
+        rebuild_enter(rebuild, REBUILD_INDEX); /* also where keys are made when it is sealed */
+    st = rebuild_index_end(indexing, st, err);
     if (st != BANYAN_OK)
         return st;
     rebuild->checkpoint.position = last;
@@ -330,7 +339,6 @@ static enum banyan_status build(struct rebuild *rebuild, const struct sink_gener
     st = read_at(rebuild, last, &rebuild->checkpoint.at, err);
     if (st != BANYAN_OK)
         return st;
-    rebuild_enter(rebuild, REBUILD_INDEX); /* where keys are made when it is sealed, that takes longest of all */
     struct sink_flush seal = {
         .asides = rebuild->asides, .aside_count = rebuild->aside_count, .checkpoint = rebuild->checkpoint};
     st = rebuild->sink->ops->seal(rebuild->sink, &seal, err);

@@ -88,9 +88,19 @@ bool rebuild_ends(struct rebuild *rebuild);
 BANYAN_MUST_CHECK enum banyan_status rebuild_archived(struct rebuild *rebuild, struct banyan_position *last,
                                                       struct banyan_error *err);
 
-/* rebuild_load.c */
+/* rebuild_index.c: what the store can make of a table whose loads are closed, beside other loads. */
+struct rebuild_indexing;
+/* NULL: a store that makes all when it is sealed; allowed below. */
+struct rebuild_indexing *rebuild_index_begin(struct rebuild *rebuild);
+/* The loads of *table* are closed. */
+void rebuild_index_table(struct rebuild_indexing *indexing, unsigned table);
+/* Waits until all is made, and frees it.  *so_far* other than OK leaves out what was not begun, and is the result. */
+BANYAN_MUST_CHECK enum banyan_status rebuild_index_end(struct rebuild_indexing *indexing, enum banyan_status so_far,
+                                                       struct banyan_error *err);
+
+/* rebuild_load.c; *indexing* not NULL: no more rows come. */
 BANYAN_MUST_CHECK enum banyan_status rebuild_load(struct rebuild *rebuild, const struct rebuild_folded *folded,
-                                                  struct banyan_error *err);
+                                                  struct rebuild_indexing *indexing, struct banyan_error *err);
 /* MISMATCH with what differs. */
 BANYAN_MUST_CHECK enum banyan_status rebuild_verify(struct rebuild *rebuild, struct banyan_error *err);
 

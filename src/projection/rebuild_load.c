@@ -155,13 +155,16 @@ static enum banyan_status load_table(struct rebuild *rebuild, unsigned table, co
     return st;
 }
 
-enum banyan_status rebuild_load(struct rebuild *rebuild, const struct rebuild_folded *folded, struct banyan_error *err)
+enum banyan_status rebuild_load(struct rebuild *rebuild, const struct rebuild_folded *folded,
+                                struct rebuild_indexing *indexing, struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
     for (unsigned i = 0; i < rebuild->options.projection->table_count && st == BANYAN_OK; i++) {
         st = load_table(rebuild, i, folded, err);
         if (st != BANYAN_OK)
             banyan_error_context(err, "table %s", rebuild->options.projection->tables[i].name);
+        else
+            rebuild_index_table(indexing, i);
     }
     return st;
 }

@@ -163,6 +163,11 @@ struct sink_ops {
                                     struct banyan_error *err);
     /* Ends it in any case; *commit* false drops what it can. */
     enum banyan_status (*load_close)(struct sink_load *load, bool commit, struct banyan_error *err);
+    /* What makes reading fast, made while nothing is sealed yet: steps of a table whose loads are all closed, before
+     * seal().  Those of one table but the last may run at once, by several threads, also while other tables are loaded;
+     * the last one runs after them.  What was not made so is made by seal() and finish().  NULL: a store without. */
+    unsigned (*index_steps)(const struct sink *sink, unsigned table);
+    enum banyan_status (*index_step)(struct sink *sink, unsigned table, unsigned step, struct banyan_error *err);
     /* All loads are closed: one transaction that gives the generation its first checkpoint and asides.  Durable. */
     enum banyan_status (*seal)(struct sink *sink, const struct sink_flush *flush, struct banyan_error *err);
     /* Rows of table *table* that it holds now. */

@@ -415,12 +415,11 @@ static enum banyan_status home_open(struct sink_home *base, uint32_t number, str
     struct sink_generation all[SINK_GENERATIONS_MAX];
     size_t count = 0;
     enum banyan_status st = home_generations(base, all, &count, err);
-    for (size_t i = 0; i < count && st == BANYAN_OK; i++)
-        if (all[i].number == number) {
-            *ret = postgres_sink_open(&((struct postgres_home *)base)->place, number);
-            return BANYAN_OK;
-        }
-    return st == BANYAN_OK ? sink_no_generation(base->projection, number, err) : st;
+    if (st == BANYAN_OK)
+        st = sink_open_check(base->projection, all, count, number, err);
+    if (st == BANYAN_OK)
+        *ret = postgres_sink_open(&((struct postgres_home *)base)->place, number);
+    return st;
 }
 
 static enum banyan_status home_view(struct sink_home *base, struct sink_view **ret, struct banyan_error *err)

@@ -75,6 +75,17 @@ BANYAN_MUST_CHECK enum banyan_status postgres_asides(const struct postgres_place
                                                      struct sink_aside **ret, size_t *ret_count,
                                                      struct banyan_error *err);
 
+/* ---- in postgres_index.c ---- */
+
+/* What finish() and the steps before seal() make; see `index_steps` in projection/sink.h. */
+unsigned postgres_index_steps(const struct postgres_place *place, unsigned table);
+/* On a connection of its own.  *ret_key: it was the key that was made. */
+BANYAN_MUST_CHECK enum banyan_status postgres_index_step(const struct postgres_place *place, uint32_t generation,
+                                                         unsigned table, unsigned step, bool *ret_key,
+                                                         struct banyan_error *err);
+/* Append a statement: the rest of this transaction may sort in memory. */
+void postgres_add_sort_memory(struct banyan_buf *ret);
+
 /* ---- in sink_postgres.c and postgres_view.c ---- */
 
 struct sink *postgres_sink_open(const struct postgres_place *place, uint32_t generation);

@@ -474,14 +474,12 @@ static enum banyan_status sink_memory_load_open(struct sink *base, unsigned tabl
                                                 struct banyan_error *err)
 {
     struct sink_memory *sink = (struct sink_memory *)base;
-    enum banyan_status st = sink_table_check(base->projection, table, err);
-    if (st != BANYAN_OK)
-        return st;
     lock(&sink->home->shared.lock);
     bool sealed = sink->generation->about.sealed;
     unlock(&sink->home->shared.lock);
-    if (sealed)
-        return sink_is_sealed(base->projection, base->generation, err);
+    enum banyan_status st = sink_load_check(base, table, sealed, err);
+    if (st != BANYAN_OK)
+        return st;
     *ret = alloc_zeroed(1, sizeof(**ret));
     (*ret)->sink = sink;
     (*ret)->table = table;

@@ -10,12 +10,12 @@
  *
  * A flush is a pipeline of statements over arrays: one round trip.  A large one has COPY bring its rows instead, which
  * is up to twice as fast from some thousand rows on.  A generation that is not sealed has no keys: loads bring rows by
- * COPY on connections of their own, and the first flush makes the keys.
+ * COPY on connections of their own, and the first flush makes the keys (of what postgres_index.c made before).
  *
  * Commits are asynchronous (synchronous_commit = off) but for the first: after a crash of the server the newest flushes
  * may be missing whole, and the projection goes on from the checkpoint that is left.
  *
- * Threads: one a handle, but for loads.
+ * Threads: one a handle, but for loads and steps of indexes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,18 +30,13 @@ enum {
     COPY_ROWS = 2000, /* a flush of so many to one table brings them by COPY */
 };
 
-/* For this transaction: keys and indexes of some million rows are sorted in memory, and by helpers, of which each needs
- * 32 MB.  A server that gives more is left alone. */
-static const char sort_in_memory[] =
-    "SELECT set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), "
-    "268435456) / 1024 || 'kB', true);";
-
 struct sink_postgres {
     struct sink base;
     struct postgres_place place;
     int64_t epoch; /* 0: not claimed */
     bool sealed;
-    struct pg_conn *conn; /* NULL: to be made */
+    bool keyed[BANYAN_PROJECTION_TABLES_MAX]; /* the key's index is there, and not yet the key */
+    struct pg_conn *conn;                     /* NULL: to be made */
     struct banyan_buf arrays[BANYAN_FIELDS_MAX];
 };
 
@@ -162,6 +157,7 @@ static enum banyan_status postgres_claim(struct sink *base, struct sink_checkpoi
     if (st == BANYAN_OK) {
         sink->epoch = epoch;
         sink->sealed = sealed;
+        memset(sink->keyed, 0, sizeof(sink->keyed));
     }
     return done(sink, st);
 }
@@ -378,10 +374,13 @@ static enum banyan_status make_keys(struct sink_postgres *sink, struct banyan_er
 {
     struct banyan_buf sql = BANYAN_BUF_INIT(POSTGRES_SQL_MAX), name = BANYAN_BUF_INIT(4096);
     banyan_buf_add_text(&sql, "SET LOCAL synchronous_commit = on;");
-    banyan_buf_add_text(&sql, sort_in_memory);
+    postgres_add_sort_memory(&sql);
     for (unsigned i = 0; i < sink->base.projection->table_count; i++) {
         struct sink_sql table = postgres_sql(&sink->place, i, sink->base.generation, &name);
-        sink_sql_make_key(&table, &sql);
+        if (sink->keyed[i])
+            sink_sql_take_key_index(&table, &sql);
+        else
+            sink_sql_make_key(&table, &sql);
     }
     enum banyan_status st = pg_run(sink->conn, sql.data, err);
     banyan_buf_release(&name);
@@ -442,7 +441,7 @@ static enum banyan_status postgres_finish(struct sink *base, struct banyan_error
     struct sink_postgres *sink = (struct sink_postgres *)base;
     struct banyan_buf sql = BANYAN_BUF_INIT(POSTGRES_SQL_MAX), name = BANYAN_BUF_INIT(4096);
     enum banyan_status st = use(sink, err);
-    banyan_buf_add_text(&sql, sort_in_memory);
+    postgres_add_sort_memory(&sql);
     for (unsigned i = 0; i < base->projection->table_count && st == BANYAN_OK; i++) {
         struct sink_sql table = postgres_sql(&sink->place, i, base->generation, &name);
         bool known = false;
@@ -556,9 +555,7 @@ static enum banyan_status postgres_load_open(struct sink *base, unsigned table, 
                                              struct banyan_error *err)
 {
     struct sink_postgres *sink = (struct sink_postgres *)base;
-    enum banyan_status st = sink_table_check(base->projection, table, err);
-    if (st == BANYAN_OK && sink->sealed)
-        st = sink_is_sealed(base->projection, base->generation, err);
+    enum banyan_status st = sink_load_check(base, table, sink->sealed, err);
     if (st != BANYAN_OK)
         return st;
     struct sink_load *load = alloc_zeroed(1, sizeof(*load));
@@ -598,6 +595,25 @@ static enum banyan_status postgres_load_close(struct sink_load *load, bool commi
     return st;
 }
 
+/* ---- index ---- */
+
+static unsigned postgres_steps(const struct sink *base, unsigned table)
+{
+    return postgres_index_steps(&((const struct sink_postgres *)base)->place, table);
+}
+
+static enum banyan_status postgres_step(struct sink *base, unsigned table, unsigned step, struct banyan_error *err)
+{
+    struct sink_postgres *sink = (struct sink_postgres *)base;
+    bool key = false;
+    if (sink->sealed)
+        return sink_is_sealed(base->projection, base->generation, err);
+    enum banyan_status st = postgres_index_step(&sink->place, base->generation, table, step, &key, err);
+    if (key)
+        sink->keyed[table] = true;
+    return st;
+}
+
 static const struct sink_ops postgres_ops = {
     .name = "postgres",
     .close = postgres_close,
@@ -610,6 +626,8 @@ static const struct sink_ops postgres_ops = {
     .load_open = postgres_load_open,
     .load_rows = postgres_load_rows,
     .load_close = postgres_load_close,
+    .index_steps = postgres_steps,
+    .index_step = postgres_step,
     .seal = postgres_flush,
     .count = postgres_count,
 };

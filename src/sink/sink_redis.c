@@ -459,9 +459,7 @@ static enum banyan_status redis_load_open(struct sink *base, unsigned table, str
                                           struct banyan_error *err)
 {
     struct sink_redis *sink = (struct sink_redis *)base;
-    enum banyan_status st = sink_table_check(base->projection, table, err);
-    if (st == BANYAN_OK && sink->sealed)
-        st = sink_is_sealed(base->projection, base->generation, err);
+    enum banyan_status st = sink_load_check(base, table, sink->sealed, err);
     if (st != BANYAN_OK)
         return st;
     struct sink_load *load = alloc_zeroed(1, sizeof(*load));

@@ -6,6 +6,10 @@
 
 #include "pg/conn.h"
 
+enum {
+    POSTGRES_NAME_MAX = 64, /* bytes of a name, with a NUL; what is longer is cut */
+};
+
 static const char *const sqlite_types[] = {"", "TEXT", "INTEGER", "INTEGER", "INTEGER", "TEXT"};
 static const char *const postgres_types[] = {"", "text", "bigint", "boolean", "timestamptz", "numeric"};
 
@@ -89,14 +93,50 @@ void sink_sql_make_key(const struct sink_sql *sql, struct banyan_buf *ret)
     banyan_buf_add_text(ret, ");");
 }
 
-/* "CREATE INDEX <table>_<name> ON <table> " */
-static void add_create_index(const struct sink_sql *sql, const char *index, struct banyan_buf *ret)
+/* "<table>_<name>" */
+static void add_index_name(const struct sink_sql *sql, const char *index, struct banyan_buf *ret)
 {
     struct banyan_buf name = BANYAN_BUF_INIT(4096);
     banyan_buf_printf(&name, "%s_%s", sql->name, index);
-    banyan_buf_add_text(ret, " CREATE INDEX IF NOT EXISTS ");
     pg_add_identifier(ret, banyan_buf_str(&name));
     banyan_buf_release(&name);
+}
+
+static const char key_name[] = "pkey"; /* as PostgreSQL names it */
+
+bool sink_sql_has_key_index(const struct sink_sql *sql)
+{
+    bool has = strlen(sql->name) + sizeof("_pkey") <= POSTGRES_NAME_MAX; /* with the NUL */
+    for (size_t i = 0; i < sql->table->index_count; i++)
+        has &= strcmp(sql->table->indexes[i].name, key_name) != 0;
+    return has;
+}
+
+void sink_sql_make_key_index(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "CREATE UNIQUE INDEX ");
+    add_index_name(sql, key_name, ret);
+    banyan_buf_add_text(ret, " ON ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " (");
+    add_identifier(ret, sql->table->key_column);
+    banyan_buf_add_text(ret, ");");
+}
+
+void sink_sql_take_key_index(const struct sink_sql *sql, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, "ALTER TABLE ");
+    sink_sql_add_table(sql, ret);
+    banyan_buf_add_text(ret, " ADD PRIMARY KEY USING INDEX ");
+    add_index_name(sql, key_name, ret);
+    banyan_buf_add_char(ret, ';');
+}
+
+/* "CREATE INDEX <table>_<name> ON <table> " */
+static void add_create_index(const struct sink_sql *sql, const char *index, struct banyan_buf *ret)
+{
+    banyan_buf_add_text(ret, " CREATE INDEX IF NOT EXISTS ");
+    add_index_name(sql, index, ret);
     banyan_buf_add_text(ret, " ON ");
     sink_sql_add_table(sql, ret);
 }
@@ -199,10 +239,15 @@ void sink_sql_make_search(const struct sink_sql *sql, struct banyan_buf *ret)
     add_search_trigger(sql, "_u", true, true, ret);
 }
 
+void sink_sql_make_index(const struct sink_sql *sql, size_t index, struct banyan_buf *ret)
+{
+    add_index(sql, &sql->table->indexes[index], ret);
+}
+
 void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret)
 {
     for (size_t i = 0; i < sql->table->index_count; i++)
-        add_index(sql, &sql->table->indexes[i], ret);
+        sink_sql_make_index(sql, i, ret);
 }
 
 /* ---- rows ---- */

@@ -58,6 +58,13 @@ void sink_sql_add_name(const struct sink_sql *sql, const char *name, struct bany
 void sink_sql_add_table(const struct sink_sql *sql, struct banyan_buf *ret);
 void sink_sql_make_table(const struct sink_sql *sql, struct banyan_buf *ret); /* PostgreSQL: without its key */
 void sink_sql_make_key(const struct sink_sql *sql, struct banyan_buf *ret);   /* PostgreSQL */
+/* PostgreSQL: the key in two steps.  The first takes the time, and may run beside others that make indexes.  Not where
+ * its name could be that of a list, too (false). */
+bool sink_sql_has_key_index(const struct sink_sql *sql);
+void sink_sql_make_key_index(const struct sink_sql *sql, struct banyan_buf *ret);
+void sink_sql_take_key_index(const struct sink_sql *sql, struct banyan_buf *ret);
+/* Number *index* of the table's lists; idempotent. */
+void sink_sql_make_index(const struct sink_sql *sql, size_t index, struct banyan_buf *ret);
 /* Several statements, idempotent; nothing where the table has no lists. */
 void sink_sql_make_indexes(const struct sink_sql *sql, struct banyan_buf *ret);
 /* Several statements; nothing where the table has no search.  SQLite: not idempotent. */

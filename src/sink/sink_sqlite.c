@@ -372,9 +372,7 @@ static enum banyan_status sqlite_load_open(struct sink *base, unsigned table, st
     struct sink_sqlite *sink = (struct sink_sqlite *)base;
     enum banyan_status st = claimed(sink, err);
     if (st == BANYAN_OK)
-        st = sink_table_check(base->projection, table, err);
-    if (st == BANYAN_OK && sink->sealed)
-        st = sink_is_sealed(base->projection, base->generation, err);
+        st = sink_load_check(base, table, sink->sealed, err);
     if (st != BANYAN_OK)
         return st;
     *ret = alloc_zeroed(1, sizeof(**ret));

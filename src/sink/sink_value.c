@@ -153,6 +153,21 @@ enum banyan_status sink_drop_check(const struct banyan_projection *projection, c
     return st;
 }
 
+enum banyan_status sink_open_check(const struct banyan_projection *projection, const struct sink_generation *all,
+                                   size_t count, uint32_t number, struct banyan_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].number == number)
+            return BANYAN_OK;
+    return sink_no_generation(projection, number, err);
+}
+
+enum banyan_status sink_load_check(const struct sink *sink, unsigned table, bool sealed, struct banyan_error *err)
+{
+    enum banyan_status st = sink_table_check(sink->projection, table, err);
+    return st == BANYAN_OK && sealed ? sink_is_sealed(sink->projection, sink->generation, err) : st;
+}
+
 enum banyan_status sink_make_check(const struct banyan_projection *projection, size_t count, struct banyan_error *err)
 {
     if (count < SINK_GENERATIONS_MAX)

@@ -62,6 +62,13 @@ BANYAN_MUST_CHECK enum banyan_status sink_serve_check(const struct banyan_projec
 BANYAN_MUST_CHECK enum banyan_status sink_drop_check(const struct banyan_projection *projection,
                                                      const struct sink_generation *all, size_t count, uint32_t number,
                                                      struct banyan_error *err);
+/* Is it among *all*?  NOT_FOUND. */
+BANYAN_MUST_CHECK enum banyan_status sink_open_check(const struct banyan_projection *projection,
+                                                     const struct sink_generation *all, size_t count, uint32_t number,
+                                                     struct banyan_error *err);
+/* May rows be loaded into it?  INVALID: no such table, or it is sealed. */
+BANYAN_MUST_CHECK enum banyan_status sink_load_check(const struct sink *sink, unsigned table, bool sealed,
+                                                     struct banyan_error *err);
 /* May there be one more?  LIMIT. */
 BANYAN_MUST_CHECK enum banyan_status sink_make_check(const struct banyan_projection *projection, size_t count,
                                                      struct banyan_error *err);

@@ -2,7 +2,7 @@
 /*
  * Rebuilds of a read model of orders (one for every 5 events, and a row of a second table); JSON lines on stdout.
  * EVENTS says how many (20 M, or 5 M where there is not enough room on the disk).  FOLD_ONLY: fold them once, with one
- * worker, and nothing else: to count instructions.
+ * worker, and nothing else: to count instructions.  NO_SWITCH: no switches, to look at rebuilds alone.
  *
  *   rebuild_fold          log → rows in memory, 2 workers, events/s; the reference is a one-thread loop over the same
  *                         events in memory, decoded before
@@ -78,12 +78,16 @@ static double processor_s(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void tell(const char *name, double value, const char *unit, double reference, double ratio, const char *bar,
-                 bool ok)
+/* *bar*: of the value, or of the ratio where that has one; *verdict*: "true", "false" or, without a bar (0), "null". */
+static void tell(const char *name, double value, const char *unit, double reference, double ratio, double bar,
+                 const char *verdict)
 {
-    (void)printf("{\"name\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"reference\":%.3f,\"ratio\":%.3f,\"bar\":\"%s\","
+    char bound[32] = "null";
+    if (bar > 0)
+        (void)snprintf(bound, sizeof(bound), "%g", bar);
+    (void)printf("{\"name\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"reference\":%.3f,\"ratio\":%.3f,\"bar\":%s,"
                  "\"ok\":%s}\n",
-                 name, value, unit, reference, ratio, bar, ok ? "true" : "false");
+                 name, value, unit, reference, ratio, bound, verdict);
     (void)fflush(stdout);
 }
 
@@ -141,6 +145,11 @@ static double fold_rate(const struct bench *bench, const struct seen_rules *rule
     return (double)bench->events / took;
 }
 
+static const char *verdict(bool ok)
+{
+    return ok ? "true" : "false";
+}
+
 static void bench_fold(const struct bench *bench, bool only)
 {
     struct seen_rules *rules = seen_rules_new(bench->store, &tally_domain, bench->projection);
@@ -150,8 +159,8 @@ static void bench_fold(const struct bench *bench, bool only)
         return;
     }
     double loop = loop_rate(bench, rules), one = fold_rate(bench, rules, 1), two = fold_rate(bench, rules, 2);
-    tell("rebuild_fold", two, "events/s", loop, two / loop, ">= 5000000 events/s", two >= 5e6);
-    tell("rebuild_fold_cores", two, "events/s", one, two / one, "ratio >= 1.6", two / one >= 1.6);
+    tell("rebuild_fold", two, "events/s", loop, two / loop, 5e6, verdict(two >= 5e6));
+    tell("rebuild_fold_cores", two, "events/s", one, two / one, 1.6, verdict(two / one >= 1.6));
     seen_rules_free(rules);
 }
 
@@ -320,10 +329,10 @@ static void bench_postgres(struct bench *bench, struct sink_home *home)
     for (size_t i = 0; i < bench->projection->table_count; i++)
         copied += copy_s(conn, bench->projection->tables[i].name);
     tell("rebuild_postgres", (double)bench->events / took, "events/s", (double)bench->events / copied, copied / took,
-         ">= 2000000 events/s", (double)bench->events / took >= 2e6);
-    tell("rebuild_postgres_copy", took, "s", copied, copied / took, "ratio >= 0.5", copied / took >= 0.5);
+         2e6, verdict((double)bench->events / took >= 2e6));
+    tell("rebuild_postgres_copy", took, "s", copied, copied / took, 0.5, verdict(copied / took >= 0.5));
     (void)rebuild_s(bench, home, 0, &error);
-    tell("rebuild_eta_error", error * 100, "%", 0, 0, "<= 25 %", error <= 0.25);
+    tell("rebuild_eta_error", error * 100, "%", 0, 0, 25, verdict(error <= 0.25));
     PQfinish(conn);
 }
 
@@ -341,7 +350,7 @@ static void bench_sqlite(struct bench *bench)
     must(sink_sqlite_home(bench->projection, folder, bench->projection->name, &home, &err) == BANYAN_OK, "home",
          err.message);
     double took = rebuild_s(bench, home, 0, &error);
-    tell("rebuild_sqlite", (double)bench->events / took, "events/s", 0, 0, "-", true);
+    tell("rebuild_sqlite", (double)bench->events / took, "events/s", 0, 0, 0, "null");
     forget_follower(bench);
     sink_home_close(home);
 }
@@ -418,7 +427,7 @@ static double longest_ms(struct bench *bench, struct sink_home *home, bool switc
 static void bench_switch(struct bench *bench, struct sink_home *home)
 {
     double without = longest_ms(bench, home, false), with = longest_ms(bench, home, true);
-    tell("rebuild_switch_read", with, "ms", without, with / without, "<= 50 ms", with <= 50);
+    tell("rebuild_switch_read", with, "ms", without, with / without, 50, verdict(with <= 50));
 }
 
 static uint64_t events_that_fit(const char *folder)
@@ -464,7 +473,8 @@ int main(void)
                  BANYAN_OK,
              "home", err.message);
         bench_postgres(&bench, home);
-        bench_switch(&bench, home);
+        if (getenv("NO_SWITCH") == NULL)
+            bench_switch(&bench, home);
         forget_follower(&bench);
         sink_home_close(home);
     }

@@ -56,6 +56,7 @@ enum call {
     CALL_LOAD_OPEN,
     CALL_LOAD_ROWS,
     CALL_LOAD_CLOSE,
+    CALL_INDEX_STEP,
     CALL_SEAL,
     CALL_FINISH,
     CALL_COUNT,
@@ -64,8 +65,9 @@ enum call {
     CALL_DROP,
     CALLS,
 };
-static const char *const call_names[CALLS] = {"by time", "make",   "claim", "load_open", "load_rows", "load_close",
-                                              "seal",    "finish", "count", "flush",     "serve",     "drop"};
+static const char *const call_names[CALLS] = {"by time",    "make",  "claim", "load_open", "load_rows",
+                                              "load_close", "index", "seal",  "finish",    "count",
+                                              "flush",      "serve", "drop"};
 
 static struct shared *shared;
 static uint64_t die_at;
@@ -145,6 +147,12 @@ static enum banyan_status counted_load_close(struct sink_load *load, bool commit
     return called(dies, real_sink->load_close(load, commit, err));
 }
 
+static enum banyan_status counted_index_step(struct sink *sink, unsigned table, unsigned step, struct banyan_error *err)
+{
+    bool dies = counted_call(CALL_INDEX_STEP);
+    return called(dies, real_sink->index_step(sink, table, step, err));
+}
+
 static enum banyan_status counted_seal(struct sink *sink, const struct sink_flush *flush, struct banyan_error *err)
 {
     bool dies = counted_call(CALL_SEAL);
@@ -205,6 +213,8 @@ static void count_calls(struct sink_home *home, const struct sink_ops *ops)
     counted_sink.load_open = counted_load_open;
     counted_sink.load_rows = counted_load_rows;
     counted_sink.load_close = counted_load_close;
+    if (real_sink->index_step != NULL)
+        counted_sink.index_step = counted_index_step;
     counted_sink.seal = counted_seal;
     counted_sink.count = counted_count;
     home->ops = &counted_home;

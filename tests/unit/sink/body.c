@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "body_int.h"
+#include "os/thread.h"
 #include "sink/sinks.h"
 
 enum {
@@ -276,6 +277,42 @@ static void rows_come_back_as_they_went(void **state)
     body_close(home, sink, view);
 }
 
+struct indexing {
+    struct sink *sink;
+    struct os_thread thread;
+    unsigned table, step;
+    enum banyan_status status;
+    struct banyan_error err;
+};
+
+static void index_step(void *argument)
+{
+    struct indexing *indexing = argument;
+    indexing->status = indexing->sink->ops->index_step(indexing->sink, indexing->table, indexing->step, &indexing->err);
+}
+
+/* All steps at once, but for the last of each table. */
+static void index_all(struct sink *sink)
+{
+    static struct indexing all[64];
+    size_t count = 0;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    if (sink->ops->index_steps == NULL)
+        return;
+    for (unsigned table = 0; table < 2; table++)
+        for (unsigned step = 0; step + 1 < sink->ops->index_steps(sink, table); step++)
+            all[count++] = (struct indexing){.sink = sink, .table = table, .step = step};
+    assert_true(count > 1);
+    for (size_t i = 0; i < count; i++)
+        os_thread_start(&all[i].thread, "index", index_step, &all[i]);
+    for (size_t i = 0; i < count; i++)
+        os_thread_join(&all[i].thread);
+    for (size_t i = 0; i < count; i++)
+        body_must(all[i].status, &all[i].err);
+    for (unsigned table = 0; table < 2; table++)
+        body_must(sink->ops->index_step(sink, table, sink->ops->index_steps(sink, table) - 1, &err), &err);
+}
+
 static void loaded_rows_come_back_as_they_went(void **state)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -298,6 +335,7 @@ static void loaded_rows_come_back_as_they_went(void **state)
     for (size_t i = 0; i < 2; i++)
         body_must(sink->ops->load_close(loads[i], true, &err), &err);
     body_must(sink->ops->load_close(branches, true, &err), &err);
+    index_all(sink);
     struct sink_generation about[SINK_GENERATIONS_MAX];
     size_t generations = 0;
     body_must(home->ops->generations(home, about, &generations, &err), &err);
@@ -310,6 +348,8 @@ static void loaded_rows_come_back_as_they_went(void **state)
         .asides = &aside, .aside_count = 1, .checkpoint = {.position = {7}, .at = {70}, .source_lsn = 700}};
     body_must(sink->ops->seal(sink, &flush, &err), &err);
     assert_int_equal(sink->ops->load_open(sink, 0, &loads[0], NULL), BANYAN_INVALID);
+    if (sink->ops->index_step != NULL)
+        assert_int_equal(sink->ops->index_step(sink, 0, 0, NULL), BANYAN_INVALID);
     body_must(sink->ops->finish(sink, &err), &err);
     body_must(sink->ops->finish(sink, &err), &err); /* again is no harm */
     body_serve(home, 0, sink->generation);

@@ -84,6 +84,9 @@ static enum banyan_status load_state(struct sink *sink, uint64_t position, struc
         enum banyan_status closed = sink->ops->load_close(load, st == BANYAN_OK, err);
         st = st == BANYAN_OK ? closed : st;
     }
+    for (unsigned table = 0; table < 2 && sink->ops->index_steps != NULL; table++)
+        for (unsigned step = 0; step < sink->ops->index_steps(sink, table) && st == BANYAN_OK; step++)
+            st = sink->ops->index_step(sink, table, step, err);
     struct sink_flush flush = {.checkpoint = {.position = {position}}};
     if (st == BANYAN_OK)
         st = sink->ops->seal(sink, &flush, err);

@@ -169,6 +169,37 @@ static void lists_and_search_have_indexes(void **state)
     sink_home_close(home);
 }
 
+/* What was indexed before the seal is taken over by it, is not made twice, and goes when the generation is begun anew.
+ */
+static void indexes_may_be_made_before_the_seal(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_checkpoint checkpoint;
+    static const char of_accounts[] = "SELECT count(*) FROM pg_index WHERE indrelid = '~.accounts_g1'::regclass";
+    clear_place();
+    struct sink_home *home = body_home();
+    struct sink *sink = body_claim(home, 0, NULL);
+    struct pg_conn *conn = admin();
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(number_of(conn, of_accounts), 0);
+        for (unsigned table = 0; table < 2; table++)
+            for (unsigned step = 0; step < sink->ops->index_steps(sink, table); step++)
+                assert_int_equal(sink->ops->index_step(sink, table, step, &err), BANYAN_OK);
+        assert_int_equal(number_of(conn, of_accounts), 4);
+        if (round == 0)
+            assert_int_equal(sink->ops->claim(sink, &checkpoint, &err), BANYAN_OK);
+    }
+    assert_int_equal(sink->ops->seal(sink, &(struct sink_flush){.checkpoint = {.position = {1}}}, &err), BANYAN_OK);
+    assert_int_equal(sink->ops->finish(sink, &err), BANYAN_OK);
+    assert_int_equal(number_of(conn, of_accounts), 4);
+    assert_int_equal(number_of(conn, "SELECT count(*) FROM pg_constraint WHERE contype = 'p' AND conname LIKE '%_pkey' "
+                                     "AND connamespace = '~'::regnamespace AND conname LIKE '%_g1%'"),
+                     2);
+    pg_close(conn);
+    sink_close(sink);
+    sink_home_close(home);
+}
+
 /* People's queries go through a VIEW that follows the switch, keeps its rights, and whose long readers stop nobody. */
 static void people_have_a_view_of_the_tables_name(void **state)
 {
@@ -257,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_lost_connection_is_made_again),
         cmocka_unit_test(a_refused_row_leaves_nothing_of_its_flush),
         cmocka_unit_test(lists_and_search_have_indexes),
+        cmocka_unit_test(indexes_may_be_made_before_the_seal),
         cmocka_unit_test(people_have_a_view_of_the_tables_name),
         cmocka_unit_test(the_layout_of_before_gives_way),
         cmocka_unit_test(another_views_tables_are_not_touched),
