@@ -11,6 +11,7 @@
  *   2. No text of libpq's about a malformed connection string leaves this file: it could hold a password.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -158,7 +159,7 @@ static enum banyan_status start(const struct pg_options *options, PGconn **ret, 
 {
     struct banyan_buf text = BANYAN_BUF_INIT(2 * CONNINFO_MAX);
     struct parameters parameters = {.count = 0};
-    char *theirs = NULL;
+    char *theirs = NULL, silence[24];
     enum banyan_status st = user_options(options->conninfo, &theirs, err);
 
     if (st != BANYAN_OK)
@@ -175,9 +176,12 @@ static enum banyan_status start(const struct pg_options *options, PGconn **ret, 
         goto out;
     }
     /* What stands before the connection string is a default, what stands behind it is fixed. */
-    put_parameter(&parameters, "keepalives_idle", "30");
-    put_parameter(&parameters, "keepalives_interval", "10");
+    put_parameter(&parameters, "keepalives_idle", options->silence_us_max > 0 ? "1" : "30");
+    put_parameter(&parameters, "keepalives_interval", options->silence_us_max > 0 ? "1" : "10");
     put_parameter(&parameters, "keepalives_count", "3");
+    (void)snprintf(silence, sizeof(silence), "%" PRId64, options->silence_us_max / 1000); /* fits */
+    if (options->silence_us_max > 0)
+        put_parameter(&parameters, "tcp_user_timeout", silence);
     put_parameter(&parameters, "fallback_application_name", "banyan");
     if (options->conninfo != NULL && options->conninfo[0] != '\0')
         put_parameter(&parameters, "dbname", options->conninfo);
@@ -252,6 +256,7 @@ enum banyan_status pg_connect(const struct pg_options *options, struct pg_conn *
 
     conn->stop = options->stop;
     conn->replication = options->replication;
+    conn->statement_us_max = options->statement_us_max;
     st = start(options, &conn->pq, err);
     if (st != BANYAN_OK)
         goto out;

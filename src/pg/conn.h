@@ -32,6 +32,8 @@ struct pg_options {
     const char *application_name; /* shown in pg_stat_activity */
     bool replication;             /* a walsender connection (database) */
     int64_t connect_timeout_us;   /* 0: 10 s */
+    int64_t statement_us_max;     /* each statement is cancelled after it (TIMEOUT); 0: no limit */
+    int64_t silence_us_max;       /* a peer that acknowledges nothing for so long is lost; 0: the system's, minutes */
     struct os_stop *stop;         /* ends waits; may be NULL */
 };
 

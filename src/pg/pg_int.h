@@ -40,6 +40,7 @@ struct pg_conn {
     bool broken;                     /* an answer is still outstanding: no more work before a new connection */
     enum banyan_status cancel_cause; /* why we cancelled the present statement: STOPPED, TIMEOUT or OK (we did not) */
     int64_t deadline_us;             /* monotone time limit of the present statement; 0: none */
+    int64_t statement_us_max;        /* of every statement; 0: none */
     enum banyan_status pipeline_status; /* first failure of the pipeline */
     struct banyan_error pipeline_error;
     size_t pipeline_queued; /* statements whose answer is outstanding */

@@ -25,6 +25,8 @@ enum banyan_status pg_statement_begin(struct pg_conn *conn, struct banyan_error 
     if (PQstatus(conn->pq) != CONNECTION_OK)
         return pg_link_error(conn, err);
     conn->cancel_cause = BANYAN_OK;
+    if (conn->statement_us_max > 0)
+        conn->deadline_us = pg_now_us() + conn->statement_us_max;
     return BANYAN_OK;
 }
 
