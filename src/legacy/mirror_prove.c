@@ -42,8 +42,10 @@ static enum banyan_status make_table(struct legacy_mirror *mirror, struct banyan
                                         "SELECT pg_catalog.to_regnamespace('banyan') IS NOT NULL,"
                                         " pg_catalog.to_regclass('banyan.mirror') IS NOT NULL",
                                         NULL, 0, &result, err);
-    if (status != BANYAN_OK)
+    if (status != BANYAN_OK) {
+        needs(mirror, err, "GRANT CREATE, USAGE ON SCHEMA banyan");
         return status;
+    }
     bool schema = pg_bool(result, 0, 0), table = pg_bool(result, 0, 1);
     pg_result_free(result);
     if (!schema) {
