@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One reaction: react() is called on copies of the states as they are submitted; whatever it emits and commands is
- * folded into the copies, so that it sees what it did; all of it becomes one append, on the condition that every stream
- * it looked at is still at the version of its copy.
- *
- *   look at a state ──▶ part {version, copy} ──emit, command──▶ events, new copy ──▶ append at all versions
- *                                                                                     │ CONFLICT: from the start
- *
- * Copies are never changed in place: the states that the domain holds stay what they were when it got them.
+ * One reaction: react() is called on copies of the states as they are submitted; whatever it emits and commands is one
+ * decision (store/decision.h), decided anew when somebody was first.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,22 +9,11 @@
 #include <xxhash.h>
 
 #include "process/process_int.h"
+#include "store/decision.h"
 
 enum {
     TRIES_MAX = 1000, /* decisions while others write to the same streams */
-    EVENTS_FIRST = 8,
-    PARTS_FIRST = 4,
     META_BYTES_MAX = 16 * 1024,
-};
-
-/* One stream that the reaction looked at. */
-struct part {
-    const struct banyan_aggregate *aggregate;
-    struct banyan_str category, key, stream;
-    struct banyan_version version; /* when it was looked at */
-    uint64_t emitted;              /* events of this reaction */
-    size_t last_event;             /* index of the newest of them */
-    const void *state;             /* after them */
 };
 
 struct banyan_reaction {
@@ -38,22 +21,8 @@ struct banyan_reaction {
     const struct trigger *trigger;
     struct banyan_arena *arena;
     struct banyan_time now;
-    struct part *parts; /* parts[0] is the process's own stream */
-    size_t part_count, part_capacity;
-    struct store_event *events;
-    size_t event_count, event_capacity;
-    struct banyan_buf bytes;
+    struct decision decision; /* its first part is the process's own stream */
     uint64_t commands, refused;
-    enum banyan_status status; /* the first failure: nothing is appended */
-    struct banyan_error err;
-};
-
-/* One command being decided. */
-struct deciding {
-    struct banyan_emitter emitter; /* the first member */
-    struct banyan_reaction *reaction;
-    struct part *part;
-    struct banyan_str meta;
 };
 
 bool process_is_poison(enum banyan_status status)
@@ -83,72 +52,15 @@ struct banyan_uuid process_event_id(struct process *process, const char *kind, s
 }
 
 /* A time-out is told by the version of the stream that it found; an event by its position. */
-static struct banyan_uuid reaction_event_id(const struct banyan_reaction *reaction, uint64_t index)
+static struct banyan_uuid reaction_event_id(void *context, size_t index)
 {
+    const struct banyan_reaction *reaction = context;
     const struct trigger *trigger = reaction->trigger;
 
     return trigger->seen != NULL
                ? process_event_id(reaction->process, "process", BANYAN_STR(""), trigger->position, index)
-               : process_event_id(reaction->process, "wake", trigger->key, reaction->parts[0].version.value, index);
-}
-
-static void fail(struct banyan_reaction *reaction, enum banyan_status status, const struct banyan_error *err)
-{
-    if (reaction->status != BANYAN_OK)
-        return;
-    reaction->status = status;
-    reaction->err = *err;
-}
-
-static void *grown(struct banyan_arena *arena, const void *old, size_t count, size_t capacity, size_t size)
-{
-    void *items = banyan_arena_alloc(arena, capacity * size);
-
-    if (count > 0)
-        memcpy(items, old, count * size);
-    return items;
-}
-
-/* ---- states ---- */
-
-/* The part of that stream, looked at now if it was not before; NULL after a failure.  Good until the next call. */
-static struct part *look_at(struct banyan_reaction *reaction, struct banyan_str category, struct banyan_str key)
-{
-    struct aggregates *aggregates = reaction->process->options.aggregates;
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    enum banyan_status status = BANYAN_OK;
-    struct part part = {.aggregate = aggregates_find(aggregates, category)};
-    void *state;
-
-    for (size_t i = 0; i < reaction->part_count; i++) {
-        if (banyan_str_equal(reaction->parts[i].category, category) && banyan_str_equal(reaction->parts[i].key, key))
-            return &reaction->parts[i];
-    }
-    if (part.aggregate == NULL)
-        status = banyan_error_set(&err, BANYAN_NOT_FOUND, "the domain has no aggregate %.*s", (int)category.size,
-                                  category.data);
-    else if (reaction->part_count == PROCESS_REACTION_STREAMS_MAX)
-        status = banyan_error_set(&err, BANYAN_LIMIT, "a reaction looks at more than %d streams",
-                                  PROCESS_REACTION_STREAMS_MAX);
-    if (status == BANYAN_OK) {
-        state = banyan_arena_alloc(reaction->arena, part.aggregate->state->size);
-        status = aggregates_submitted(aggregates, category, key, reaction->arena, state, &part.version, &err);
-        part.state = state;
-    }
-    if (status != BANYAN_OK) {
-        fail(reaction, status, &err);
-        return NULL;
-    }
-    part.category = banyan_str_of(part.aggregate->category);
-    part.key = banyan_arena_str(reaction->arena, key);
-    part.stream = banyan_arena_printf(reaction->arena, "%s-%.*s", part.aggregate->category, (int)key.size, key.data);
-    if (reaction->part_count == reaction->part_capacity) {
-        reaction->part_capacity = reaction->part_capacity == 0 ? PARTS_FIRST : 2 * reaction->part_capacity;
-        reaction->parts = grown(reaction->arena, reaction->parts, reaction->part_count, reaction->part_capacity,
-                                sizeof(*reaction->parts));
-    }
-    reaction->parts[reaction->part_count] = part;
-    return &reaction->parts[reaction->part_count++];
+               : process_event_id(reaction->process, "wake", trigger->key, reaction->decision.parts[0]->version.value,
+                                  index);
 }
 
 /* ---- events ---- */
@@ -177,143 +89,76 @@ static struct banyan_str make_meta(struct banyan_reaction *reaction, const char 
     return meta;
 }
 
-/* Fold the event into a new copy of the part's state. */
-static void fold(struct banyan_reaction *reaction, struct part *part, const struct banyan_emit *event)
-{
-    const struct banyan_record *record = reaction->process->options.domain->events[event->type].record;
-    void *payload = banyan_arena_alloc(reaction->arena, record->size);
-    void *state = banyan_arena_alloc(reaction->arena, part->aggregate->state->size);
-
-    banyan_record_copy(record, payload, event->payload, reaction->arena);
-    banyan_record_copy(part->aggregate->state, state, part->state, reaction->arena);
-    part->aggregate->evolve(state, event->type, payload, event->at);
-    part->state = state;
-}
-
-static enum banyan_status add_event(struct banyan_reaction *reaction, struct part *part, struct banyan_str meta,
-                                    const struct banyan_emit *event, struct banyan_error *err)
-{
-    const struct banyan_domain *domain = reaction->process->options.domain;
-    enum banyan_status status = emitter_check(domain, event, err);
-    const struct banyan_event_type *type;
-
-    if (status == BANYAN_OK && reaction->event_count == PROCESS_REACTION_EVENTS_MAX)
-        status = banyan_error_set(err, BANYAN_LIMIT, "a reaction has more than %d events", PROCESS_REACTION_EVENTS_MAX);
-    if (status != BANYAN_OK)
-        return status;
-    type = &domain->events[event->type];
-    banyan_buf_reset(&reaction->bytes);
-    status = banyan_record_encode(type->record, event->payload, &reaction->bytes, err);
-    if (status != BANYAN_OK) {
-        banyan_error_context(err, "event %s", type->name);
-        return status;
-    }
-    if (reaction->event_count == reaction->event_capacity) {
-        reaction->event_capacity = reaction->event_capacity == 0 ? EVENTS_FIRST : 2 * reaction->event_capacity;
-        reaction->events = grown(reaction->arena, reaction->events, reaction->event_count, reaction->event_capacity,
-                                 sizeof(*reaction->events));
-    }
-    fold(reaction, part, event);
-    part->emitted++;
-    part->last_event = reaction->event_count;
-    reaction->events[reaction->event_count] = (struct store_event){
-        .id = reaction_event_id(reaction, reaction->event_count),
-        .stream = part->stream,
-        .type = banyan_str_of(type->name),
-        .schema = type->version,
-        .provenance = event->provenance,
-        .at = event->at,
-        .payload = banyan_arena_str(reaction->arena, banyan_buf_str(&reaction->bytes)),
-        .meta = meta,
-    };
-    reaction->event_count++;
-    return BANYAN_OK;
-}
-
 void banyan_react_emit(struct banyan_reaction *reaction, const struct banyan_emit *event)
 {
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    enum banyan_status status;
-
-    if (reaction->status != BANYAN_OK)
-        return;
-    status = add_event(reaction, &reaction->parts[0], make_meta(reaction, NULL), event, &err);
-    if (status != BANYAN_OK)
-        fail(reaction, status, &err);
+    if (reaction->decision.status == BANYAN_OK)
+        decision_emit(&reaction->decision, reaction->decision.parts[0], make_meta(reaction, NULL), event);
 }
 
 /* ---- commands ---- */
 
-static void take_event(struct banyan_emitter *emitter, const struct banyan_emit *event)
-{
-    struct deciding *deciding = (struct deciding *)emitter; /* its first member */
-    struct banyan_reaction *reaction = deciding->reaction;
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    enum banyan_status status;
-
-    if (reaction->status != BANYAN_OK)
-        return;
-    status = add_event(reaction, deciding->part, deciding->meta, event, &err);
-    if (status != BANYAN_OK)
-        fail(reaction, status, &err);
-}
-
-static enum banyan_status check_command(struct banyan_reaction *reaction, const struct part *part,
+static enum banyan_status check_command(struct banyan_reaction *reaction, const struct decision_part *part,
                                         const struct banyan_process_command *command, struct banyan_error *err)
 {
     const struct banyan_aggregate *aggregate = part->aggregate;
+    struct banyan_buf *bytes = &reaction->decision.bytes;
     enum banyan_status status;
 
     if (aggregate->decide == NULL || command->type >= aggregate->command_count)
         return banyan_error_set(err, BANYAN_NOT_FOUND, "aggregate %s has no command number %u", aggregate->category,
                                 command->type);
-    banyan_buf_reset(&reaction->bytes);
-    status = banyan_record_encode(aggregate->commands[command->type].record, command->fields, &reaction->bytes, err);
+    banyan_buf_reset(bytes);
+    status = banyan_record_encode(aggregate->commands[command->type].record, command->fields, bytes, err);
     if (status != BANYAN_OK)
         banyan_error_context(err, "command %s", aggregate->commands[command->type].name);
     return status;
 }
 
+/* An aggregate that is the legacy application's takes no command here: the process is told, as of any refusal.  One
+ * that is being handed back is waited for.  A process makes no mapped aggregate while both sides may: it has no key
+ * that the other one cannot give out. */
+static bool check_permit(struct banyan_reaction *reaction, struct decision_part *part, struct banyan_refusal *ret)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    enum banyan_status status = decision_permit(&reaction->decision, part, false, &err);
+
+    if (status == BANYAN_CONFLICT) {
+        reaction->refused++;
+        *ret = (struct banyan_refusal){"not-owned", banyan_arena_str(reaction->arena, banyan_str_of(err.message))};
+        return false;
+    }
+    if (status == BANYAN_OK)
+        return true;
+    decision_fail(&reaction->decision, status, &err);
+    *ret = (struct banyan_refusal){"failed", BANYAN_STR("the reaction failed")};
+    return false;
+}
+
 bool banyan_react_command(struct banyan_reaction *reaction, const struct banyan_process_command *command,
                           struct banyan_refusal *ret)
 {
-    struct banyan_refusal refusal = {.code = NULL};
+    struct decision *decision = &reaction->decision;
     struct banyan_error err = BANYAN_ERROR_INIT;
-    enum banyan_status status = BANYAN_OK;
-    struct part *part =
-        reaction->status == BANYAN_OK ? look_at(reaction, banyan_str_of(command->category), command->key) : NULL;
-    struct part before;
-    size_t count = reaction->event_count;
+    struct decision_part *part = decision_look(decision, banyan_str_of(command->category), command->key);
+    enum banyan_status status = part == NULL ? BANYAN_OK : check_command(reaction, part, command, &err);
 
-    if (part != NULL)
-        status = check_command(reaction, part, command, &err);
     if (part == NULL || status != BANYAN_OK) {
         if (status != BANYAN_OK)
-            fail(reaction, status, &err);
+            decision_fail(decision, status, &err);
         *ret = (struct banyan_refusal){"failed", BANYAN_STR("the reaction failed before")};
         return false;
     }
-    struct deciding deciding = {
-        .emitter = {take_event, reaction->arena},
-        .reaction = reaction,
-        .part = part,
-        .meta = make_meta(reaction, part->aggregate->commands[command->type].name),
-    };
     struct banyan_command decided = {
         .type = command->type, .key = part->key, .fields = command->fields, .now = reaction->now};
-    before = *part;
     reaction->commands++;
-    if (part->aggregate->decide(part->state, part->version.value + part->emitted > 0, &decided, &deciding.emitter,
-                                &refusal))
+    if (!check_permit(reaction, part, ret))
+        return false;
+    if (decision_command(decision, part, &decided, make_meta(reaction, part->aggregate->commands[command->type].name),
+                         ret))
         return true;
-    *part = before;
-    reaction->event_count = count;
+    if (decision->status != BANYAN_OK)
+        return true; /* it was accepted, and what it emitted cannot be appended: the reaction does not count */
     reaction->refused++;
-    if (refusal.code == NULL)
-        refusal.code = "refused";
-    if (refusal.text.data == NULL)
-        refusal.text = BANYAN_STR("");
-    *ret = refusal;
     return false;
 }
 
@@ -321,7 +166,7 @@ const void *banyan_react_state(struct banyan_reaction *reaction, const char *cat
 {
     const struct banyan_aggregate *aggregate =
         aggregates_find(reaction->process->options.aggregates, banyan_str_of(category));
-    struct part *part = reaction->status == BANYAN_OK ? look_at(reaction, banyan_str_of(category), key) : NULL;
+    struct decision_part *part = decision_look(&reaction->decision, banyan_str_of(category), key);
     void *fresh;
 
     if (part != NULL)
@@ -355,51 +200,25 @@ static enum banyan_status submit(struct banyan_reaction *reaction, struct store_
 {
     struct process *process = reaction->process;
     const struct trigger *trigger = reaction->trigger;
-    struct store_condition *conditions =
-        banyan_arena_alloc(reaction->arena, reaction->part_count * sizeof(*conditions));
-    struct store_event *events = banyan_arena_alloc(reaction->arena, (reaction->event_count + 1) * sizeof(*events));
-    struct store_append append = {
-        .events = events,
-        .event_count = reaction->event_count,
-        .conditions = conditions,
-        .condition_count = reaction->part_count,
+    struct decision_append append = {
+        .store = process->options.store,
         .cursor = process_cursor(process, reaction->arena),
     };
+    struct store_event done;
 
-    for (size_t i = 0; i < reaction->part_count; i++)
-        conditions[i] =
-            (struct store_condition){reaction->parts[i].stream, STORE_EXPECT_VERSION, reaction->parts[i].version};
-    if (reaction->event_count > 0)
-        memcpy(events, reaction->events, reaction->event_count * sizeof(*events));
-    if (trigger->done)
-        events[append.event_count++] = process_done_event(process, trigger->key, trigger->position, reaction->arena);
-    return store_submit(process->options.store, &append, ret, err);
-}
-
-/* The states that came out need not be folded again by whoever looks at them next. */
-static void learn(struct banyan_reaction *reaction, const struct store_appended *appended)
-{
-    for (size_t i = 0; i < reaction->part_count; i++) {
-        const struct part *part = &reaction->parts[i];
-
-        if (part->emitted > 0)
-            aggregates_learn(reaction->process->options.aggregates,
-                             &(struct aggregate_learnt){
-                                 .category = part->category,
-                                 .key = part->key,
-                                 .before = part->version,
-                                 .after = {part->version.value + part->emitted},
-                                 .position = {appended->first.value + part->last_event},
-                                 .state = part->state,
-                             });
+    if (trigger->done) {
+        done = process_done_event(process, trigger->key, trigger->position, reaction->arena);
+        append.extra = &done;
+        append.extra_count = 1;
     }
+    return decision_submit(&reaction->decision, &append, ret, err);
 }
 
 static void count(struct process *process, const struct banyan_reaction *reaction)
 {
     process->figures.commands += reaction->commands;
     process->figures.refused += reaction->refused;
-    process->figures.events += reaction->event_count;
+    process->figures.events += reaction->decision.event_count;
     process->figures.reactions++;
     process->figures.wakes += reaction->trigger->seen == NULL;
 }
@@ -410,7 +229,8 @@ static enum banyan_status decide_once(struct banyan_reaction *reaction, enum rea
     struct process *process = reaction->process;
     const struct banyan_process *definition = process->options.process;
     const struct trigger *trigger = reaction->trigger;
-    struct part *own = look_at(reaction, banyan_str_of(definition->aggregate->category), trigger->key);
+    struct decision *decision = &reaction->decision;
+    struct decision_part *own = decision_look(decision, banyan_str_of(definition->aggregate->category), trigger->key);
     struct store_appended appended;
     enum banyan_status status;
 
@@ -421,11 +241,11 @@ static enum banyan_status decide_once(struct banyan_reaction *reaction, enum rea
     }
     if (own != NULL)
         definition->react(own->state, own->version.value > 0, own->key, trigger->seen, reaction->now, reaction);
-    if (reaction->status != BANYAN_OK) {
-        *err = reaction->err;
-        return reaction->status;
+    if (decision->status != BANYAN_OK) {
+        *err = decision->err;
+        return decision->status;
     }
-    if (reaction->event_count == 0 && !trigger->done)
+    if (decision->event_count == 0 && !trigger->done)
         return BANYAN_OK;
     status = submit(reaction, &appended, err);
     if (status != BANYAN_OK)
@@ -436,9 +256,8 @@ static enum banyan_status decide_once(struct banyan_reaction *reaction, enum rea
         return BANYAN_OK;
     }
     process_committed(process, &appended);
-    learn(reaction, &appended);
+    decision_learn(decision, &appended);
     count(process, reaction);
-    own = &reaction->parts[0];
     if (own->emitted > 0)
         session_set_timer(process, own->key, own->state, appended.first.value + own->last_event);
     return BANYAN_OK;
@@ -449,8 +268,9 @@ static bool was_appended(const struct banyan_reaction *reaction)
 {
     struct banyan_position position = {0};
 
-    return reaction->event_count > 0 &&
-           store_find(reaction->process->options.store, reaction->events[0].id, &position, NULL) == BANYAN_OK &&
+    return reaction->decision.event_count > 0 &&
+           store_find(reaction->process->options.store, reaction->decision.events[0].id, &position, NULL) ==
+               BANYAN_OK &&
            position.value > 0;
 }
 
@@ -466,9 +286,18 @@ enum banyan_status process_react(struct process *process, const struct trigger *
             .trigger = trigger,
             .arena = &process->arena,
             .now = os_clock_now(process->options.clock),
-            .bytes = BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX),
         };
 
+        decision_init(&reaction.decision, &(struct decision_options){
+                                              .aggregates = process->options.aggregates,
+                                              .domain = process->options.domain,
+                                              .arena = &process->arena,
+                                              .streams_max = PROCESS_REACTION_STREAMS_MAX,
+                                              .events_max = PROCESS_REACTION_EVENTS_MAX,
+                                              .what = "a reaction",
+                                              .event_id = reaction_event_id,
+                                              .context = &reaction,
+                                          });
         banyan_error_clear(&why);
         status = decide_once(&reaction, ret, &why);
         if (status == BANYAN_DUPLICATE && was_appended(&reaction)) {
@@ -477,7 +306,7 @@ enum banyan_status process_react(struct process *process, const struct trigger *
             status = BANYAN_OK;
         }
         process->figures.conflicts += status == BANYAN_CONFLICT;
-        banyan_buf_release(&reaction.bytes);
+        decision_release(&reaction.decision);
     }
     if (status != BANYAN_OK && err != NULL)
         *err = why;

@@ -249,6 +249,7 @@ static enum banyan_status handle_event(struct process *process, const struct sto
     struct banyan_seen seen;
     const struct instance *instance;
     enum reacted reacted = REACTED_NOTHING;
+    uint64_t passed = process->passed;
     bool wanted = false;
     enum banyan_status status;
 
@@ -267,8 +268,10 @@ static enum banyan_status handle_event(struct process *process, const struct sto
                                &reacted, &why);
     if (process_is_poison(status))
         return process_put_aside(process, key, event->position.value, &why, err);
-    if (status != BANYAN_OK)
+    if (status != BANYAN_OK) {
+        process->passed = passed; /* whoever waits for the event must not be told that it was seen */
         *err = why;
+    }
     return status;
 }
 

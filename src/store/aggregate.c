@@ -34,6 +34,7 @@ struct execution {
     struct work *work;
     struct live *live;
     struct banyan_str stream, meta;
+    struct store_condition permit; /* expect NONE: none */
 
     struct store_event *events; /* emitted; in the arena, as are the payload structs */
     const void **payloads;
@@ -46,7 +47,7 @@ struct execution {
 /* ---- emitting ---- */
 
 /* XXH3 in its 128 bits, as for captured events: a collision would be refused as DUPLICATE, it cannot lose an event. */
-static struct banyan_uuid event_id(struct banyan_uuid command, uint64_t index)
+struct banyan_uuid aggregate_event_id(struct banyan_uuid command, uint64_t index)
 {
     uint8_t source[16 + 8 + 8] = "";
     XXH128_canonical_t canonical;
@@ -104,7 +105,7 @@ static enum banyan_status add_event(struct execution *execution, const struct ba
     execution->payloads[execution->count] = payload;
     execution->types[execution->count] = event->type;
     execution->events[execution->count] = (struct store_event){
-        .id = event_id(execution->command->id, execution->count),
+        .id = aggregate_event_id(execution->command->id, execution->count),
         .stream = execution->stream,
         .type = type->name,
         .schema = type->version,
@@ -128,18 +129,18 @@ static void take_event(struct banyan_emitter *emitter, const struct banyan_emit 
 /* ---- one command ---- */
 
 /* {"command":"<name>","id":"<uuid>","digest":"<of the fields>"}: who caused the event, and what makes a repeat. */
-static struct banyan_str make_meta(const struct execution *execution, struct banyan_str fields)
+struct banyan_str aggregate_meta(const char *name, struct banyan_uuid id, struct banyan_str fields,
+                                 struct banyan_arena *arena)
 {
     static const char id_key[] = "\",\"id\":\"", digest_key[] = "\",\"digest\":\"", end[] = "\"}";
-    const char *name = execution->kind->states.aggregate->commands[execution->decided.type].name;
     uint64_t digest = XXH3_64bits(fields.data, fields.size);
     size_t size = strlen(name);
-    char *text = banyan_arena_alloc(&execution->work->arena, META_BYTES_MAX + size), *at = text;
+    char *text = banyan_arena_alloc(arena, META_BYTES_MAX + size), *at = text;
 
     at = stpcpy(at, "{\"command\":\"");
     memcpy(at, name, size); /* a domain's own name: nothing in it needs an escape */
     at = stpcpy(at + size, id_key);
-    banyan_uuid_format(execution->command->id, at);
+    banyan_uuid_format(id, at);
     at = stpcpy(at + BANYAN_UUID_TEXT_SIZE - 1, digest_key);
     at = hex_put(at, (uint32_t)(digest >> 32));
     at = hex_put(at, (uint32_t)digest);
@@ -156,12 +157,8 @@ static enum banyan_status prepare(struct execution *execution, struct banyan_err
     struct work *work = execution->work;
     enum banyan_status status;
 
-    if (type == NULL) {
-        (void)banyan_error_set(err, BANYAN_NOT_FOUND, "domain %s has no command %.*s of %.*s",
-                               aggregates->options.domain->name, (int)command->name.size, command->name.data,
-                               (int)command->category.size, command->category.data);
-        return BANYAN_NOT_FOUND;
-    }
+    if (type == NULL)
+        return aggregate_no_command(aggregates, command, err);
     execution->kind = kind;
     execution->decided = (struct banyan_command){
         .type = (unsigned)(type - kind->states.aggregate->commands),
@@ -178,19 +175,19 @@ static enum banyan_status prepare(struct execution *execution, struct banyan_err
         banyan_error_context(err, "command %s", type->name);
         return status;
     }
-    execution->meta = make_meta(execution, banyan_buf_str(&work->bytes));
+    execution->meta = aggregate_meta(type->name, command->id, banyan_buf_str(&work->bytes), &work->arena);
     return BANYAN_OK;
 }
 
-/* The answer of a command that was executed before; *ret_found false when it was not. */
-static enum banyan_status find_original(struct execution *execution, bool *ret_found, struct aggregate_answer *ret,
-                                        struct banyan_error *err)
+enum banyan_status aggregate_find_original(const struct aggregates *aggregates, struct work *work,
+                                           const struct aggregate_original *original, bool *ret_found,
+                                           struct aggregate_answer *ret, struct banyan_error *err)
 {
-    struct banyan_uuid id = execution->command->id;
-    struct store_reader *reader = execution->work->reader;
+    struct banyan_uuid id = original->id;
+    struct store_reader *reader = work->reader;
     struct banyan_position first = {0};
     struct store_read_event read;
-    enum banyan_status status = store_find(execution->aggregates->options.store, event_id(id, 0), &first, err);
+    enum banyan_status status = store_find(aggregates->options.store, aggregate_event_id(id, 0), &first, err);
     char text[BANYAN_UUID_TEXT_SIZE];
 
     *ret_found = false;
@@ -201,8 +198,7 @@ static enum banyan_status find_original(struct execution *execution, bool *ret_f
         status = store_reader_next(reader, &read, err);
     if (status != BANYAN_OK)
         return status;
-    if (!banyan_str_equal(read.event.stream, execution->stream) ||
-        !banyan_str_equal(read.event.meta, execution->meta)) {
+    if (!banyan_str_equal(read.event.stream, original->stream) || !banyan_str_equal(read.event.meta, original->meta)) {
         banyan_uuid_format(id, text);
         (void)banyan_error_set(err, BANYAN_DUPLICATE, "command id %s was used before, for another command", text);
         banyan_error_hint(err, "use a new id for a new command; repeat an old one unchanged");
@@ -214,7 +210,7 @@ static enum banyan_status find_original(struct execution *execution, bool *ret_f
         ret->position = read.position;
         ret->version = read.version;
         status = read.ends_batch ? BANYAN_NOT_FOUND : store_reader_next(reader, &read, err);
-    } while (status == BANYAN_OK && banyan_uuid_equal(read.event.id, event_id(id, ret->event_count)));
+    } while (status == BANYAN_OK && banyan_uuid_equal(read.event.id, aggregate_event_id(id, ret->event_count)));
     *ret_found = true;
     return status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
 }
@@ -234,7 +230,7 @@ static void fold_emitted(struct execution *execution, struct banyan_position las
     live->position = last.value;
 }
 
-static bool holds(const struct aggregate_command *command, uint64_t version)
+bool aggregate_holds(const struct aggregate_command *command, uint64_t version)
 {
     switch (command->expect) {
     case STORE_EXPECT_VERSION:
@@ -248,10 +244,10 @@ static bool holds(const struct aggregate_command *command, uint64_t version)
     }
 }
 
-static enum banyan_status condition_failed(const struct execution *execution, struct banyan_error *err)
+enum banyan_status aggregate_condition_failed(struct banyan_str stream, uint64_t version, struct banyan_error *err)
 {
     (void)banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s is at version %" PRIu64 ", not as the command expects",
-                           (int)execution->stream.size, execution->stream.data, execution->live->version);
+                           (int)stream.size, stream.data, version);
     banyan_error_hint(err, "read the state again and decide again");
     return BANYAN_CONFLICT;
 }
@@ -269,12 +265,13 @@ static enum banyan_status append_emitted(struct execution *execution, enum outco
                                          struct aggregate_answer *ret, struct banyan_error *err)
 {
     struct live *live = execution->live;
-    struct store_condition condition = {execution->stream, STORE_EXPECT_VERSION, {live->version}};
+    struct store_condition conditions[] = {{execution->stream, STORE_EXPECT_VERSION, {live->version}},
+                                           execution->permit};
     struct store_append append = {
         .events = execution->events,
         .event_count = execution->count,
-        .conditions = &condition,
-        .condition_count = 1,
+        .conditions = conditions,
+        .condition_count = execution->permit.expect == STORE_EXPECT_NONE ? 1 : 2,
     };
     struct store_appended appended;
     struct banyan_error why;
@@ -313,7 +310,7 @@ static enum banyan_status try_once(struct execution *execution, enum outcome *re
     execution->count = 0;
     *ret_refusal = (struct banyan_refusal){.code = NULL};
     *ret_outcome = OUTCOME_NOTHING;
-    if (!holds(execution->command, live->version))
+    if (!aggregate_holds(execution->command, live->version))
         return BANYAN_OK;
     if (!aggregate->decide(live->state, live->version > 0, &execution->decided, &execution->emitter, ret_refusal)) {
         if (ret_refusal->code == NULL)
@@ -335,8 +332,8 @@ static enum banyan_status answer_nothing(const struct execution *execution, cons
 {
     const struct live *live = execution->live;
 
-    if (!holds(execution->command, live->version))
-        return condition_failed(execution, err);
+    if (!aggregate_holds(execution->command, live->version))
+        return aggregate_condition_failed(execution->stream, live->version, err);
     *ret = (struct aggregate_answer){
         .accepted = refusal->code == NULL,
         .version = {live->version},
@@ -350,46 +347,113 @@ static enum banyan_status answer_nothing(const struct execution *execution, cons
     return BANYAN_OK;
 }
 
-static enum banyan_status run(struct execution *execution, struct banyan_arena *arena, struct aggregate_answer *ret,
-                              struct banyan_error *err)
+static enum banyan_status find_original(struct execution *execution, bool *ret_found, struct aggregate_answer *ret,
+                                        struct banyan_error *err)
+{
+    struct aggregate_original original = {execution->command->id, execution->stream, execution->meta};
+    enum banyan_status status =
+        aggregate_find_original(execution->aggregates, execution->work, &original, ret_found, ret, err);
+
+    if (status == BANYAN_OK && *ret_found)
+        count_one(&execution->aggregates->stats.repeated);
+    return status;
+}
+
+/* May it be appended?  What was executed before is answered, whoever owns the aggregate now (*ret_found). */
+static enum banyan_status permit(struct execution *execution, bool *ret_found, struct aggregate_answer *ret,
+                                 struct banyan_error *err)
+{
+    const struct aggregate_command *command = execution->command;
+    struct banyan_error why;
+    enum banyan_status status;
+
+    *ret_found = false;
+    execution->permit.expect = STORE_EXPECT_NONE;
+    if (execution->aggregates->options.permit.permit == NULL)
+        return BANYAN_OK;
+    banyan_error_clear(&why);
+    status =
+        aggregate_permit(execution->aggregates, command->category, command->key, command->expect == STORE_EXPECT_ABSENT,
+                         &execution->work->arena, &execution->permit, &why);
+    if (status == BANYAN_OK)
+        return BANYAN_OK;
+    if (find_original(execution, ret_found, ret, NULL) == BANYAN_OK && *ret_found)
+        return BANYAN_OK;
+    if (err != NULL)
+        *err = why;
+    return status;
+}
+
+/* Until the state was the newest and the permit held, from the decision to the append. */
+static enum banyan_status decide(struct execution *execution, struct banyan_arena *arena, struct aggregate_answer *ret,
+                                 struct banyan_error *err)
 {
     struct aggregates *aggregates = execution->aggregates;
     struct banyan_refusal refusal = {.code = NULL};
     struct live *live = execution->live;
     enum banyan_status status = BANYAN_OK;
-    enum outcome outcome;
+    enum outcome outcome = OUTCOME_BEHIND;
     bool found = false;
 
-    if (live->state == NULL)
-        status = aggregate_catch_up(aggregates, execution->kind, execution->work, live, err);
-    if (status == BANYAN_OK)
-        aggregate_save_snapshot(aggregates, execution->kind, execution->work, live);
-    for (int tries = 0; status == BANYAN_OK && tries < TRIES_MAX; tries++) {
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
         uint64_t version = live->version;
 
-        status = try_once(execution, &outcome, &refusal, ret, err);
-        if (status != BANYAN_OK || outcome == OUTCOME_ANSWERED)
+        if (outcome == OUTCOME_BEHIND)
+            status = permit(execution, &found, ret, err);
+        if (status == BANYAN_OK && !found)
+            status = try_once(execution, &outcome, &refusal, ret, err);
+        if (status != BANYAN_OK || found || outcome == OUTCOME_ANSWERED)
             return status;
         if (outcome != OUTCOME_BEHIND) {
             status = find_original(execution, &found, ret, err);
-            if (status != BANYAN_OK || found) {
-                count_one(&aggregates->stats.repeated);
+            if (status != BANYAN_OK || found)
                 return status;
-            }
         }
         status = aggregate_catch_up(aggregates, execution->kind, execution->work, live, err);
-        if (status == BANYAN_OK && outcome == OUTCOME_NOTHING && version == live->version)
+        if (status != BANYAN_OK)
+            return status;
+        if (outcome == OUTCOME_NOTHING && version == live->version)
             return answer_nothing(execution, &refusal, arena, ret, err);
         count_one(&aggregates->stats.conflicts);
     }
-    if (status == BANYAN_OK)
-        status = banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s changed %d times while it was decided",
-                                  (int)execution->stream.size, execution->stream.data, TRIES_MAX);
+    return banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s changed %d times while it was decided",
+                            (int)execution->stream.size, execution->stream.data, TRIES_MAX);
+}
+
+/* The state that goes with the answer, into *ret_state*. */
+static enum banyan_status give_state(struct execution *execution, const struct aggregate_answer *answer,
+                                     struct banyan_arena *arena, void *ret_state, struct banyan_error *err)
+{
+    const struct kind *kind = execution->kind;
+    struct live *live = execution->live;
+
+    if (answer->repeated)
+        return aggregate_state_at(kind, execution->work, execution->stream, answer->version, arena, ret_state, err);
+    banyan_record_copy(kind->states.aggregate->state, ret_state, live->state, arena);
+    return BANYAN_OK;
+}
+
+static enum banyan_status run(struct execution *execution, struct banyan_arena *arena, struct aggregate_answer *ret,
+                              void *ret_state, struct banyan_error *err)
+{
+    struct aggregates *aggregates = execution->aggregates;
+    struct live *live = execution->live;
+    enum banyan_status status = BANYAN_OK;
+
+    if (live->state == NULL)
+        status = aggregate_catch_up(aggregates, execution->kind, execution->work, live, err);
+    if (status != BANYAN_OK)
+        return status;
+    aggregate_save_snapshot(aggregates, execution->kind, execution->work, live);
+    status = decide(execution, arena, ret, err);
+    if (status == BANYAN_OK && ret_state != NULL)
+        status = give_state(execution, ret, arena, ret_state, err);
     return status;
 }
 
-enum banyan_status aggregates_submit(struct aggregates *aggregates, const struct aggregate_command *command,
-                                     struct banyan_arena *arena, struct aggregate_answer *ret, struct banyan_error *err)
+enum banyan_status aggregate_submit(struct aggregates *aggregates, const struct aggregate_command *command,
+                                    struct banyan_arena *arena, struct aggregate_answer *ret, void *ret_state,
+                                    struct banyan_error *err)
 {
     struct work *work = aggregate_take_work(aggregates);
     struct banyan_error emit_err;
@@ -406,11 +470,17 @@ enum banyan_status aggregates_submit(struct aggregates *aggregates, const struct
     if (status == BANYAN_OK) {
         count_one(&aggregates->stats.commands);
         execution.live = live_take(&aggregates->cache, execution.stream);
-        status = run(&execution, arena, ret, err);
+        status = run(&execution, arena, ret, ret_state, err);
         live_give(&aggregates->cache, execution.live);
     }
     aggregate_give_work(aggregates, work);
     return status;
+}
+
+enum banyan_status aggregates_submit(struct aggregates *aggregates, const struct aggregate_command *command,
+                                     struct banyan_arena *arena, struct aggregate_answer *ret, struct banyan_error *err)
+{
+    return aggregate_submit(aggregates, command, arena, ret, NULL, err);
 }
 
 enum banyan_status aggregates_execute(struct aggregates *aggregates, const struct aggregate_command *command,

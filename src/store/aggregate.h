@@ -29,7 +29,8 @@ enum {
     AGGREGATES_STATES_DEFAULT = 65536,
 };
 
-/* Asked before a command is decided: may it be appended, and under which condition besides those of the command?
+/* Asked before a command is decided, and again where the condition did not hold at the append: may it be appended, and
+ * under which condition besides those of the command?  A command that was executed before is answered in any case.
  * *creates*: the caller says that the aggregate is new (expect ABSENT).  Condition's stream in *arena*; expect NONE:
  * none. Its failure is the command's. */
 struct aggregates_permit {
@@ -97,9 +98,11 @@ BANYAN_MUST_CHECK enum banyan_status aggregates_state(struct aggregates *aggrega
 /* ---- deciding on several aggregates at once ---- */
 
 /* Several commands, each for another aggregate, as one atomic append: all are accepted, or none.  *ret* has one answer
- * a command; where one was refused only its answer says why, and *ret_accepted* is false.  *ret_states*, when not NULL:
- * the states after it (each room for its record, strings in *arena*).  Otherwise as aggregates_submit(); *ids* of the
- * commands have to be different. */
+ * a command; where one was refused only its answer says why, those behind it were not looked at, and *ret_accepted* is
+ * false.  *ret_states*, when not NULL: the states after it (each room for its record, strings in *arena*); where it was
+ * refused as they are, fresh ones where not looked at; of a repeat as they were then.  The highest position of the
+ * answers has to be durable before they are told.  Otherwise as aggregates_submit(); *ids* of the commands have to be
+ * different. */
 BANYAN_MUST_CHECK enum banyan_status aggregates_submit_all(struct aggregates *aggregates,
                                                            const struct aggregate_command *commands, size_t count,
                                                            struct banyan_arena *arena, struct aggregate_answer *ret,

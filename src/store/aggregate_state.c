@@ -268,10 +268,25 @@ enum banyan_status aggregate_catch_up(struct aggregates *aggregates, const struc
     return BANYAN_OK;
 }
 
-/* As submitted; *ret_position: what has to be durable before anybody is told. */
-static enum banyan_status current_state(struct aggregates *aggregates, const struct kind *kind, struct banyan_str key,
-                                        struct banyan_arena *arena, void *ret_state, struct banyan_version *ret_version,
-                                        struct banyan_position *ret_position, struct banyan_error *err)
+enum banyan_status aggregate_state_at(const struct kind *kind, struct work *work, struct banyan_str stream,
+                                      struct banyan_version version, struct banyan_arena *arena, void *ret_state,
+                                      struct banyan_error *err)
+{
+    const struct banyan_record *record = kind->states.aggregate->state;
+    enum banyan_status status = BANYAN_OK;
+
+    banyan_record_init(record, work->state);
+    if (version.value > 0)
+        status = states_fold_stream(&kind->states, work->state, work->scratch, work->reader, stream,
+                                    (struct banyan_version){0}, version, &work->arena, err);
+    if (status == BANYAN_OK)
+        banyan_record_copy(record, ret_state, work->state, arena);
+    return status;
+}
+
+enum banyan_status aggregate_current(struct aggregates *aggregates, const struct kind *kind, struct banyan_str key,
+                                     struct banyan_arena *arena, void *ret_state, struct banyan_version *ret_version,
+                                     struct banyan_position *ret_position, struct banyan_error *err)
 {
     struct work *work = aggregate_take_work(aggregates);
     struct banyan_str stream;
@@ -292,6 +307,26 @@ static enum banyan_status current_state(struct aggregates *aggregates, const str
     return status;
 }
 
+enum banyan_status aggregate_permit(const struct aggregates *aggregates, struct banyan_str category,
+                                    struct banyan_str key, bool creates, struct banyan_arena *arena,
+                                    struct store_condition *ret, struct banyan_error *err)
+{
+    const struct aggregates_permit *permit = &aggregates->options.permit;
+
+    *ret = (struct store_condition){.expect = STORE_EXPECT_NONE};
+    if (permit->permit == NULL)
+        return BANYAN_OK;
+    return permit->permit(permit->context, category, key, creates, arena, ret, err);
+}
+
+enum banyan_status aggregate_no_command(const struct aggregates *aggregates, const struct aggregate_command *command,
+                                        struct banyan_error *err)
+{
+    return banyan_error_set(err, BANYAN_NOT_FOUND, "domain %s has no command %.*s of %.*s",
+                            aggregates->options.domain->name, (int)command->name.size, command->name.data,
+                            (int)command->category.size, command->category.data);
+}
+
 static enum banyan_status no_aggregate(const struct aggregates *aggregates, struct banyan_str category,
                                        struct banyan_error *err)
 {
@@ -310,7 +345,7 @@ enum banyan_status aggregates_state(struct aggregates *aggregates, struct banyan
 
     if (kind == NULL)
         return no_aggregate(aggregates, category, err);
-    status = current_state(aggregates, kind, key, arena, ret_state, &version, &position, err);
+    status = aggregate_current(aggregates, kind, key, arena, ret_state, &version, &position, err);
     if (status == BANYAN_OK)
         status = store_wait(aggregates->options.store, position, INT64_MAX, err);
     if (status == BANYAN_OK)
@@ -327,7 +362,7 @@ enum banyan_status aggregates_submitted(struct aggregates *aggregates, struct ba
 
     if (kind == NULL)
         return no_aggregate(aggregates, category, err);
-    return current_state(aggregates, kind, key, arena, ret_state, ret_version, &position, err);
+    return aggregate_current(aggregates, kind, key, arena, ret_state, ret_version, &position, err);
 }
 
 const struct banyan_aggregate *aggregates_find(const struct aggregates *aggregates, struct banyan_str category)

@@ -37,7 +37,22 @@ struct rig {
     struct os_stop stop;
     struct os_clock_test clock;
     struct banyan_arena arena;
+    enum banyan_status permit; /* of commands of accounts; atomic */
+    uint64_t epoch;
 };
+
+static enum banyan_status permit(void *context, struct banyan_str category, struct banyan_str key, bool creates,
+                                 struct banyan_arena *arena, struct store_condition *ret, struct banyan_error *err)
+{
+    struct rig *rig = context;
+    enum banyan_status status = __atomic_load_n(&rig->permit, __ATOMIC_SEQ_CST);
+
+    *ret = (struct store_condition){.expect = STORE_EXPECT_NONE};
+    if (!banyan_str_equal(category, BANYAN_STR("account")))
+        return BANYAN_OK;
+    *ret = (struct store_condition){BANYAN_STR("$epoch"), STORE_EXPECT_VERSION, {rig->epoch}};
+    return status == BANYAN_OK ? status : banyan_error_set(err, status, "it is not ours");
+}
 
 static void check(enum banyan_status status, const struct banyan_error *err)
 {
@@ -53,8 +68,8 @@ static void open_rig(struct rig *rig)
               &(struct store_options){.folder = rig->folder, .files = &rig->files.base, .segment_bytes = 1024 * 1024},
               &rig->store, &err),
           &err);
-    rig->aggregates = aggregates_new(
-        &(struct aggregates_options){.store = rig->store, .domain = &transfers_domain, .clock = &rig->clock.base});
+    rig->aggregates = aggregates_new(&(struct aggregates_options){
+        .store = rig->store, .domain = &transfers_domain, .clock = &rig->clock.base, .permit = {permit, rig}});
     check(os_stop_open(&rig->stop, &err), &err);
 }
 
@@ -224,6 +239,38 @@ static void moves_and_refuses(void **context)
     assert_int_equal(status.refused, 2);
     assert_int_equal(status.timers, 0);
     assert_int_equal(status.aside, 0);
+    finish(&rig);
+}
+
+/* Commands of aggregates that somebody else owns are refused; those that are being handed over are waited for. */
+static void asks_the_owner(void **context)
+{
+    struct process_status status = {.state = PROCESS_NONE};
+    struct rig rig;
+
+    (void)context;
+    start(&rig);
+    open_account(&rig, 1, 100);
+    open_account(&rig, 2, 0);
+    ask(&rig, 10, 1, 2, 30);
+    ask(&rig, 11, 1, 2, 40);
+    rig.permit = BANYAN_CONFLICT;
+    start_process(&rig);
+    settle(&rig);
+    assert_outcome(&rig, 10, "not-owned");
+    assert_outcome(&rig, 11, "not-owned");
+    __atomic_store_n(&rig.permit, BANYAN_BUSY, __ATOMIC_SEQ_CST);
+    ask(&rig, 12, 1, 2, 50);
+    for (int64_t waited_us = 0; status.state != PROCESS_FAILED; waited_us += 1000) {
+        assert_true(waited_us < LIMIT_US);
+        os_clock_real()->sleep_us(os_clock_real(), 1000);
+        process_status(rig.process, &status);
+    }
+    assert_int_equal(status.error.status, BANYAN_BUSY);
+    __atomic_store_n(&rig.permit, BANYAN_OK, __ATOMIC_SEQ_CST);
+    settle(&rig);
+    assert_outcome(&rig, 12, "done");
+    assert_int_equal(balance_of(&rig, 1), 50);
     finish(&rig);
 }
 
@@ -629,6 +676,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_and_refuses),
+        cmocka_unit_test(asks_the_owner),
         cmocka_unit_test(explains_itself),
         cmocka_unit_test(waits_and_gives_up),
         cmocka_unit_test(goes_on_after_a_restart),
