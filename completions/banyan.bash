@@ -45,7 +45,17 @@ _banyan() {
     *" init "*) COMPREPLY=($(compgen -W "--conninfo --domain --output --force --dry-run --help" -- "$current")) ;;
     *" legacy check "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" legacy "*) COMPREPLY=($(compgen -W "check" -- "$current")) ;;
-    *" serve "*) COMPREPLY=($(compgen -W "--config --json --port-file --until-backfilled --help" -- "$current")) ;;
+    *" serve "*) COMPREPLY=($(compgen -W "--config --json --port-file --gateway-port-file --until-backfilled --help" -- "$current")) ;;
+    *" rollout status "*) COMPREPLY=($(compgen -W "--config --json --watch --help" -- "$current")) ;;
+    *" rollout plan "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
+    *" rollout start "*) COMPREPLY=($(compgen -W "--config --json --dry-run --force --reason --wait --help" -- "$current")) ;;
+    *" rollout next "*) COMPREPLY=($(compgen -W "--config --json --dry-run --force --reason --wait --max-pause --help" -- "$current")) ;;
+    *" rollout pause "*) COMPREPLY=($(compgen -W "--config --json --dry-run --reason --help" -- "$current")) ;;
+    *" rollout resume "*) COMPREPLY=($(compgen -W "--config --json --dry-run --reason --help" -- "$current")) ;;
+    *" rollout rollback "*) COMPREPLY=($(compgen -W "--config --json --dry-run --reason --wait --max-pause --help" -- "$current")) ;;
+    *" rollout complete "*) COMPREPLY=($(compgen -W "--config --json --dry-run --force --reason --help" -- "$current")) ;;
+    *" rollout history "*) COMPREPLY=($(compgen -W "--config --json --from --limit --help" -- "$current")) ;;
+    *" rollout "*) COMPREPLY=($(compgen -W "status plan start next pause resume rollback complete history" -- "$current")) ;;
     *" status "*) COMPREPLY=($(compgen -W "--config --json --watch --help" -- "$current")) ;;
     *" verify "*) COMPREPLY=($(compgen -W "--config --json --view --range-rows --timeout --help" -- "$current")) ;;
     *" process list "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
@@ -58,7 +68,7 @@ _banyan() {
     *" token "*) COMPREPLY=($(compgen -W "create list revoke" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify projection query process token stream schema store --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify projection rollout query process token stream schema store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan

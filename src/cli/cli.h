@@ -36,6 +36,7 @@ enum banyan_status cmd_query(struct cli *cli, int argc, char **argv, struct bany
 enum banyan_status cmd_process_list(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_process_status(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_process_retry(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_rollout(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_schema(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_serve(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_status(struct cli *cli, int argc, char **argv, struct banyan_error *err);

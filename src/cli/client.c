@@ -30,8 +30,8 @@ enum banyan_status client_open(const struct config *config, struct banyan_client
     return st;
 }
 
-enum banyan_status client_send(const struct config *config, enum client_method method, const char *path,
-                               struct banyan_str body, json_t **ret, struct banyan_error *err)
+enum banyan_status client_ask(const struct config *config, enum client_method method, const char *path,
+                              struct banyan_str body, json_t **ret, struct banyan_error *err)
 {
     static const char *const methods[] = {[CLIENT_GET] = "GET", [CLIENT_POST] = "POST", [CLIENT_PUT] = "PUT"};
     struct banyan_client_answer answer = {.body = BANYAN_BUF_INIT(0)};
@@ -41,22 +41,32 @@ enum banyan_status client_send(const struct config *config, enum client_method m
     enum banyan_status st = client_open(config, &client, err);
     if (st == BANYAN_OK)
         st = banyan_client_request(client, methods[method], path, NULL, body, &answer, err);
-    if (st == BANYAN_OK)
-        st = banyan_client_status(&answer, err);
-    if (st == BANYAN_AUTH)
-        banyan_error_hint(err, "put a token with role read into the environment variable BANYAN_TOKEN");
     if (st != BANYAN_OK)
         goto out;
+    st = banyan_client_status(&answer, err);
+    if (st == BANYAN_AUTH)
+        banyan_error_hint(err, "put a token with role read into the environment variable BANYAN_TOKEN");
     json =
         json_loadb(answer.body.data == NULL ? "" : answer.body.data, answer.body.size, JSON_REJECT_DUPLICATES, &where);
-    if (json == NULL) {
+    if (json == NULL && st == BANYAN_OK)
         st = banyan_error_set(err, BANYAN_PROTOCOL, "%s answers no JSON: %s", config->listen, where.text);
-        goto out;
-    }
-    *ret = json;
+    else if (json != NULL)
+        *ret = json;
 out:
     banyan_client_close(client);
     banyan_buf_release(&answer.body);
+    return st;
+}
+
+enum banyan_status client_send(const struct config *config, enum client_method method, const char *path,
+                               struct banyan_str body, json_t **ret, struct banyan_error *err)
+{
+    json_t *json = NULL;
+    enum banyan_status st = client_ask(config, method, path, body, &json, err);
+    if (st == BANYAN_OK)
+        *ret = json;
+    else
+        json_decref(json);
     return st;
 }
 

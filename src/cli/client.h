@@ -32,6 +32,10 @@ enum client_method {
 BANYAN_MUST_CHECK enum banyan_status client_send(const struct config *config, enum client_method method,
                                                  const char *path, struct banyan_str body, json_t **ret,
                                                  struct banyan_error *err);
+/* The same; *ret is set also where the status is a failure, when the answer was JSON: its problem. */
+BANYAN_MUST_CHECK enum banyan_status client_ask(const struct config *config, enum client_method method,
+                                                const char *path, struct banyan_str body, json_t **ret,
+                                                struct banyan_error *err);
 /* A name as one step of a path: everything but letters, digits and a few others is escaped. */
 void client_add_escaped(struct banyan_buf *path, const char *name);
 

@@ -123,6 +123,33 @@ static void add_views(struct banyan_buf *file, const struct banyan_domain *domai
     }
 }
 
+/* Commented: the sections are for the day when traffic goes through Banyan. */
+static void add_rollout(struct banyan_buf *file)
+{
+    banyan_buf_add_text(
+        file,
+        "\n# HTTP in front of the legacy application: `banyan rollout` moves its traffic in steps.  docs/ROLLOUT.md\n"
+        "# gateway:\n#   listen: 127.0.0.1:7080\n#   upstream: http://127.0.0.1:8080\n"
+        "#   threads: 1\n#   connections_max: 1000\n#   upstream_connections_max: 64\n"
+        "#   upstream_timeout_seconds: 30\n"
+        "#   # Bodies of requests that the domain understands; answers that are compared in the shadow.\n"
+        "#   request_kib_max: 1024\n#   compare_kib_max: 1024\n"
+        "#   # A write waits this long at most while the ownership moves.\n#   hold_ms_max: 5000\n"
+        "#   drain_seconds: 10\n"
+        "#   # A write of aggregates of both sides: in two parts, each atomic by itself; or answered 409.\n"
+        "#   split: false\n#   # The header Banyan-Served-By in each answer.\n#   tell_side: false\n"
+        "#   # What may differ between two answers, as JSON pointers.\n#   ignored: []\n"
+        "# rollout:\n#   steps_percent: [5, 25, 50, 100]\n"
+        "#   # Steps forward without being asked, where every check passes.  Back is always automatic.\n"
+        "#   automatic: false\n#   samples_min: 100\n#   window_seconds: 30\n#   step_seconds_min: 300\n"
+        "#   failures_percent_max: 1\n#   latency_p99_percent_max: 150\n#   latency_p50_percent_max: 150\n"
+        "#   latency_floor_ms: 5\n#   mismatch_percent_max: 0.1\n#   lag_ms_max: 1000\n"
+        "#   lag_ms_breach: 30000\n#   mirror_backlog_max: 1000\n#   conflicts_max: 0\n"
+        "#   verify_age_minutes_max: 1440\n#   verify_every_minutes: 60\n"
+        "#   # The longest pause of writes in a cutover, and how often its locks are tried.\n"
+        "#   pause_ms_max: 1000\n#   lock_tries: 20\n#   keys_block: 256\n");
+}
+
 static void write_config(struct banyan_buf *file, const struct init_options *options,
                          const struct banyan_domain *domain, const struct findings *found)
 {
@@ -150,6 +177,7 @@ static void write_config(struct banyan_buf *file, const struct init_options *opt
               "  # Making the slot waits for older transactions at most this long.\n  lock_timeout_seconds: 10\n"
               "  # A legacy transaction larger than this is spooled to disk while it is open.\n"
               "  spool_memory_mib: 8\n");
+    add_rollout(file);
     add_views(file, domain);
 }
 

@@ -20,6 +20,7 @@
 
 #include "banyan/buf.h"
 #include "base/alloc.h"
+#include "cli/config_int.h"
 
 enum {
     CONFIG_VIEWS_MAX = 64,
@@ -75,6 +76,10 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_STRING_PTR("listen", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, listen, 1, 255),
     CYAML_FIELD_MAPPING_PTR("http", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, http, http_fields),
     CYAML_FIELD_MAPPING_PTR("source", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, source, source_fields),
+    CYAML_FIELD_MAPPING_PTR("gateway", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, gateway,
+                            config_gateway_fields),
+    CYAML_FIELD_MAPPING_PTR("rollout", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, rollout,
+                            config_rollout_fields),
     CYAML_FIELD_SEQUENCE("views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config, views, &view_schema, 0,
                          CONFIG_VIEWS_MAX),
     CYAML_FIELD_END,
@@ -334,6 +339,8 @@ enum banyan_status config_load(const char *path, struct config **ret, struct ban
         st = check_source(config->source, path, err);
     if (st == BANYAN_OK)
         st = check_views(config, path, err);
+    if (st == BANYAN_OK)
+        st = config_rollout_check(config, path, err);
     if (st != BANYAN_OK)
         goto out;
     *ret = config;
@@ -370,15 +377,14 @@ void config_legacy_options(const struct config *config, const struct banyan_doma
     };
 }
 
-enum banyan_status config_listen(const struct config *config, char **ret_address, int *ret_port,
-                                 struct banyan_error *err)
+enum banyan_status config_address(const char *key, const char *listen, char **ret_address, int *ret_port,
+                                  struct banyan_error *err)
 {
-    const char *listen = config->listen;
     const char *colon = strrchr(listen, ':');
     char *end = NULL;
     long port = colon == NULL ? -1 : strtol(colon + 1, &end, 10);
     if (colon == NULL || colon == listen || end == colon + 1 || *end != '\0' || port < 0 || port > 65535) {
-        banyan_error_set(err, BANYAN_CONFIG, "listen: \"%s\" is not address:port", listen);
+        banyan_error_set(err, BANYAN_CONFIG, "%s: \"%s\" is not address:port", key, listen);
         banyan_error_hint(err, "for example 127.0.0.1:7070");
         return BANYAN_CONFIG;
     }
@@ -389,6 +395,12 @@ enum banyan_status config_listen(const struct config *config, char **ret_address
     *ret_address = address;
     *ret_port = (int)port;
     return BANYAN_OK;
+}
+
+enum banyan_status config_listen(const struct config *config, char **ret_address, int *ret_port,
+                                 struct banyan_error *err)
+{
+    return config_address("listen", config->listen, ret_address, ret_port, err);
 }
 
 enum banyan_status config_projection(const struct config_view *view, const struct banyan_domain *domain,

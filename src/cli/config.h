@@ -12,6 +12,8 @@
 #include "banyan/domain.h"
 #include "banyan/error.h"
 #include "legacy/legacy.h"
+#include "rollout/cutover.h"
+#include "rollout/machine.h"
 
 struct config_source {
     char *name;
@@ -44,12 +46,36 @@ struct config_http {
     uint32_t connections_max, subscribers_max; /* 0: the server's default */
 };
 
+/* HTTP in front of the legacy application. */
+struct config_gateway {
+    char *listen;   /* address:port */
+    char *upstream; /* "http://127.0.0.1:8080" */
+    uint32_t threads, connections_max, upstream_connections_max, upstream_timeout_seconds, request_kib_max,
+        compare_kib_max, hold_ms_max, drain_seconds;
+    bool split, tell_side;
+    char **ignored; /* JSON pointers */
+    unsigned ignored_count;
+};
+
+/* Thresholds; NULL: the default of guards.h, machine.h or cutover.h.  0 is a value of most of them. */
+struct config_rollout {
+    double *steps_percent; /* increasing */
+    unsigned steps_percent_count;
+    bool automatic;
+    double *failures_percent_max, *mismatch_percent_max;
+    uint32_t *samples_min, *window_seconds, *step_seconds_min, *latency_p99_percent_max, *latency_p50_percent_max,
+        *latency_floor_ms, *lag_ms_max, *lag_ms_breach, *mirror_backlog_max, *verify_age_minutes_max,
+        *verify_every_minutes, *conflicts_max, *pause_ms_max, *lock_tries, *keys_block;
+};
+
 struct config {
-    char *domain;                 /* NULL: a store alone */
-    char *data;                   /* folder */
-    char *listen;                 /* address:port */
-    struct config_http *http;     /* never NULL once loaded */
-    struct config_source *source; /* NULL: no legacy database */
+    char *domain;                   /* NULL: a store alone */
+    char *data;                     /* folder */
+    char *listen;                   /* address:port */
+    struct config_http *http;       /* never NULL once loaded */
+    struct config_source *source;   /* NULL: no legacy database */
+    struct config_gateway *gateway; /* NULL: none */
+    struct config_rollout *rollout; /* NULL: all defaults */
     struct config_view *views;
     unsigned views_count;
 };
@@ -61,9 +87,17 @@ void config_free(struct config *config); /* NULL allowed */
 
 /* What the legacy room wants to know; strings borrowed from *config*.  Store and stop are left empty. */
 void config_legacy_options(const struct config *config, const struct banyan_domain *domain, struct legacy_options *ret);
-/* Split "address:port" ("[::1]:7070" too); CONFIG else.  *ret_address: caller frees. */
+/* Split "address:port" ("[::1]:7070" too); CONFIG else, with *key* in the message.  *ret_address: caller frees. */
+BANYAN_MUST_CHECK enum banyan_status config_address(const char *key, const char *listen, char **ret_address,
+                                                    int *ret_port, struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status config_listen(const struct config *config, char **ret_address, int *ret_port,
                                                    struct banyan_error *err);
+/* The defaults, and what the configuration says instead. */
+void config_rollout_policy(const struct config *config, struct machine_policy *ret);
+void config_cutover_options(const struct config *config, struct cutover_options *ret);
+/* 0: the default */
+uint32_t config_rollout_keys_block(const struct config *config);
+int64_t config_rollout_verify_every_us(const struct config *config);
 /* The projection of a view; CONFIG with the known names else. */
 BANYAN_MUST_CHECK enum banyan_status config_projection(const struct config_view *view,
                                                        const struct banyan_domain *domain,

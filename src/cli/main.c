@@ -17,6 +17,7 @@ static const struct cli_command commands[] = {
     {"status", "what a running `banyan serve` does  [--watch] [--json]", cmd_status},
     {"verify", "compare every row and column of legacy and read model, live", cmd_verify},
     {"projection", "read models: `banyan projection --help` lists the verbs", cmd_projection},
+    {"rollout", "move the traffic to Banyan in steps, and back: `banyan rollout --help` lists the verbs", cmd_rollout},
     {"query", "ask a read model", cmd_query},
     {"stream read", "print the events of a stream", cmd_stream_read},
     {"schema", "schemas of events: `banyan schema --help` lists the verbs", cmd_schema},

@@ -76,6 +76,84 @@ static void test_refusals(void **state)
     refused("domain: [\n", "", 0);
 }
 
+#define SOURCE "domain: d\ndata: f\nsource:\n  conninfo: x\n"
+
+static void test_rollout_defaults(void **state)
+{
+    struct banyan_error err;
+    struct config *config = NULL;
+    struct machine_policy policy, wanted;
+    struct cutover_options cutover;
+    (void)state;
+    assert_int_equal(load(SOURCE "gateway:\n  upstream: http://a:1\n", &config, &err), BANYAN_OK);
+    assert_string_equal(config->gateway->listen, "127.0.0.1:7080");
+    assert_int_equal(config->gateway->hold_ms_max, 5000);
+    assert_false(config->gateway->split);
+    machine_policy_init(&wanted);
+    config_rollout_policy(config, &policy);
+    assert_memory_equal(&policy, &wanted, sizeof(policy));
+    config_cutover_options(config, &cutover);
+    assert_int_equal(cutover.pause_us_max, 1000000);
+    assert_int_equal(cutover.lock_tries, 20);
+    config_free(config);
+}
+
+/* Also a 0 that is written is a value, where it is one. */
+static void test_rollout_values(void **state)
+{
+    struct banyan_error err;
+    struct config *config = NULL;
+    struct machine_policy policy;
+    struct cutover_options cutover;
+    (void)state;
+    assert_int_equal(load(SOURCE "rollout:\n  steps_percent: [0.5, 10, 100]\n  automatic: true\n  samples_min: 7\n"
+                                 "  step_seconds_min: 0\n  failures_percent_max: 0.05\n  mismatch_percent_max: 0\n"
+                                 "  latency_floor_ms: 0\n  lag_ms_max: 20\n  conflicts_max: 3\n"
+                                 "  verify_age_minutes_max: 2\n  pause_ms_max: 250\n  lock_tries: 4\n",
+                          &config, &err),
+                     BANYAN_OK);
+    config_rollout_policy(config, &policy);
+    assert_int_equal(policy.step_count, 3);
+    assert_int_equal(policy.steps[0], 50);
+    assert_int_equal(policy.steps[1], 1000);
+    assert_int_equal(policy.steps[2], ROUTING_SHARE_ALL);
+    assert_true(policy.automatic);
+    assert_int_equal(policy.limits.samples_min, 7);
+    assert_int_equal(policy.limits.step_us_min, 0);
+    assert_int_equal(policy.limits.failures_ppm_max, 500);
+    assert_int_equal(policy.limits.mismatch_ppm_max, 0);
+    assert_int_equal(policy.limits.latency_us_floor, 0);
+    assert_int_equal(policy.limits.lag_us_max, 20000);
+    assert_int_equal(policy.limits.conflicts_max, 3);
+    assert_int_equal(policy.limits.verify_age_us_max, 120000000);
+    config_cutover_options(config, &cutover);
+    assert_int_equal(cutover.pause_us_max, 250000);
+    assert_int_equal(cutover.lock_tries, 4);
+    config_free(config);
+}
+
+static void test_rollout_refusals(void **state)
+{
+    (void)state;
+    refused("domain: d\ndata: f\ngateway:\n  upstream: http://a:1\n", "no source", 0);
+    refused(SOURCE "gateway:\n  listen: 'a:1'\n", "upstream", 0);
+    refused(SOURCE "gateway:\n  upstream: https://a:1\n", "upstream", 0);
+    refused(SOURCE "gateway:\n  upstream: http://a:1\n  hold_ms_max: 60001\n", "hold_ms_max", 0);
+    refused(SOURCE "gateway:\n  upstream: http://a:1\n  hold_ms_max: 900\n", "pause_ms_max", 0);
+    refused(SOURCE "gateway:\n  upstream: http://a:1\n  ignored: [a]\n", "ignored", 0);
+    refused(SOURCE "rollout:\n  steps_percent: [5, 5]\n", "increase", 0);
+    refused(SOURCE "rollout:\n  steps_percent: [0]\n", "steps_percent", 0);
+    refused(SOURCE "rollout:\n  steps_percent: [100.5]\n", "steps_percent", 0);
+    refused(SOURCE "rollout:\n  steps_percent: [1, 2, 3, 4, 5, 6, 7, 8, 9]\n", "", 0);
+    refused(SOURCE "rollout:\n  steps_percent: []\n", "", 0);
+    refused(SOURCE "rollout:\n  samples_min: 0\n", "samples_min", 0);
+    refused(SOURCE "rollout:\n  window_seconds: 61\n", "window_seconds", 0);
+    refused(SOURCE "rollout:\n  failures_percent_max: -1\n", "failures_percent_max", 0);
+    refused(SOURCE "rollout:\n  mismatch_percent_max: .nan\n", "", 6);
+    refused(SOURCE "rollout:\n  lag_ms_max: 500\n  lag_ms_breach: 400\n", "lag_ms_breach", 0);
+    refused(SOURCE "rollout:\n  colour: 1\n", "colour", 6);
+}
+
 static void test_no_file(void **state)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -112,9 +190,9 @@ static void test_listen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rollout_defaults), cmocka_unit_test(test_rollout_values),
+        cmocka_unit_test(test_rollout_refusals), cmocka_unit_test(test_no_file),
         cmocka_unit_test(test_listen),
     };
     int fd = mkstemp(path);
