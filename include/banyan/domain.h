@@ -409,7 +409,7 @@ enum banyan_request_kind {
 };
 
 enum {
-    BANYAN_ROUTE_PARTS_MAX = 64,
+    BANYAN_ROUTE_PARTS_MAX = 128,
 };
 
 /* One aggregate that a write changes. */
@@ -440,7 +440,9 @@ struct banyan_outcome {
     bool accepted;
     struct banyan_refusal refusal; /* where it was not */
     int64_t key;                   /* also of a new one */
-    const void *state;             /* after the command, a struct of the aggregate's record */
+    const void *state;  /* a struct of the aggregate's record: after the command, or as it is where refused */
+    size_t event_count; /* 0: there was nothing to do */
+    struct banyan_position position; /* of its last event */
 };
 
 struct banyan_response {
