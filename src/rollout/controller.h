@@ -6,7 +6,7 @@
  * After a start the state is folded from the stream; what the world lacks is made good, an interrupted cutover is
  * recovered first.
  *
- * Threads: one of its own; the functions below may be called by any.
+ * Threads: three of its own (controller_int.h); the functions below may be called by any.
  */
 #ifndef ROLLOUT_CONTROLLER_H
 #define ROLLOUT_CONTROLLER_H
