@@ -54,7 +54,7 @@ struct cutover_postgres_options {
     /* Told before each step; may be NULL. */
     void (*at)(void *context, enum cutover_step step);
     void *at_context;
-    struct os_stop *stop; /* ends waits, but for those of cleaning up */
+    struct os_stop *stop; /* ends waits, but for those of the transaction and of cleaning up; needed */
 };
 
 /* Connects to nothing yet. */
