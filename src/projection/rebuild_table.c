@@ -356,13 +356,18 @@ static inline void copy_in(const struct rows *rows, struct row *row, const void 
 
 /* ---- undo ---- */
 
-static void remember(struct rebuild_table *table, struct undo undo)
+static void grow_undo(struct rebuild_table *table)
 {
-    if (table->undo_count == table->undo_capacity) {
-        table->undo_capacity = table->undo_capacity == 0 ? 16 : table->undo_capacity * 2;
-        table->undo = alloc_resized(table->undo, table->undo_capacity, sizeof(*table->undo));
-    }
-    table->undo[table->undo_count++] = undo;
+    table->undo_capacity = table->undo_capacity == 0 ? 16 : table->undo_capacity * 2;
+    table->undo = alloc_resized(table->undo, table->undo_capacity, sizeof(*table->undo));
+}
+
+/* To be filled in field by field: a struct that is made elsewhere and copied waits for its own stores. */
+static inline struct undo *remember(struct rebuild_table *table)
+{
+    if (__builtin_expect(table->undo_count == table->undo_capacity, 0))
+        grow_undo(table);
+    return &table->undo[table->undo_count++];
 }
 
 static void take_back(struct rebuild_table *table)
@@ -435,13 +440,18 @@ static void put_row(struct banyan_unit *unit, unsigned index, int64_t key, const
         return;
     struct row *row = take_block(table, rows->record->size + look.bytes);
     bool existed = before != NULL && before->exists;
-    remember(table, (struct undo){index, key, before, existed});
+    struct undo *undo = remember(table);
+    undo->table = index;
+    undo->key = key;
+    undo->before = before;
+    undo->existed = existed;
     copy_in(rows, row, value);
     memcpy(row->data + rows->key_offset, &key, sizeof(key));
     row->exists = true;
     rows->used += before == NULL;
     rows->count += !existed;
-    *slot = (struct slot){key, row};
+    slot->key = key;
+    slot->row = row;
     rows->last = slot;
 }
 
@@ -454,7 +464,11 @@ static void remove_row(struct banyan_unit *unit, unsigned index, int64_t key)
     struct slot *slot = find(rows, key);
     if (slot->row == NULL || !slot->row->exists)
         return;
-    remember(table, (struct undo){index, key, NULL, true}); /* it keeps its block */
+    struct undo *undo = remember(table);
+    undo->table = index;
+    undo->key = key;
+    undo->before = NULL; /* it keeps its block */
+    undo->existed = true;
     slot->row->exists = false;
     rows->count--;
 }
