@@ -345,6 +345,8 @@ void http_stream_append(struct http_call *call);
 void http_stream_subscribe(struct http_call *call);
 void http_command(struct http_call *call);
 void http_aggregate(struct http_call *call);
+void http_flags(struct http_call *call);
+void http_flag(struct http_call *call);
 void http_process_list(struct http_call *call);
 void http_process_retry(struct http_call *call);
 void http_events_read(struct http_call *call);

@@ -33,6 +33,8 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/streams/{name}/{version}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_stream_event, NULL},
     {HTTP_POST, "/commands/{category}/{key}/{command}", HTTP_ROLE_APPEND, HTTP_BODY_SMALL, http_command, NULL},
     {HTTP_GET, "/aggregates/{category}/{key}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_aggregate, NULL},
+    {HTTP_POST, "/ofrep/v1/evaluate/flags", HTTP_ROLE_READ, HTTP_BODY_SMALL, http_flags, NULL},
+    {HTTP_POST, "/ofrep/v1/evaluate/flags/{key}", HTTP_ROLE_READ, HTTP_BODY_SMALL, http_flag, NULL},
     {HTTP_GET, "/processes", HTTP_ROLE_READ, HTTP_BODY_NONE, http_process_list, NULL},
     {HTTP_POST, "/processes/{process}/retry", HTTP_ROLE_ADMIN, HTTP_BODY_NONE, http_process_retry, NULL},
     {HTTP_GET, "/events", HTTP_ROLE_READ, HTTP_BODY_NONE, http_events_read, NULL},

@@ -19,7 +19,9 @@
 
 struct aggregates;
 struct http_server;
+struct owner;
 struct process;
+struct routing;
 struct store_registry;
 
 /* What a token allows; each includes those before it. */
@@ -44,6 +46,8 @@ struct http_options {
     struct process *const *processes;   /* borrowed */
     size_t process_count;
     struct projections *projections;           /* borrowed; NULL: no read models */
+    struct routing *routing;                   /* borrowed, of the rollout; NULL: its flags are disabled */
+    struct owner *owner;                       /* borrowed; with *routing* */
     bool has_source;                           /* a legacy source will be set: not ready before it captures */
     struct os_clock *clock;                    /* NULL: the system's */
     const char *tokens_file;                   /* NULL: who can connect may do everything */

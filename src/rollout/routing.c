@@ -52,12 +52,24 @@ void routing_free(struct routing *routing)
     free(routing);
 }
 
+/* But for the version. */
+static bool is_same(const struct routing_decisions *a, const struct routing_decisions *b)
+{
+    return a->new_share == b->new_share && a->read_share == b->read_share && a->noise_share == b->noise_share &&
+           a->shadow_reads == b->shadow_reads && a->hold_writes == b->hold_writes &&
+           a->hold_until_us == b->hold_until_us;
+}
+
 void routing_set(struct routing *routing, const struct routing_decisions *decisions)
 {
     assert(decisions->new_share <= ROUTING_SHARE_ALL && decisions->read_share <= ROUTING_SHARE_ALL &&
            decisions->noise_share <= ROUTING_SHARE_ALL);
     struct routing_decisions *to = &routing->shared.decisions;
     (void)pthread_mutex_lock(&routing->writing); /* cannot fail: no recursion */
+    if (is_same(to, decisions)) {
+        (void)pthread_mutex_unlock(&routing->writing); /* held by this thread */
+        return;
+    }
     uint64_t sequence = routing->shared.sequence;
     __atomic_store_n(&routing->shared.sequence, sequence + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&to->new_share, decisions->new_share, __ATOMIC_RELEASE);

@@ -30,12 +30,13 @@ struct routing_decisions {
     bool shadow_reads;     /* reads of the legacy application are asked of Banyan too, and compared */
     bool hold_writes;      /* the pause: writes wait */
     int64_t hold_until_us; /* monotone; a hold ends then by itself, whoever is alive */
-    uint64_t version;      /* grows with each change; ETag of the flags */
+    uint64_t version;      /* grows with each change */
 };
 
 struct routing *routing_new(uint64_t seed);
 void routing_free(struct routing *routing);
-void routing_set(struct routing *routing, const struct routing_decisions *decisions); /* version is set here */
+/* The version is set here; the same decisions again change nothing. */
+void routing_set(struct routing *routing, const struct routing_decisions *decisions);
 void routing_get(const struct routing *routing, struct routing_decisions *ret);
 
 enum routing_flag {

@@ -122,6 +122,7 @@ JSON = {"Content-Type": "application/json"}
 EVENT = '{"type":"A","payload":{}}'
 AVRO = '{"type":"record","name":"S","fields":[{"name":"a","type":"long"}]}'
 WORSE = '{"type":"record","name":"S","fields":[{"name":"a","type":"long"},{"name":"b","type":"long"}]}'
+CONTEXT = '{"context":{"targetingKey":"17"}}'
 FAR = {"Banyan-Min-Position": "999999999"}
 cases = {}
 
@@ -138,6 +139,8 @@ for path in document["paths"]:
             .replace("{command}", "PlaceOrder").replace("{process}", "checkout") \
             .replace("{action}", "resume").replace("{table}", "current_orders").replace("{query}", "find")
         body = {} if method == "get" else {"body": EVENT if "/schemas" not in path else AVRO, "headers": JSON}
+        if "/ofrep/" in path:
+            real, body["body"] = path.replace("{key}", "trading.order.new"), CONTEXT
         if "freeze" in path or "thaw" in path or "retry" in path:
             body = {}
         elif path.endswith("compatibility"):
@@ -200,6 +203,13 @@ case(COMMAND, "post", 422, views, "/commands/order/80/CancelOrder", JSON, "{}")
 case(AGGREGATE, "get", 200, views, "/aggregates/order/1")
 case(AGGREGATE, "get", 304, views, "/aggregates/order/1", {"If-None-Match": "*"})
 case(AGGREGATE, "get", 404, views, "/aggregates/order/99999")
+FLAGS = "/ofrep/v1/evaluate/flags"
+case(FLAGS, "post", 200, views, None, JSON, CONTEXT)
+case(FLAGS, "post", 304, views, None, {"If-None-Match": "*", **JSON}, CONTEXT)
+case(FLAGS, "post", 400, views, None, JSON, '{"context":{}}')
+case(FLAGS + "/{key}", "post", 200, views, FLAGS + "/trading.order.new", JSON, CONTEXT)
+case(FLAGS + "/{key}", "post", 400, views, FLAGS + "/trading.order.owner", JSON, '{"context":{"targetingKey":"x"}}')
+case(FLAGS + "/{key}", "post", 404, views, FLAGS + "/nothing", JSON, CONTEXT)
 case("/processes", "get", 200, processes)
 case("/processes/{process}/retry", "post", 202, processes, "/processes/checkout/retry")
 case("/processes/{process}/retry", "post", 404, plain, "/processes/nothing/retry")
