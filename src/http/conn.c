@@ -151,39 +151,6 @@ static void end_now(struct http_conn *conn)
 
 /* ---- answers ---- */
 
-static const char *reason_of(int code)
-{
-    static const struct {
-        int code;
-        const char *reason;
-    } reasons[] = {{200, "OK"},
-                   {201, "Created"},
-                   {202, "Accepted"},
-                   {304, "Not Modified"},
-                   {400, "Bad Request"},
-                   {401, "Unauthorized"},
-                   {403, "Forbidden"},
-                   {404, "Not Found"},
-                   {405, "Method Not Allowed"},
-                   {408, "Request Timeout"},
-                   {409, "Conflict"},
-                   {411, "Length Required"},
-                   {412, "Precondition Failed"},
-                   {413, "Content Too Large"},
-                   {415, "Unsupported Media Type"},
-                   {417, "Expectation Failed"},
-                   {422, "Unprocessable Content"},
-                   {431, "Request Header Fields Too Large"},
-                   {501, "Not Implemented"},
-                   {503, "Service Unavailable"},
-                   {505, "HTTP Version Not Supported"},
-                   {507, "Insufficient Storage"}};
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-        if (reasons[i].code == code)
-            return reasons[i].reason;
-    return "Internal Server Error";
-}
-
 void http_conn_send(struct http_call *call, const void *data, size_t size)
 {
     call->server->figures.bytes_out += size;
@@ -220,7 +187,7 @@ void http_conn_answer(struct http_call *call, int code, const char *content_type
     bool whole = conn->state == CONN_ANSWERING; /* the body was read: what follows is a request */
     if (!whole)
         conn->close_after = true;
-    banyan_buf_printf(&head, "HTTP/1.1 %d %s\r\n", code, reason_of(code));
+    banyan_buf_printf(&head, "HTTP/1.1 %d %s\r\n", code, wire_reason(code));
     if (code != 304)
         banyan_buf_printf(&head, "Content-Type: %s\r\nContent-Length: %zu\r\n", content_type, body.size);
     banyan_buf_add_str(&head, banyan_buf_str(&call->headers));

@@ -8,12 +8,7 @@
  */
 #include "http/server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <event2/thread.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "http/http_int.h"
+#include "http/listen.h"
 #include "os/clock.h"
 
 bool http_legacy_status(struct http_server *server, struct legacy_status *ret)
@@ -72,27 +68,11 @@ static void on_accept_again(evutil_socket_t fd, short what, void *context)
     (void)evconnlistener_enable(server->listener); /* it tries again at the next connection */
 }
 
-static enum banyan_status cannot_listen(const struct http_options *options, int code, struct banyan_error *err)
+static enum banyan_status check_exposure(void *context, bool loopback, struct banyan_error *err)
 {
-    enum banyan_status st = code == EADDRINUSE ? BANYAN_BUSY : BANYAN_CONFIG;
-    banyan_error_set(err, st, "cannot listen on %s:%d: %s", options->address, options->port, strerror(code));
-    banyan_error_hint(err, "another program may have the port; `listen` in the configuration chooses it");
-    return st;
-}
-
-static bool is_loopback(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24) == 127;
-    return address->sa_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
-}
-
-static enum banyan_status check_exposure(const struct http_options *options, const struct sockaddr *address,
-                                         struct banyan_error *err)
-{
+    const struct http_options *options = context;
     bool safe = options->tokens_file != NULL && options->certificate_file != NULL;
-    if (is_loopback(address) || safe || options->insecure)
+    if (loopback || safe || options->insecure)
         return BANYAN_OK;
     banyan_error_set(err, BANYAN_CONFIG, "%s is not a loopback address, and there are no %s", options->address,
                      options->tokens_file == NULL ? "tokens" : "certificate and key");
@@ -105,43 +85,17 @@ static enum banyan_status check_exposure(const struct http_options *options, con
 static enum banyan_status listen_on(struct http_server *server, struct banyan_error *err)
 {
     const struct http_options *options = &server->options;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    struct sockaddr_storage address;
-    socklen_t size = sizeof(address);
-    char port[16];
-    int on = 1, fd = -1;
-    (void)snprintf(port, sizeof(port), "%d", options->port); /* a number fits */
-    int code = getaddrinfo(options->address, port, &hints, &found);
-    if (code != 0)
-        return banyan_error_set(err, BANYAN_CONFIG, "cannot listen on %s: %s", options->address, gai_strerror(code));
-    enum banyan_status st = check_exposure(options, found->ai_addr, err);
+    int fd = -1;
+    enum banyan_status st =
+        http_listen(options->address, options->port, check_exposure, &server->options, &fd, &server->port, err);
     if (st != BANYAN_OK)
-        goto out;
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1024) != 0) {
-        st = cannot_listen(options, errno, err);
-        goto out;
-    }
-    /* Accepted connections inherit it; without it pipelined requests wait for each other's acknowledgement. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* slower where it fails */
-    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        st = banyan_error_errno(err, errno, "cannot ask for the port");
-        goto out;
-    }
-    server->port = address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
-                                                 : ntohs(((struct sockaddr_in *)&address)->sin_port);
+        return st;
     server->listener =
         evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (server->listener == NULL)
-        st = banyan_error_set(err, BANYAN_LIMIT, "cannot make a listener");
-    else
-        fd = -1;
-out:
-    if (fd >= 0)
-        (void)close(fd); /* nothing was sent */
-    freeaddrinfo(found);
-    return st;
+    if (server->listener != NULL)
+        return BANYAN_OK;
+    (void)close(fd); /* nothing was sent */
+    return banyan_error_set(err, BANYAN_LIMIT, "cannot make a listener");
 }
 
 /* ---- life ---- */

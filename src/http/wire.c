@@ -287,6 +287,42 @@ enum wire_result wire_answer(struct banyan_str data, struct wire_head *ret, cons
     return end_head(result, data, ret, ret_fault);
 }
 
+const char *wire_reason(int code)
+{
+    static const struct {
+        int code;
+        const char *reason;
+    } reasons[] = {{200, "OK"},
+                   {201, "Created"},
+                   {202, "Accepted"},
+                   {204, "No Content"},
+                   {304, "Not Modified"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {408, "Request Timeout"},
+                   {409, "Conflict"},
+                   {411, "Length Required"},
+                   {412, "Precondition Failed"},
+                   {413, "Content Too Large"},
+                   {415, "Unsupported Media Type"},
+                   {417, "Expectation Failed"},
+                   {422, "Unprocessable Content"},
+                   {431, "Request Header Fields Too Large"},
+                   {501, "Not Implemented"},
+                   {502, "Bad Gateway"},
+                   {503, "Service Unavailable"},
+                   {504, "Gateway Timeout"},
+                   {505, "HTTP Version Not Supported"},
+                   {507, "Insufficient Storage"}};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].code == code)
+            return reasons[i].reason;
+    return code < 400 ? "OK" : code < 500 ? "Bad Request" : "Internal Server Error";
+}
+
 /* ---- chunks ---- */
 
 /* "1f" CR LF.  No extensions: nobody needs them, and they are where parsers differ. */

@@ -63,6 +63,8 @@ struct banyan_str wire_find(const struct wire_head *head, const char *name);
 size_t wire_count(const struct wire_head *head, const char *name);
 /* Is *token* in a comma separated list, letters of any case? */
 bool wire_lists(struct banyan_str list, const char *token);
+/* "Not Found" */
+const char *wire_reason(int code);
 
 /* ---- chunked bodies ---- */
 
