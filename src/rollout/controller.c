@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/random.h"
 #include "rollout/controller_int.h"
+#include "rollout/plan.h"
 
 enum {
     LATE_US = 1000 * 1000,
@@ -321,8 +322,7 @@ enum banyan_status controller_start(const struct controller_options *options, st
         release(controller);
         return st;
     }
-    controller->recover = controller->shared.machine.state == MACHINE_CUTTING_OVER ||
-                          controller->shared.machine.state == MACHINE_ROLLING_BACK;
+    controller->recover = plan_recovers(controller->shared.machine.state);
     controller_route(controller);
     os_thread_start(&controller->look, "rollout-look", look_main, controller);
     os_thread_start(&controller->act, "rollout-act", controller_act_main, controller);

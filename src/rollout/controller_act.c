@@ -16,6 +16,7 @@
 #include "os/clock.h"
 #include "rollout/controller_int.h"
 #include "rollout/cutover_postgres.h"
+#include "rollout/plan.h"
 
 enum {
     PAUSE_FIRST_US = 200 * 1000,
@@ -156,7 +157,6 @@ static enum banyan_status cut(struct controller *controller, enum cutover_direct
     if (!recover)
         controller->shared.cutover = *ret;
     pthread_mutex_unlock(&controller->shared.lock);
-    controller->recover = recover ? st != BANYAN_OK : st == BANYAN_UNCERTAIN;
     return st;
 }
 
@@ -188,99 +188,72 @@ static void say_pause(const struct cutover_report *report, char *ret, size_t siz
                    report->lock_tries, report->epoch);
 }
 
-static enum banyan_status act_cut_over(struct controller *controller, struct banyan_error *err)
-{
-    struct banyan_error why = BANYAN_ERROR_INIT;
-    bool recovered = controller->recover;
-    char reason[MACHINE_REASON_MAX];
-    struct cutover_report report;
-    enum banyan_status st = cut(controller, CUTOVER_OVER, recovered, &report, &why);
-
-    if (controller->recover) { /* it is not known yet */
-        *err = why;
-        return st;
-    }
-    if (report.done && recovered)
-        return tell(controller, MACHINE_CUTOVER_DONE, "it was interrupted behind the point of no return, and is done",
-                    err);
-    if (report.done) {
-        say_pause(&report, reason, sizeof(reason));
-        return tell(controller, MACHINE_CUTOVER_DONE, reason, err);
-    }
-    if (recovered)
-        return tell(controller, MACHINE_CUTOVER_FAILED, "it was interrupted; everything is as it was", err);
-    (void)snprintf(reason, sizeof(reason), "%s: %.220s", cutover_step_name(report.last), why.message);
-    return tell(controller, MACHINE_CUTOVER_FAILED, reason, err);
-}
-
-/* Until nothing is Banyan's: a rollback is not given up. */
-static enum banyan_status act_hand_back(struct controller *controller, struct banyan_error *err)
+/* Run a cutover, or find out what became of an earlier one, and tell the machine. */
+static enum banyan_status act_cut(struct controller *controller, const struct machine *machine, enum plan plan,
+                                  struct banyan_error *err)
 {
     struct cutover_report report = {.done = false};
-    char reason[MACHINE_REASON_MAX] = "nothing was Banyan's";
-    enum banyan_status st = BANYAN_OK;
-    enum owner_mode mode;
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    char reason[MACHINE_REASON_MAX];
+    enum banyan_status st = cut(controller, plan_direction(plan, machine->state), plan == PLAN_RECOVER, &report, &why);
+    enum machine_verb verb = plan_outcome(plan, machine->state, st, report.done, &controller->recover);
 
-    if (controller->recover) {
-        st = cut(controller, CUTOVER_BACK, true, &report, err);
-        if (report.done)
-            (void)snprintf(reason, sizeof(reason), "it was interrupted; nothing is Banyan's any more");
-    }
-    mode = owner_mode(controller->options.owner, NULL);
-    if (st == BANYAN_OK && mode == OWNER_CLOSING) { /* by this process: only recovery leads out of it */
-        controller->recover = true;
-        return banyan_error_set(err, BANYAN_BUSY, "an earlier try to hand back is still being given up");
-    }
-    if (st == BANYAN_OK && mode != OWNER_LEGACY && mode != OWNER_NONE) {
-        st = cut(controller, mode == OWNER_BANYAN ? CUTOVER_BACK : CUTOVER_BACK_SHARED, false, &report, err);
-        say_pause(&report, reason, sizeof(reason));
-    }
-    return st == BANYAN_OK ? tell(controller, MACHINE_ROLLBACK_DONE, reason, err) : st;
-}
-
-/* ---- ownership ---- */
-
-/* What a cutover does not change. */
-static enum banyan_status act_owner(struct controller *controller, const struct machine *machine,
-                                    const struct machine_wants *wants, struct banyan_error *err)
-{
-    uint64_t epoch = 0;
-    enum owner_mode mode = owner_mode(controller->options.owner, &epoch);
-
-    if (wants->owner == OWNER_NONE || wants->owner == mode || (wants->owner == OWNER_LEGACY && mode == OWNER_NONE))
-        return BANYAN_OK;
-    if (wants->owner == OWNER_SHARED && (mode == OWNER_LEGACY || mode == OWNER_NONE)) {
-        enum banyan_status st =
-            owner_change(controller->options.owner, epoch, OWNER_SHARED, "the canary begins", NULL, err);
-
-        controller_route(controller);
+    if (verb == MACHINE_TICK) {
+        if (st != BANYAN_OK && err != NULL)
+            *err = why;
         return st;
     }
-    (void)banyan_error_set(err, BANYAN_MISMATCH, "the state is %s, but the owner is %s",
-                           machine_state_name(machine->state), owner_mode_name(mode));
-    banyan_error_hint(err, "roll back: it hands back whatever is Banyan's");
-    return BANYAN_MISMATCH;
+    if (plan == PLAN_RECOVER)
+        (void)snprintf(reason, sizeof(reason), "it was interrupted; found %s", report.done ? "done" : "as before");
+    else if (report.done)
+        say_pause(&report, reason, sizeof(reason));
+    else
+        (void)snprintf(reason, sizeof(reason), "%s: %.220s", cutover_step_name(report.last), why.message);
+    return tell(controller, verb, reason, err);
+}
+
+static enum banyan_status act_share(struct controller *controller, struct banyan_error *err)
+{
+    uint64_t epoch = 0;
+    enum banyan_status st;
+
+    (void)owner_mode(controller->options.owner, &epoch); /* a change meanwhile is a CONFLICT */
+    st = owner_change(controller->options.owner, epoch, OWNER_SHARED, "the canary begins", NULL, err);
+    controller_route(controller);
+    return st;
 }
 
 static enum banyan_status act_once(struct controller *controller, const struct machine *machine,
                                    struct banyan_error *err)
 {
+    enum owner_mode mode = owner_mode(controller->options.owner, NULL);
+    enum plan plan = plan_next(machine, mode, controller->recover);
     struct machine_wants wants;
     enum banyan_status st;
 
     machine_wants(machine, &wants);
     st = act_mirror(controller, machine, &wants, err);
-    /* What was interrupted is settled also where the mirror does not start. */
-    if (wants.cut_over && (st == BANYAN_OK || controller->recover)) {
+    if (st != BANYAN_OK && plan != PLAN_RECOVER) /* what was interrupted is settled also where no mirror can be had */
+        return st;
+    switch (plan) {
+    case PLAN_NOTHING:
+        return st;
+    case PLAN_RECOVER:
+    case PLAN_CUT_OVER:
+    case PLAN_BACK:
+    case PLAN_BACK_SHARED:
         banyan_error_clear(err);
-        return act_cut_over(controller, err);
+        return act_cut(controller, machine, plan, err);
+    case PLAN_TELL_BACK:
+        return tell(controller, MACHINE_ROLLBACK_DONE, "nothing was Banyan's", err);
+    case PLAN_SHARE:
+        return act_share(controller, err);
+    case PLAN_STUCK:
+        break;
     }
-    if (wants.hand_back && (st == BANYAN_OK || controller->recover)) {
-        banyan_error_clear(err);
-        return act_hand_back(controller, err);
-    }
-    if (st == BANYAN_OK)
-        st = act_owner(controller, machine, &wants, err);
+    st = banyan_error_set(err, BANYAN_MISMATCH, "the state is %s, but the owner is %s",
+                          machine_state_name(machine->state), owner_mode_name(mode));
+    banyan_error_hint(err, "one of them was restored from an old copy; a rollback hands back whatever is Banyan's");
     return st;
 }
 
