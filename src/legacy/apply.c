@@ -9,12 +9,17 @@
  *   3. Held changes are in the log before anything acts on their being held.
  *   4. An append that failed leaves the memory (hand-over, cache) ahead of the log: nobody goes on after it, the whole
  *      source fails and recovers from the log at its next start.  A full disk is waited for instead.
- *   5. A large transaction is mapped to a file first and appended from there, so that a mapping error cannot break off
+ *   5. Capture is not the only writer of its streams: commands append, while Banyan is the owner.  What was decided
+ *      carries the versions that it was decided on; where somebody was first, the states are forgotten and the
+ *      transaction is mapped again, a large one when the server sends it again.
+ *   6. A change of an aggregate that is not the legacy application's any more is told as a conflict, and not applied.
+ *   7. A large transaction is mapped to a file first and appended from there, so that a mapping error cannot break off
  *      a half-written append.
  */
 #include <assert.h>
 #include <string.h>
 
+#include "legacy/conflict.h"
 #include "legacy/event_spool.h"
 #include "legacy/legacy_int.h"
 #include "legacy/records.h"
@@ -29,6 +34,7 @@ enum {
     DISK_PAUSE_US_MAX = 2 * 1000 * 1000,
     EVENTS_FIRST = 64,
     POLL_WAIT_US = 500 * 1000,
+    MAP_TRIES = 16, /* of one transaction, while others append to its streams */
 };
 
 struct apply {
@@ -39,7 +45,7 @@ struct apply {
     struct mapper_events events;
     struct spool *spool; /* where the events of a large transaction go; NULL: they stay in *events* */
     uint64_t appended;   /* events */
-    uint64_t held, dropped;
+    uint64_t held, dropped, conflicts;
     uint64_t exact, inferred, reconciled;
 };
 
@@ -124,7 +130,8 @@ static const void *root_row_before(const struct row_change *rows, size_t at)
     return NULL;
 }
 
-/* Large values that an UPDATE did not touch are not in the stream: take them from the row before. */
+/* Large values that an UPDATE did not touch are not in the stream: take them from the row before.  *rows* are copies:
+ * the row before may turn out not to be the newest, and then all of it is done again. */
 static enum banyan_status fill_unchanged(struct legacy_mapping *mapping, int64_t key, struct row_change *rows,
                                          size_t at, struct banyan_arena *arena, struct banyan_error *err)
 {
@@ -141,7 +148,10 @@ static enum banyan_status fill_unchanged(struct legacy_mapping *mapping, int64_t
             before = exists ? row : NULL;
         }
         if (before != NULL) {
-            relations_fill(table->row, change->new_row, &change->new_fields, before);
+            void *filled = banyan_arena_alloc(arena, table->row->size);
+            memcpy(filled, change->new_row, table->row->size);
+            change->new_row = filled;
+            relations_fill(table->row, filled, &change->new_fields, before);
             return BANYAN_OK;
         }
     }
@@ -156,11 +166,13 @@ static enum banyan_status fill_unchanged(struct legacy_mapping *mapping, int64_t
     return BANYAN_TABLE;
 }
 
-static enum banyan_status map_group(struct legacy_mapping *mapping, int64_t key, struct row_change *rows, size_t count,
-                                    const struct mapper_origin *origin, struct banyan_arena *arena,
+static enum banyan_status map_group(struct legacy_mapping *mapping, int64_t key, const struct row_change *given,
+                                    size_t count, const struct mapper_origin *origin, struct banyan_arena *arena,
                                     struct mapper_events *events, struct banyan_error *err)
 {
     struct banyan_change *changes = banyan_arena_alloc(arena, count * sizeof(*changes));
+    struct row_change *rows = banyan_arena_alloc(arena, count * sizeof(*rows));
+    memcpy(rows, given, count * sizeof(*rows));
     for (size_t i = 0; i < count; i++) {
         uint64_t all = row_change_all_fields(mapping->spec->tables[rows[i].table].row);
         if (rows[i].new_row != NULL && rows[i].new_fields != all) {
@@ -194,11 +206,71 @@ static void hold_group(struct apply *apply, struct legacy_mapping *mapping, int6
     banyan_buf_release(&encoded);
 }
 
+/* ---- what is not the legacy application's ---- */
+
+/* The fields that the stream told. */
+static void add_told(struct banyan_buf *json, const char *name, const struct banyan_record *record, const void *row,
+                     uint64_t fields)
+{
+    const char *before = "{";
+    banyan_buf_printf(json, ",\"%s\":", name);
+    if (row == NULL || fields == 0) {
+        banyan_buf_add_text(json, "null");
+        return;
+    }
+    for (size_t i = 0; i < record->field_count; i++) {
+        if ((fields >> i & 1) == 0)
+            continue;
+        banyan_buf_printf(json, "%s\"%s\":", before, record->fields[i].name);
+        banyan_field_json(&record->fields[i], row, json);
+        before = ",";
+    }
+    banyan_buf_add_char(json, '}');
+}
+
+static void tell_conflict(struct apply *apply, const struct legacy_mapping *mapping, int64_t key,
+                          const struct row_change *rows, size_t count)
+{
+    static const char *const kinds[] = {"", "insert", "update", "delete"};
+    struct banyan_buf json = BANYAN_BUF_INIT(CONFLICT_JSON_BYTES_MAX);
+    char lsn[PG_LSN_TEXT_SIZE];
+    pg_lsn_format(apply->tx->end_lsn, lsn);
+    conflict_begin(&json, mapping->category, key);
+    banyan_buf_printf(&json, ",\"lsn\":\"%s\",\"xid\":%llu,\"changes\":[", lsn, (unsigned long long)apply->origin.xid);
+    for (size_t i = 0; i < count; i++) {
+        const struct banyan_legacy_table *table = &mapping->spec->tables[rows[i].table];
+        banyan_buf_add_text(&json, i == 0 ? "{\"table\":" : ",{\"table\":");
+        banyan_buf_add_json(&json, banyan_str_of(table->name));
+        banyan_buf_printf(&json, ",\"kind\":\"%s\"", kinds[rows[i].kind]);
+        add_told(&json, "old", table->row, rows[i].old_row, rows[i].old_fields);
+        add_told(&json, "new", table->row, rows[i].new_row, rows[i].new_fields);
+        banyan_buf_add_char(&json, '}');
+    }
+    banyan_buf_add_text(&json, "]}");
+    if (json.overflow) { /* the rows are too large to be told */
+        banyan_buf_release(&json);
+        json = (struct banyan_buf)BANYAN_BUF_INIT(CONFLICT_JSON_BYTES_MAX);
+        conflict_begin(&json, mapping->category, key);
+        banyan_buf_printf(&json, ",\"lsn\":\"%s\",\"xid\":%llu}", lsn, (unsigned long long)apply->origin.xid);
+    }
+    *push_event(&apply->events, apply->arena) =
+        conflict_event(apply->legacy->conflict_stream, "LegacyWrote", &json, apply->arena);
+    banyan_buf_release(&json);
+    apply->conflicts += count;
+}
+
+/* ---- large transactions ---- */
+
 static enum banyan_status spool_events(struct apply *apply, struct banyan_error *err)
 {
+    const struct mapper_events *events = &apply->events;
     enum banyan_status status = BANYAN_OK;
-    for (size_t i = 0; status == BANYAN_OK && i < apply->events.count; i++)
-        status = event_spool_add(apply->spool, &apply->events.items[i], err);
+    size_t span = 0;
+    for (size_t i = 0; status == BANYAN_OK && i < events->count; i++) {
+        bool first = span < events->span_count && events->spans[span].first == i;
+        status = event_spool_add(apply->spool, &events->items[i],
+                                 first ? (int64_t)events->spans[span++].version : EVENT_SPOOL_ANY, err);
+    }
     apply->exact += apply->events.exact;
     apply->inferred += apply->events.inferred;
     apply->reconciled += apply->events.reconciled;
@@ -215,6 +287,10 @@ static enum banyan_status apply_group(void *context, int64_t key, struct row_cha
     struct legacy *legacy = apply->legacy;
     struct legacy_mapping *mapping = &legacy->mappings[rows[0].mapping];
     enum banyan_status status = BANYAN_OK;
+    if (legacy->options.owned != NULL && legacy->options.owned(legacy->options.owned_context, mapping->category, key)) {
+        tell_conflict(apply, mapping, key, rows, count);
+        return apply->spool != NULL ? spool_events(apply, err) : BANYAN_OK;
+    }
     enum handover_decision decision =
         legacy->retired ? HANDOVER_APPLY : handover_decide(mapping->handover, apply->origin.xid, key);
     switch (decision) {
@@ -307,22 +383,53 @@ static void push_fences(struct apply *apply)
 
 /* ---- a transaction ---- */
 
+/* A batch takes no conditions, but nobody appends beside it. */
+static enum banyan_status check_version(struct store *store, struct banyan_str stream, int64_t decided_on,
+                                        struct banyan_error *err)
+{
+    struct store_head head = {{0}, {0}};
+    if (decided_on == EVENT_SPOOL_ANY)
+        return BANYAN_OK;
+    enum banyan_status status = store_head(store, stream, &head, err);
+    if (status == BANYAN_OK && head.version.value != (uint64_t)decided_on)
+        status =
+            banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s is at version %llu, decided on %lld", (int)stream.size,
+                             stream.data, (unsigned long long)head.version.value, (long long)decided_on);
+    return status;
+}
+
 static enum banyan_status append_spooled(struct apply *apply, struct store_cursor cursor, struct store_appended *ret,
                                          struct banyan_error *err)
 {
     struct store *store = apply->legacy->options.store;
     struct store_event event;
+    int64_t decided_on = EVENT_SPOOL_ANY;
     enum banyan_status status = spool_rewind(apply->spool, err);
     if (status == BANYAN_OK)
         status = store_batch_begin(store, err);
     if (status != BANYAN_OK)
         return status;
-    while (status == BANYAN_OK && (status = event_spool_next(apply->spool, &event, err)) == BANYAN_OK)
-        status = store_batch_add(store, &event, err);
+    while (status == BANYAN_OK && (status = event_spool_next(apply->spool, &event, &decided_on, err)) == BANYAN_OK) {
+        status = check_version(store, event.stream, decided_on, err);
+        if (status == BANYAN_OK)
+            status = store_batch_add(store, &event, err);
+    }
     if (status == BANYAN_NOT_FOUND)
         return store_batch_commit(store, cursor, ret, err);
     store_batch_abort(store);
     return status;
+}
+
+/* That no stream has moved since it was decided on. */
+static const struct store_condition *conditions_of(const struct apply *apply)
+{
+    const struct mapper_events *events = &apply->events;
+    struct store_condition *conditions =
+        banyan_arena_alloc(apply->arena, (events->span_count + 1) * sizeof(*conditions));
+    for (size_t i = 0; i < events->span_count; i++)
+        conditions[i] = (struct store_condition){
+            events->items[events->spans[i].first].stream, STORE_EXPECT_VERSION, {events->spans[i].version}};
+    return conditions;
 }
 
 static enum banyan_status append_transaction(struct apply *apply, struct legacy_applied *ret, struct banyan_error *err)
@@ -337,6 +444,8 @@ static enum banyan_status append_transaction(struct apply *apply, struct legacy_
     struct store_append append = {
         .events = apply->events.items,
         .event_count = apply->events.count,
+        .conditions = conditions_of(apply),
+        .condition_count = apply->events.span_count,
         .cursor = {legacy->cursor_name,
                    {cursor, records_cursor_format(legacy, apply->tx->end_lsn, legacy->xid_reference, cursor)}},
     };
@@ -363,6 +472,7 @@ static void count_transaction(struct apply *apply)
     status->events_captured += apply->appended;
     status->changes_held += apply->held;
     status->changes_dropped += apply->dropped;
+    status->conflicts += apply->conflicts;
     status->events_exact += apply->exact;
     status->events_inferred += apply->inferred;
     status->events_reconciled += apply->reconciled;
@@ -370,6 +480,37 @@ static void count_transaction(struct apply *apply)
     status->xid = apply->origin.xid;
     status->applied_lsn = apply->tx->end_lsn;
     pthread_mutex_unlock(&legacy->shared.lock);
+}
+
+static enum banyan_status map_and_append(struct apply *apply, struct legacy_applied *ret, struct banyan_error *err)
+{
+    enum banyan_status status = transaction_each_group(apply->tx, apply_group, partition_done, apply, err);
+    if (status != BANYAN_OK)
+        return status;
+    push_fences(apply);
+    return append_transaction(apply, ret, err);
+}
+
+/* Somebody else appended to a stream after its state was looked at: with the states of now it comes out right.  The
+ * rows of a large transaction are used up, the server has to send them again; and what was held cannot be held twice.
+ */
+static enum banyan_status map_until_current(struct apply *apply, struct legacy_applied *ret, struct banyan_error *err)
+{
+    struct banyan_error failure = BANYAN_ERROR_INIT;
+    enum banyan_status status = map_and_append(apply, ret, &failure);
+    for (int tries = 1; status == BANYAN_CONFLICT && apply->spool == NULL && apply->held == 0 && tries < MAP_TRIES;
+         tries++) {
+        mapped_forget(apply->legacy);
+        apply->events = (struct mapper_events){.items = NULL};
+        apply->dropped = apply->conflicts = 0;
+        banyan_error_clear(&failure);
+        status = map_and_append(apply, ret, &failure);
+    }
+    if (status == BANYAN_CONFLICT && apply->held == 0)
+        status = failure.status = BANYAN_BUSY;
+    if (status != BANYAN_OK && err != NULL)
+        *err = failure;
+    return status;
 }
 
 /* Under the order lock. */
@@ -388,11 +529,7 @@ static enum banyan_status apply_ordered(struct apply *apply, struct legacy_appli
     if (status == BANYAN_OK)
         status = check_truncations(apply, err);
     if (status == BANYAN_OK)
-        status = transaction_each_group(apply->tx, apply_group, partition_done, apply, err);
-    if (status == BANYAN_OK) {
-        push_fences(apply);
-        status = append_transaction(apply, ret, err);
-    }
+        status = map_until_current(apply, ret, err);
     if (status == BANYAN_OK) {
         legacy->processed_lsn = apply->tx->end_lsn;
         mapped_submitted(legacy);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "legacy/conflict.h"
 #include "legacy/legacy_int.h"
 #include "legacy/records.h"
 #include "legacy/recovery.h"
@@ -265,6 +266,7 @@ static struct legacy *legacy_new(const struct legacy_options *options)
     legacy->system_stream = banyan_arena_printf(&legacy->arena, "$legacy-%s", o->name);
     legacy->held_stream = banyan_arena_printf(&legacy->arena, "$held-%s", o->name);
     legacy->fence_stream = banyan_arena_printf(&legacy->arena, "$fence-%s", o->name);
+    legacy->conflict_stream = conflict_stream(o->name, &legacy->arena);
     legacy->cursor_name = banyan_arena_printf(&legacy->arena, "legacy/%s", o->name);
     legacy->application_name = banyan_arena_printf(&legacy->arena, "banyan/%s", o->name);
     make_mappings(legacy);

@@ -7,16 +7,19 @@
 struct front {
     struct banyan_uuid id;
     int64_t at_us;
+    int64_t decided_on;
     uint32_t stream_size, type_size, payload_size, meta_size;
     uint16_t schema;
     uint8_t provenance;
 };
 
-enum banyan_status event_spool_add(struct spool *spool, const struct store_event *event, struct banyan_error *err)
+enum banyan_status event_spool_add(struct spool *spool, const struct store_event *event, int64_t decided_on,
+                                   struct banyan_error *err)
 {
     struct front front = {
         .id = event->id,
         .at_us = event->at.us,
+        .decided_on = decided_on,
         .stream_size = (uint32_t)event->stream.size,
         .type_size = (uint32_t)event->type.size,
         .payload_size = (uint32_t)event->payload.size,
@@ -42,7 +45,8 @@ static struct banyan_str take(const char **next, uint32_t size)
     return text;
 }
 
-enum banyan_status event_spool_next(struct spool *spool, struct store_event *ret, struct banyan_error *err)
+enum banyan_status event_spool_next(struct spool *spool, struct store_event *ret, int64_t *ret_decided_on,
+                                    struct banyan_error *err)
 {
     struct banyan_str item;
     struct front front;
@@ -61,6 +65,7 @@ enum banyan_status event_spool_next(struct spool *spool, struct store_event *ret
         .provenance = (enum banyan_provenance)front.provenance,
         .at = {front.at_us},
     };
+    *ret_decided_on = front.decided_on;
     ret->stream = take(&next, front.stream_size);
     ret->type = take(&next, front.type_size);
     ret->payload = take(&next, front.payload_size);

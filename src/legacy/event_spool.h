@@ -6,10 +6,15 @@
 #include "legacy/spool.h"
 #include "store/store.h"
 
+enum {
+    EVENT_SPOOL_ANY = -1, /* decided on nothing */
+};
+
+/* *decided_on*: the version of its stream before it, or EVENT_SPOOL_ANY; of the first of several in one stream. */
 BANYAN_MUST_CHECK enum banyan_status event_spool_add(struct spool *spool, const struct store_event *event,
-                                                     struct banyan_error *err);
+                                                     int64_t decided_on, struct banyan_error *err);
 /* Its texts are borrowed until the next call; NOT_FOUND (no error text) at the end. */
 BANYAN_MUST_CHECK enum banyan_status event_spool_next(struct spool *spool, struct store_event *ret,
-                                                      struct banyan_error *err);
+                                                      int64_t *ret_decided_on, struct banyan_error *err);
 
 #endif

@@ -56,8 +56,8 @@ struct legacy {
     size_t mapping_count;
 
     /* Where our own events go: streams "$legacy-<name>" (SlotCreating, HandoverStarted, MappingStarted, ChunkRead,
-     * BackfillCompleted), "$held-<name>" (ChangeHeld) and "$fence-<name>" (Fence). */
-    struct banyan_str system_stream, held_stream, fence_stream, cursor_name;
+     * BackfillCompleted), "$held-<name>" (ChangeHeld), "$fence-<name>" (Fence), "$conflict-<name>" (conflict.h). */
+    struct banyan_str system_stream, held_stream, fence_stream, conflict_stream, cursor_name;
     struct banyan_str application_name; /* of our connections: "banyan/<name>" */
     struct banyan_str source_id;        /* "<system identifier>/<name>" */
     struct banyan_str system_id;

@@ -343,13 +343,31 @@ static enum banyan_status prove(struct mapping *out, const void *row, struct ban
     return report_difference(out, row, differing, exists, err);
 }
 
-static void span_add(struct mapper_events *events, struct banyan_arena *arena, int64_t key, size_t first)
+static void span_add(struct mapper_events *events, struct banyan_arena *arena, int64_t key, size_t first,
+                     uint64_t version)
 {
     if (events->count == first)
         return;
     if (events->span_count == events->span_capacity)
         events->spans = grown(arena, events->spans, events->span_count, &events->span_capacity, sizeof(*events->spans));
-    events->spans[events->span_count++] = (struct mapper_span){key, first, events->count - first};
+    events->spans[events->span_count++] = (struct mapper_span){key, first, events->count - first, version};
+}
+
+/* Did somebody else append to the stream since its state was kept?  What came to events finds out when they are
+ * appended; what came to nothing, or to an error, has to ask. */
+static enum banyan_status check_newest(struct mapper *mapper, int64_t key, uint64_t version, struct banyan_error *err)
+{
+    char text[MAPPER_STREAM_BYTES_MAX];
+    struct store_head head = {{0}, {0}};
+    struct banyan_str stream = mapper_stream(mapper, key, text);
+    if (mapper->store == NULL)
+        return BANYAN_OK;
+    enum banyan_status status = store_head(mapper->store, stream, &head, err);
+    if (status == BANYAN_OK && head.version.value > version)
+        status =
+            banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s is at version %llu, decided on %llu", (int)stream.size,
+                             stream.data, (unsigned long long)head.version.value, (unsigned long long)version);
+    return status;
 }
 
 /* ---- what the room calls ---- */
@@ -371,7 +389,7 @@ enum banyan_status mapper_history(struct mapper *mapper, const struct banyan_his
     mapper->legacy->history(history, &out.emitter);
     enum banyan_status status = prove(&out, history->root, err);
     if (status == BANYAN_OK)
-        span_add(events, arena, history->key, first);
+        span_add(events, arena, history->key, first, 0);
     return status;
 }
 
@@ -420,10 +438,19 @@ enum banyan_status mapper_changes(struct mapper *mapper, int64_t key, struct ban
     count = complete_root_changes(mapper, changes, count, &row);
     if (count > 0)
         mapper->legacy->changes(before, version > 0, key, changes, count, &out.emitter);
-    status = prove(&out, row, err);
-    if (status != BANYAN_OK)
+    struct banyan_error failure = BANYAN_ERROR_INIT;
+    status = prove(&out, row, &failure);
+    if (status != BANYAN_OK || events->count == first) {
+        enum banyan_status newest = check_newest(mapper, key, version, err);
+        if (newest != BANYAN_OK)
+            return newest;
+    }
+    if (status != BANYAN_OK) {
+        if (err != NULL)
+            *err = failure;
         return status;
-    span_add(events, arena, key, first);
+    }
+    span_add(events, arena, key, first, version);
     version += events->count - first;
     if (version > 0)
         mapper_state_keep(mapper, key, version);

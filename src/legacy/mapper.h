@@ -4,7 +4,9 @@
  * lets the domain reconcile what is left.  After it, folding the stream gives exactly the legacy row, or it is an error
  * that names table, key and columns.
  *
- * States of keys come from a cache, else from the stream in the store (after waiting until its head is durable).
+ * States of keys come from a cache, else from the stream in the store (after waiting until its head is durable). Others
+ * append to the same streams, too (commands, while Banyan is the owner): an append of what was mapped has to carry the
+ * versions of its spans as conditions, and where it fails, mapper_forget() and map again.
  *
  * Threads: a mapper is of one mapping, and used by one thread at a time.  Backfill workers have their own (history
  * only), and so has capture.
@@ -41,6 +43,7 @@ struct mapper_origin {
 struct mapper_span {
     int64_t key;
     size_t first, count; /* in items */
+    uint64_t version;    /* of the stream, on which they were decided */
 };
 
 /* Events collected for one append; all memory in the arena that was given. */
@@ -66,7 +69,8 @@ BANYAN_MUST_CHECK enum banyan_status mapper_history(struct mapper *mapper, const
                                                     const struct mapper_origin *origin, struct banyan_arena *arena,
                                                     struct mapper_events *events, struct banyan_error *err);
 /* One transaction's changes of one key.  *index* numbers the events within the transaction and is advanced: together
- * with the commit LSN it is their identity.  Missing old rows of the root table are filled in from the state. */
+ * with the commit LSN it is their identity.  Missing old rows of the root table are filled in from the state.
+ * CONFLICT: it came to nothing, but on a state that is not the newest. */
 BANYAN_MUST_CHECK enum banyan_status mapper_changes(struct mapper *mapper, int64_t key, struct banyan_change *changes,
                                                     size_t count, const struct mapper_origin *origin, uint64_t *index,
                                                     struct banyan_arena *arena, struct mapper_events *events,
