@@ -257,7 +257,7 @@ static enum banyan_status run_once(struct rollout_command *command, const struct
     if (st == BANYAN_NOT_MET && command->common.json)
         print_json(answer);
     else if (st == BANYAN_NOT_MET)
-        rollout_print_checks(json_object_get(answer, "checks"), stdout);
+        rollout_print_checks(json_object_get(answer, "checks"), false, stdout);
     if (st != BANYAN_OK)
         goto out;
     if (command->watch && output_colored(stdout))

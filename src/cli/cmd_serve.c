@@ -2,10 +2,12 @@
 /*
  * banyan serve: the store, its read models, HTTP, and the legacy source, until a signal or a failure ends it.
  *
- *   starting ──▶ store open ──▶ views run ──▶ HTTP answers (not ready) ──▶ source started ──▶ following ──▶ stopping
+ *   starting ─▶ store open ─▶ views run ─▶ HTTP (not ready) and gateway answer ─▶ source started ─▶ following ─▶
+ * stopping
  *
  * Ends in the reverse order, so that nothing reads what is closed.  A failure of the source that needs an operator ends
- * the process with the status's exit code: a supervisor shall see it.  Everything acknowledged is durable at any time,
+ * the process with the status's exit code: a supervisor shall see it.  Not where there is a gateway: it serves on, as
+ * ending it would be an outage of the application, and /readyz tells.  Everything acknowledged is durable at any time,
  * so that kill -9 is as good as a signal.
  */
 #include <inttypes.h>
@@ -18,10 +20,12 @@
 #include "cli/config.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/serve_rollout.h"
 #include "cli/version.h"
 #include "cli/views.h"
 #include "http/server.h"
 #include "legacy/legacy.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "process/process.h"
 #include "projection/engine.h"
@@ -32,13 +36,15 @@
 
 enum {
     OPTION_PORT_FILE = 0x600,
+    OPTION_GATEWAY_PORT_FILE,
     OPTION_UNTIL_BACKFILLED,
     LOOK_EVERY_US = 100 * 1000,
+    SOURCE_AGAIN_US = 1000 * 1000,
 };
 
 struct serve {
     struct options_common common;
-    const char *port_file;
+    const char *port_file, *gateway_port_file;
     bool until_backfilled;
 
     struct config *config;
@@ -48,6 +54,7 @@ struct serve {
     struct store *store;
     struct store_registry *registry;
     struct snapshots *snapshots;
+    struct serve_rollout *rollout; /* NULL: nothing to roll out */
     struct aggregates *aggregates; /* NULL without a domain */
     struct process **processes;
     size_t process_count; /* running */
@@ -56,6 +63,7 @@ struct serve {
     struct projections *projections;
     struct http_server *http;
     struct legacy *legacy;
+    int64_t source_again_us; /* when to try to start it again; 0: it runs, or there is none */
     struct output_progress progress;
     bool told_backfilled, told_live;
     char told_error[BANYAN_ERROR_TEXT_MAX]; /* what the source was last said to wait for */
@@ -63,6 +71,7 @@ struct serve {
 
 static const struct argp_option serve_option_list[] = {
     {"port-file", OPTION_PORT_FILE, "FILE", 0, "Write the port that HTTP listens on to FILE (for listen: …:0)", 0},
+    {"gateway-port-file", OPTION_GATEWAY_PORT_FILE, "FILE", 0, "The same of the gateway", 0},
     {"until-backfilled", OPTION_UNTIL_BACKFILLED, NULL, 0,
      "End when the backfill is done and every view is live; a later serve goes on from there", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -79,6 +88,9 @@ static error_t parse_serve(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_PORT_FILE:
         serve->port_file = argument;
+        return 0;
+    case OPTION_GATEWAY_PORT_FILE:
+        serve->gateway_port_file = argument;
         return 0;
     case OPTION_UNTIL_BACKFILLED:
         serve->until_backfilled = true;
@@ -134,8 +146,10 @@ static void start_aggregates(struct serve *serve)
     if (serve->domain == NULL || serve->domain->aggregate_count == 0)
         return;
     serve->snapshots = snapshots_open(path.data);
-    serve->aggregates = aggregates_new(
-        &(struct aggregates_options){.store = serve->store, .domain = serve->domain, .snapshots = serve->snapshots});
+    serve->aggregates = aggregates_new(&(struct aggregates_options){.store = serve->store,
+                                                                    .domain = serve->domain,
+                                                                    .snapshots = serve->snapshots,
+                                                                    .permit = serve_rollout_permit(serve->rollout)});
 }
 
 /* Processes do not act on history: with a source they begin when it is in the log. */
@@ -157,49 +171,56 @@ static enum banyan_status start_processes(struct serve *serve, struct banyan_err
     return st;
 }
 
-static enum banyan_status write_port(const struct serve *serve, struct banyan_error *err)
+static enum banyan_status write_port(const char *path, int port, struct banyan_error *err)
 {
-    if (serve->port_file == NULL)
+    if (path == NULL)
         return BANYAN_OK;
-    FILE *file = fopen(serve->port_file, "we");
+    FILE *file = fopen(path, "we");
     if (file == NULL)
-        return banyan_error_set(err, BANYAN_IO, "cannot write %s", serve->port_file);
-    fprintf(file, "%d\n", http_port(serve->http));
-    return fclose(file) == 0 ? BANYAN_OK : banyan_error_set(err, BANYAN_IO, "cannot write %s", serve->port_file);
+        return banyan_error_set(err, BANYAN_IO, "cannot write %s", path);
+    fprintf(file, "%d\n", port);
+    return fclose(file) == 0 ? BANYAN_OK : banyan_error_set(err, BANYAN_IO, "cannot write %s", path);
 }
 
 static enum banyan_status start_http(struct serve *serve, struct banyan_error *err)
 {
     const struct config_http *http = serve->config->http;
     char *address = NULL;
-    int port = 0;
-    enum banyan_status st = config_listen(serve->config, &address, &port, err);
+    struct http_options options = {.version = CLI_VERSION,
+                                   .domain = serve->domain,
+                                   .store = serve->store,
+                                   .registry = serve->registry,
+                                   .aggregates = serve->aggregates,
+                                   .processes = serve->processes,
+                                   .process_count = serve->process_count,
+                                   .projections = serve->projections,
+                                   .has_source = serve->config->source != NULL,
+                                   .tokens_file = http->tokens_file,
+                                   .certificate_file = http->certificate_file,
+                                   .key_file = http->key_file,
+                                   .insecure = http->insecure,
+                                   .reload_on_hangup = true,
+                                   .connections_max = http->connections_max,
+                                   .subscribers_max = http->subscribers_max};
+    enum banyan_status st = config_listen(serve->config, &address, &options.port, err);
+    options.address = address;
+    serve_rollout_http(serve->rollout, &options);
     if (st == BANYAN_OK)
-        st = http_start(&(struct http_options){.address = address,
-                                               .port = port,
-                                               .version = CLI_VERSION,
-                                               .domain = serve->domain,
-                                               .store = serve->store,
-                                               .registry = serve->registry,
-                                               .aggregates = serve->aggregates,
-                                               .processes = serve->processes,
-                                               .process_count = serve->process_count,
-                                               .projections = serve->projections,
-                                               .has_source = serve->config->source != NULL,
-                                               .tokens_file = http->tokens_file,
-                                               .certificate_file = http->certificate_file,
-                                               .key_file = http->key_file,
-                                               .insecure = http->insecure,
-                                               .reload_on_hangup = true,
-                                               .connections_max = http->connections_max,
-                                               .subscribers_max = http->subscribers_max},
-                        &serve->http, err);
+        st = http_start(&options, &serve->http, err);
     if (st == BANYAN_OK)
-        st = write_port(serve, err);
+        st = write_port(serve->port_file, http_port(serve->http), err);
     if (st == BANYAN_OK)
         fprintf(stderr, "listening on http%s://%s:%d\n", http->certificate_file == NULL ? "" : "s", address,
                 http_port(serve->http));
     free(address);
+    return st;
+}
+
+static enum banyan_status start_gateway(struct serve *serve, struct banyan_error *err)
+{
+    enum banyan_status st = serve_rollout_gateway(serve->rollout, err);
+    if (st == BANYAN_OK && serve_rollout_has_gateway(serve->rollout))
+        st = write_port(serve->gateway_port_file, serve_rollout_gateway_port(serve->rollout), err);
     return st;
 }
 
@@ -220,9 +241,45 @@ static enum banyan_status start_source(struct serve *serve, struct banyan_error 
     options.spool_folder = spool.data;
     options.store = serve->store;
     options.stop = &serve->stop;
+    serve_rollout_legacy_options(serve->rollout, &options);
     st = legacy_start(&options, &serve->legacy, err);
+    if (st != BANYAN_OK)
+        return st;
+    http_set_legacy(serve->http, serve->legacy);
+    serve_rollout_set_legacy(serve->rollout, serve->legacy);
+    return BANYAN_OK;
+}
+
+/* Without a gateway a source that is not there ends the process.  With one, requests have to go on to whom they belong,
+ * also to Banyan alone: it is tried again. */
+static enum banyan_status start_source_soon(struct serve *serve, struct banyan_error *err)
+{
+    struct banyan_error failure = BANYAN_ERROR_INIT;
+    enum banyan_status st = start_source(serve, &failure);
     if (st == BANYAN_OK)
-        http_set_legacy(serve->http, serve->legacy);
+        return st;
+    if (!serve_rollout_has_gateway(serve->rollout) || banyan_status_class(st) != BANYAN_CLASS_RETRY) {
+        *err = failure;
+        return st;
+    }
+    serve->source_again_us = os_clock_monotonic_us(os_clock_real()) + SOURCE_AGAIN_US;
+    if (strcmp(serve->told_error, failure.message) != 0)
+        output_error("banyan: source", &failure);
+    (void)snprintf(serve->told_error, sizeof(serve->told_error), "%s", failure.message);
+    return BANYAN_OK;
+}
+
+static enum banyan_status start_store(struct serve *serve, struct cli *cli, struct banyan_error *err)
+{
+    enum banyan_status st = config_load(serve->common.config, &serve->config, err);
+    if (st == BANYAN_OK && serve->config->domain != NULL)
+        st = cli_domain(cli, serve->config->domain, &serve->domain, err);
+    if (st == BANYAN_OK)
+        st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
+    if (st == BANYAN_OK)
+        st = store_registry_open(serve->store, &serve->registry, err);
+    if (st == BANYAN_OK && serve->domain != NULL)
+        st = store_registry_use_domain(serve->registry, serve->domain, err);
     return st;
 }
 
@@ -232,15 +289,12 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
     if (st == BANYAN_OK)
         st = os_stop_on_signals(&serve->stop, err);
     if (st == BANYAN_OK)
-        st = config_load(serve->common.config, &serve->config, err);
-    if (st == BANYAN_OK && serve->config->domain != NULL)
-        st = cli_domain(cli, serve->config->domain, &serve->domain, err);
+        st = start_store(serve, cli, err);
     if (st == BANYAN_OK)
-        st = store_open(&(struct store_options){.folder = serve->config->data}, &serve->store, err);
-    if (st == BANYAN_OK)
-        st = store_registry_open(serve->store, &serve->registry, err);
-    if (st == BANYAN_OK && serve->domain != NULL)
-        st = store_registry_use_domain(serve->registry, serve->domain, err);
+        st = serve_rollout_open(
+            &(struct serve_rollout_options){
+                .config = serve->config, .domain = serve->domain, .store = serve->store, .stop = &serve->stop},
+            &serve->rollout, err);
     if (st == BANYAN_OK)
         start_aggregates(serve);
     if (st == BANYAN_OK)
@@ -248,9 +302,13 @@ static enum banyan_status start(struct serve *serve, struct cli *cli, struct ban
     if (st == BANYAN_OK)
         st = start_processes(serve, err);
     if (st == BANYAN_OK)
+        st = serve_rollout_start(serve->rollout, serve->projections, serve->aggregates, err);
+    if (st == BANYAN_OK)
         st = start_http(serve, err);
     if (st == BANYAN_OK)
-        st = start_source(serve, err);
+        st = start_gateway(serve, err);
+    if (st == BANYAN_OK)
+        st = start_source_soon(serve, err);
     return st;
 }
 
@@ -291,10 +349,10 @@ static void tell_backfilled(struct serve *serve, const struct legacy_status *sta
     serve->told_backfilled = true;
 }
 
-/* A source that tries again says once what it waits for, and once that it goes on. */
+/* A source that tries again says once what it waits for, and once that it goes on; one that failed says it once. */
 static void tell_retrying(struct serve *serve, const struct legacy_status *status)
 {
-    bool retrying = status->state == LEGACY_RETRYING;
+    bool retrying = status->state == LEGACY_RETRYING || status->state == LEGACY_FAILED;
     if (strcmp(serve->told_error, retrying ? status->error.message : "") == 0)
         return;
     output_progress_end(&serve->progress);
@@ -308,15 +366,23 @@ static void tell_retrying(struct serve *serve, const struct legacy_status *statu
 /* Look at the source and the views, tell what changed.  Returns the failure of the source. */
 static enum banyan_status look(struct serve *serve, bool *ret_finished, struct banyan_error *err)
 {
-    struct legacy_status status = {.backfill_done = true};
+    struct legacy_status status = {.backfill_done =
+                                       serve->config->source == NULL || serve_rollout_has_history(serve->rollout)};
+    if (serve->source_again_us != 0 && os_clock_monotonic_us(os_clock_real()) >= serve->source_again_us) {
+        serve->source_again_us = 0;
+        enum banyan_status st = start_source_soon(serve, err);
+        if (st != BANYAN_OK)
+            return st;
+    }
     if (serve->legacy != NULL)
         legacy_status(serve->legacy, &status);
-    if (status.state == LEGACY_FAILED) {
+    if (status.state == LEGACY_FAILED && !serve_rollout_has_gateway(serve->rollout)) {
         output_progress_end(&serve->progress);
         *err = status.error;
         return status.error.status;
     }
-    tell_retrying(serve, &status);
+    if (serve->legacy != NULL)
+        tell_retrying(serve, &status);
     if (serve->legacy != NULL && !status.backfill_done)
         output_progress_draw(&serve->progress, "backfill", status.roots_read, status.rows_estimated,
                              status.roots_per_second, status.eta_us, false);
@@ -345,17 +411,22 @@ static enum banyan_status follow(struct serve *serve, struct banyan_error *err)
 
 /* ---- stop ---- */
 
+/* Clients first: what is under way in the gateway still has everything that it needs. */
 static void stop(struct serve *serve)
 {
     os_stop_request(&serve->stop);
+    serve_rollout_close_gateway(serve->rollout);
+    serve_rollout_set_legacy(serve->rollout, NULL);
     if (serve->http != NULL)
         http_set_legacy(serve->http, NULL);
     legacy_stop(serve->legacy);
     http_stop(serve->http);
+    serve_rollout_stop(serve->rollout);
     projections_free(serve->projections);
     for (size_t i = 0; i < serve->process_count; i++)
         process_stop(serve->processes[i]);
     aggregates_free(serve->aggregates);
+    serve_rollout_close(serve->rollout);
     snapshots_close(serve->snapshots);
     store_registry_close(serve->registry);
     store_close(serve->store);

@@ -10,6 +10,7 @@
 
 enum {
     CELL_SIZE = 200,
+    SEVERITY_PASS = 3,
 };
 
 /* ---- parts of JSON ---- */
@@ -77,20 +78,23 @@ static int severity(const json_t *check)
     return 4;
 }
 
-void rollout_print_checks(const json_t *checks, FILE *out)
+void rollout_print_checks(const json_t *checks, bool passed, FILE *out)
 {
     static const char *const columns[] = {"check", "verdict", "figures"};
     struct table *table = table_new("checks", columns, 3);
     const json_t *check;
     size_t i;
+    size_t rows = 0;
     for (int wanted = 0; wanted < 5; wanted++) {
         json_array_foreach (checks, i, check) {
             const char *row[] = {text(check, "name"), text(check, "verdict"), text(check, "text")};
-            if (severity(check) == wanted)
-                table_add(table, row);
+            if (severity(check) != wanted || (!passed && wanted == SEVERITY_PASS))
+                continue;
+            table_add(table, row);
+            rows++;
         }
     }
-    if (json_array_size(checks) > 0)
+    if (rows > 0)
         table_print(table, out, false);
     table_free(table);
 }
@@ -192,7 +196,7 @@ static void print_next(const json_t *next)
     } else {
         printf("%s\n", is(next, "refused") ? text(next, "refusal") : "nothing to do");
     }
-    rollout_print_checks(json_object_get(next, "checks"), stdout);
+    rollout_print_checks(json_object_get(next, "checks"), true, stdout);
 }
 
 void rollout_print_status(const json_t *status)
@@ -301,5 +305,5 @@ void rollout_print_answer(const json_t *answer)
         printf("%s\n", is(event, "paused") ? ", paused" : "");
     }
     if (is(answer, "dry_run"))
-        rollout_print_checks(json_object_get(answer, "checks"), stdout);
+        rollout_print_checks(json_object_get(answer, "checks"), true, stdout);
 }

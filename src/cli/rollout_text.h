@@ -4,6 +4,7 @@
 #define CLI_ROLLOUT_TEXT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 void rollout_print_status(const json_t *status);
@@ -11,7 +12,8 @@ void rollout_print_plan(const json_t *plan);
 void rollout_print_history(const json_t *history);
 /* Of an act, or of its dry run. */
 void rollout_print_answer(const json_t *answer);
-/* A table of checks, those that stand in the way first; nothing where there are none. */
-void rollout_print_checks(const json_t *checks, FILE *out);
+/* A table of checks, those that stand in the way first, and those that *passed* where wanted; nothing where there are
+ * none. */
+void rollout_print_checks(const json_t *checks, bool passed, FILE *out);
 
 #endif

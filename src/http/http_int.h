@@ -81,6 +81,7 @@ struct http_call {
     struct wire_head head;                         /* spans of a copy in the arena */
     bool is_head;                                  /* HEAD: the answer has no body */
     const char *path;                              /* as it was asked for, not decoded */
+    char actor[HTTP_TOKEN_NAME_MAX + 1];           /* the token's name; "operator" where there are no tokens */
     struct banyan_str segments[HTTP_SEGMENTS_MAX]; /* decoded; those in braces are handed to handlers as they are */
     size_t segment_count;
     struct http_parameter parameters[HTTP_PARAMETERS_MAX];
@@ -291,8 +292,9 @@ bool http_await(struct http_call *call, int view, void (*again)(struct http_call
 BANYAN_MUST_CHECK enum banyan_status http_tokens_open(const char *path, struct http_tokens **ret,
                                                       struct banyan_error *err);
 void http_tokens_close(struct http_tokens *tokens);
-/* The role of a token; HTTP_ROLE_NONE when it is not known.  Takes as long for each token. */
-enum http_role http_tokens_role(struct http_tokens *tokens, struct banyan_str token);
+/* The role of a token, and its name; HTTP_ROLE_NONE and no name when it is not known.  Takes as long for each token. */
+enum http_role http_tokens_role(struct http_tokens *tokens, struct banyan_str token,
+                                char ret_name[HTTP_TOKEN_NAME_MAX + 1]);
 
 BANYAN_MUST_CHECK enum banyan_status http_tls_open(const char *certificate_file, const char *key_file,
                                                    struct ssl_ctx_st **ret, struct banyan_error *err);
@@ -339,6 +341,10 @@ void http_projections(struct http_call *call);
 void http_projection(struct http_call *call);
 void http_projection_asides(struct http_call *call);
 void http_projection_act(struct http_call *call);
+void http_rollout_status(struct http_call *call);
+void http_rollout_plan(struct http_call *call);
+void http_rollout_history(struct http_call *call);
+void http_rollout_act(struct http_call *call);
 void http_stream_read(struct http_call *call);
 void http_stream_event(struct http_call *call);
 void http_stream_append(struct http_call *call);

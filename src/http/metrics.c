@@ -7,6 +7,7 @@
 #include "http/http_int.h"
 #include "os/clock.h"
 #include "process/process.h"
+#include "rollout/controller.h"
 
 static void head(struct banyan_buf *ret, const char *name, const char *type, const char *help)
 {
@@ -185,6 +186,94 @@ static void add_http(struct banyan_buf *ret, const struct http_figures *figures,
     counter(ret, "banyan_http_subscriber_events_total", "Events sent to subscribers.", figures->subscriber_events);
 }
 
+static void add_rollout_states(struct banyan_buf *ret, const struct controller_status *status)
+{
+    const struct machine *machine = &status->machine;
+    head(ret, "banyan_rollout_state", "gauge", "1 of the state that it is in.");
+    for (int state = MACHINE_PREPARED; state < MACHINE_STATES; state++)
+        banyan_buf_printf(ret, "banyan_rollout_state{state=\"%s\"} %d\n", machine_state_name((enum machine_state)state),
+                          machine->state == (enum machine_state)state);
+    gauge(ret, "banyan_rollout_paused", "1 while it is paused.", machine->paused);
+    gauge(ret, "banyan_rollout_share", "Part of new aggregates that Banyan is to get.", machine->share / 1e4);
+    counter(ret, "banyan_rollout_attempts_total", "Starts.", machine->attempt);
+    gauge(ret, "banyan_rollout_owner_epoch", "Changes of the ownership.", (double)status->epoch);
+    gauge(ret, "banyan_rollout_owned", "Aggregates that are Banyan's while both sides have some.",
+          (double)status->owned);
+    head(ret, "banyan_rollout_check", "gauge", "Present checks: 0 pass, 1 hold, 2 wait, 3 breach.");
+    for (size_t i = 0; i < status->next.checks.check_count; i++) {
+        const struct guards_check *check = &status->next.checks.checks[i];
+        banyan_buf_printf(ret, "banyan_rollout_check{check=\"%s\"} %d\n", check->name,
+                          (int)check->verdict - GUARDS_PASS);
+    }
+    gauge(ret, "banyan_rollout_pause_seconds", "Writes waited at most so long in the last cutover.",
+          (double)status->cutover.pause_us / 1e6);
+    gauge(ret, "banyan_rollout_locked_seconds", "Tables were locked so long in the last cutover.",
+          (double)status->cutover.locked_us / 1e6);
+}
+
+static void add_traffic(struct banyan_buf *ret, const struct traffic_window *window)
+{
+    static const char *const sides[] = {"legacy", "banyan"}, *const kinds[] = {"read", "write"};
+    static const struct {
+        const char *name, *help;
+    } metrics[] = {
+        {"banyan_traffic_requests", "Requests answered, in the window of the guards."},
+        {"banyan_traffic_failures", "Those that failed."},
+        {"banyan_traffic_latency_p50_seconds", "Median of those that did not fail."},
+        {"banyan_traffic_latency_p99_seconds", "99 of 100 were faster."},
+    };
+    for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        head(ret, metrics[m].name, "gauge", metrics[m].help);
+        for (size_t side = 0; side < TRAFFIC_SIDES; side++) {
+            for (size_t kind = 0; kind < TRAFFIC_KINDS; kind++) {
+                const struct traffic_figures *f = &window->by[side][kind];
+                const double values[] = {(double)f->requests, (double)f->failures, (double)f->us_p50 / 1e6,
+                                         (double)f->us_p99 / 1e6};
+                banyan_buf_printf(ret, "%s{side=\"%s\",kind=\"%s\"} %.9g\n", metrics[m].name, sides[side], kinds[kind],
+                                  values[m]);
+            }
+        }
+    }
+    gauge(ret, "banyan_traffic_compared", "Answers compared, in the window.", (double)window->answers.compared);
+    gauge(ret, "banyan_traffic_different", "Those that differed.", (double)window->answers.different);
+    gauge(ret, "banyan_traffic_noise_different", "Answers of the legacy application that differed from its own.",
+          (double)window->noise.different);
+    gauge(ret, "banyan_traffic_held_seconds_max", "Longest wait of a held write, in the window.",
+          (double)window->held_us_max / 1e6);
+}
+
+static void add_mirror(struct banyan_buf *ret, const struct legacy_mirror_status *mirror)
+{
+    uint64_t behind = mirror->tail.value > mirror->written.value ? mirror->tail.value - mirror->written.value : 0;
+    gauge(ret, "banyan_mirror_running", "1 while events are written back.", mirror->running);
+    gauge(ret, "banyan_mirror_behind_events", "Positions that it has not looked at yet.", (double)behind);
+    counter(ret, "banyan_mirror_events_total", "Events written back.", mirror->events);
+    counter(ret, "banyan_mirror_rows_total", "Rows of them.", mirror->rows);
+    counter(ret, "banyan_mirror_transactions_total", "Transactions of them.", mirror->transactions);
+    counter(ret, "banyan_mirror_conflicts_total", "Rows that somebody else wrote.", mirror->conflicts);
+    head(ret, "banyan_mirror_lag_seconds", "gauge", "Event durable to row committed.");
+    banyan_buf_printf(ret,
+                      "banyan_mirror_lag_seconds{quantile=\"0.5\"} %.6f\n"
+                      "banyan_mirror_lag_seconds{quantile=\"0.99\"} %.6f\n",
+                      (double)mirror->lag_us_p50 / 1e6, (double)mirror->lag_us_p99 / 1e6);
+}
+
+static void add_rollout(struct banyan_buf *ret, const struct http_rollout *rollout)
+{
+    struct controller_status *status = alloc_zeroed(1, sizeof(*status)); /* too large for a stack */
+    struct http_figure figures[HTTP_FIGURES_MAX];
+    size_t count = rollout->gateway == NULL ? 0 : rollout->gateway(rollout->context, figures);
+    controller_status(rollout->controller, status);
+    add_rollout_states(ret, status);
+    add_traffic(ret, &status->window);
+    add_mirror(ret, &status->mirror);
+    for (size_t i = 0; i < count; i++) {
+        head(ret, figures[i].metric, figures[i].counter ? "counter" : "gauge", figures[i].help);
+        banyan_buf_printf(ret, "%s %.15g\n", figures[i].metric, figures[i].value);
+    }
+    free(status);
+}
+
 void http_metrics(struct http_call *call)
 {
     static const char *const none[] = {NULL};
@@ -202,6 +291,8 @@ void http_metrics(struct http_call *call)
         add_legacy(&body, &legacy);
     add_views(&body, server->options.projections, server->view_count);
     add_processes(&body, &server->options);
+    if (server->options.rollout != NULL)
+        add_rollout(&body, server->options.rollout);
     add_http(&body, &server->figures, server->subscriber_count);
     add_commands(&body, &server->figures);
     http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", &body);

@@ -27,6 +27,10 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/projections/{view}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_projection, NULL},
     {HTTP_GET, "/projections/{view}/asides", HTTP_ROLE_READ, HTTP_BODY_NONE, http_projection_asides, NULL},
     {HTTP_POST, "/projections/{view}/{action}", HTTP_ROLE_ADMIN, HTTP_BODY_NONE, http_projection_act, NULL},
+    {HTTP_GET, "/rollout", HTTP_ROLE_READ, HTTP_BODY_NONE, http_rollout_status, NULL},
+    {HTTP_GET, "/rollout/plan", HTTP_ROLE_READ, HTTP_BODY_NONE, http_rollout_plan, NULL},
+    {HTTP_GET, "/rollout/history", HTTP_ROLE_READ, HTTP_BODY_NONE, http_rollout_history, NULL},
+    {HTTP_POST, "/rollout/{action}", HTTP_ROLE_ADMIN, HTTP_BODY_NONE, http_rollout_act, NULL},
     {HTTP_GET, "/streams/{name}", HTTP_ROLE_READ, HTTP_BODY_NONE, http_stream_read, NULL},
     {HTTP_POST, "/streams/{name}", HTTP_ROLE_APPEND, HTTP_BODY_EVENTS, http_stream_append, NULL},
     {HTTP_GET, "/streams/{name}/subscribe", HTTP_ROLE_READ, HTTP_BODY_NONE, http_stream_subscribe, NULL},
@@ -158,10 +162,11 @@ static bool allowed(struct http_call *call)
 {
     const char *header = http_asked(call, "Authorization");
     enum http_role role = HTTP_ROLE_NONE, wanted = call->route->role;
+    memcpy(call->actor, "operator", sizeof("operator"));
     if (call->server->tokens == NULL || wanted == HTTP_ROLE_NONE)
         return true;
     if (header != NULL && strncasecmp(header, "Bearer ", 7) == 0 && wire_count(&call->head, "Authorization") == 1)
-        role = http_tokens_role(call->server->tokens, banyan_str_of(header + 7));
+        role = http_tokens_role(call->server->tokens, banyan_str_of(header + 7), call->actor);
     if (role == HTTP_ROLE_NONE) {
         http_header(call, "WWW-Authenticate", "Bearer realm=\"banyan\"");
         http_problem(call, 401, "send Authorization: Bearer TOKEN; `banyan token create` makes one",

@@ -18,7 +18,9 @@
 #include "store/store.h"
 
 struct aggregates;
+struct controller;
 struct http_server;
+struct machine_policy;
 struct owner;
 struct process;
 struct routing;
@@ -35,6 +37,25 @@ enum http_role {
 /* "none", "read", "append", "admin" */
 const char *http_role_name(enum http_role role);
 
+enum {
+    HTTP_FIGURES_MAX = 32,
+};
+/* A figure of a room above this one, for /rollout and for /metrics. */
+struct http_figure {
+    const char *key, *metric, *help; /* static */
+    bool counter;                    /* else a gauge */
+    double value;
+};
+
+struct http_rollout {
+    struct controller *controller;       /* borrowed, as all below */
+    const struct machine_policy *policy; /* that the controller has */
+    const char *source;                  /* its name */
+    /* The gateway's figures, and how many; 0: there is none now.  From the loop's thread; may be NULL. */
+    size_t (*gateway)(void *context, struct http_figure ret[HTTP_FIGURES_MAX]);
+    void *context;
+};
+
 struct http_options {
     const char *address;                /* to listen on */
     int port;                           /* 0: any free one */
@@ -48,6 +69,7 @@ struct http_options {
     struct projections *projections;           /* borrowed; NULL: no read models */
     struct routing *routing;                   /* borrowed, of the rollout; NULL: its flags are disabled */
     struct owner *owner;                       /* borrowed; with *routing* */
+    const struct http_rollout *rollout;        /* borrowed; NULL: none */
     bool has_source;                           /* a legacy source will be set: not ready before it captures */
     struct os_clock *clock;                    /* NULL: the system's */
     const char *tokens_file;                   /* NULL: who can connect may do everything */

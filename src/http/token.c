@@ -309,15 +309,20 @@ static void look_again(struct http_tokens *tokens)
     tokens->seen = seen;
 }
 
-enum http_role http_tokens_role(struct http_tokens *tokens, struct banyan_str token)
+enum http_role http_tokens_role(struct http_tokens *tokens, struct banyan_str token,
+                                char ret_name[HTTP_TOKEN_NAME_MAX + 1])
 {
     uint8_t hash[HASH_SIZE];
     int role = HTTP_ROLE_NONE;
     look_again(tokens);
     hash_token(token, hash);
+    memset(ret_name, 0, HTTP_TOKEN_NAME_MAX + 1);
     for (size_t i = 0; i < tokens->list.count; i++) { /* all of them: the time tells nothing */
-        int same = CRYPTO_memcmp(hash, tokens->list.tokens[i].hash, HASH_SIZE) == 0;
-        role |= -same & (int)tokens->list.tokens[i].info.role;
+        const struct http_token_info *info = &tokens->list.tokens[i].info;
+        int same = -(CRYPTO_memcmp(hash, tokens->list.tokens[i].hash, HASH_SIZE) == 0);
+        role |= same & (int)info->role;
+        for (size_t c = 0; c < sizeof(info->name); c++)
+            ret_name[c] = (char)(ret_name[c] | (same & info->name[c]));
     }
     return (enum http_role)role;
 }

@@ -46,7 +46,7 @@ print(s.getsockname()[1], file=open(sys.argv[1], "w"), flush=True)
 time.sleep(600)' "$work/silence.port"
 wait_until 10 "the silent database" test -s "$work/silence.port"
 mkdir "$work/starting"
-printf 'domain: trading\ndata: data\nlisten: 127.0.0.1:0\nhttp:\n  subscribers_max: 1\nsource:\n  conninfo: "host=127.0.0.1 port=%s dbname=none"\n' \
+printf 'domain: trading\ndata: data\nlisten: 127.0.0.1:0\nhttp:\n  subscribers_max: 1\nsource:\n  conninfo: "host=127.0.0.1 port=%s dbname=none"\nrollout: {}\n' \
     "$(cat "$work/silence.port")" >"$work/starting/banyan.yaml"
 serve "$work/starting" starting || exit 1
 starting_url=$url

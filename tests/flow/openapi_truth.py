@@ -190,6 +190,13 @@ case(ACT, "post", 200, views, "/projections/current_orders/rebuild")
 case(ACT, "post", 400, views, "/projections/current_orders/retry")
 case(ACT, "post", 404, views, "/projections/current_orders/dance")
 case(ACT, "post", 409, starting, "/projections/current_orders/rebuild")  # its history is not in the log yet
+for path in ("/rollout", "/rollout/plan", "/rollout/history"):
+    case(path, "get", 200, starting)
+    case(path, "get", 404, plain)
+MOVE = "/rollout/{action}"
+case(MOVE, "post", 200, starting, "/rollout/start?dry-run=true")
+case(MOVE, "post", 404, plain, "/rollout/dance")
+case(MOVE, "post", 409, starting, "/rollout/complete")
 case("/readyz", "get", 503, starting)
 COMMAND, AGGREGATE = "/commands/{category}/{key}/{command}", "/aggregates/{category}/{key}"
 PLACE = '{"trader_id":2,"symbol":"BTC","side":"BUY","quantity":"1.50000000","price":"100.00000000"}'
