@@ -318,11 +318,11 @@ static void failures_have_to_be_beyond_chance(void **state)
 {
     (void)state;
     static const struct rate_case cases[] = {
-        {1, 100, 0, 1900, GUARDS_PASS},       {2, 100, 0, 1900, GUARDS_WAIT},     {3, 100, 0, 1900, GUARDS_WAIT},
-        {5, 100, 0, 1900, GUARDS_BREACH},     {5, 100, 95, 1900, GUARDS_PASS},    {5, 100, 60, 1900, GUARDS_WAIT},
-        {10, 100, 95, 1900, GUARDS_WAIT},     {25, 100, 95, 1900, GUARDS_BREACH}, {5, 100, 0, 0, GUARDS_WAIT},
-        {9, 100, 0, 0, GUARDS_BREACH},        {100, 10000, 0, 9999, GUARDS_PASS}, {500, 10000, 0, 9999, GUARDS_BREACH},
-        {500, 10000, 500, 9999, GUARDS_PASS},
+        {1, 100, 0, 1900, GUARDS_PASS},       {2, 100, 0, 1900, GUARDS_WAIT},       {3, 100, 0, 1900, GUARDS_WAIT},
+        {5, 100, 0, 1900, GUARDS_BREACH},     {5, 100, 95, 1900, GUARDS_PASS},      {5, 100, 60, 1900, GUARDS_WAIT},
+        {10, 100, 95, 1900, GUARDS_WAIT},     {25, 100, 95, 1900, GUARDS_BREACH},   {5, 100, 0, 0, GUARDS_WAIT},
+        {1, 1, 0, 1000000, GUARDS_HOLD},      {9, 100, 0, 0, GUARDS_BREACH},        {100, 10000, 0, 9999, GUARDS_PASS},
+        {500, 10000, 0, 9999, GUARDS_BREACH}, {500, 10000, 500, 9999, GUARDS_PASS},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct rate_case *one = &cases[i];
@@ -473,16 +473,19 @@ static void noise_is_subtracted(void **state)
     }
 }
 
-/* Both sides begin to fail in the same second: no breach, though neither failed before. */
+/* Both sides begin to fail in the same second: no breach, though neither failed before.  The seed is fixed: with
+ * another one, one look in 1,000 may be mistaken by the rule's own words. */
 static void a_fault_of_both_is_none(void **state)
 {
     (void)state;
     struct scene scene;
+    struct os_random random;
+    os_random_seed(&random, 1);
     scene_start(&scene);
     scene.stage.candidate_reads = scene.stage.shadow = false;
-    for (int tenth = -300; tenth < 50; tenth++) {
+    for (int tenth = -300; tenth < 100; tenth++) {
         for (int i = 0; i < 100; i++) {
-            bool failed = tenth >= 0 && i / 5 % 4 == 0; /* 25 % of each */
+            bool failed = tenth >= 0 && os_random_below(&random, 4) == 0;
             traffic_answered(scene.traffic, i % 5 == 0 ? TRAFFIC_BANYAN : TRAFFIC_LEGACY, TRAFFIC_WRITE, 10000, failed);
             os_clock_test_move(&scene.clock, 1000);
         }
