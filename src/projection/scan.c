@@ -29,8 +29,9 @@ enum {
     CHUNK_BYTES_MAX = 4 * 1024 * 1024,
     RING_CHUNKS = 32,
     RING_BYTES_MAX = 32 * 1024 * 1024,
-    STRETCH_EVENTS = 4096, /* that a reader reads by itself before it looks for the ring again */
-    LEAD_US = 20 * 1000,   /* how long who waits for all may not hear that it is woken */
+    STRETCH_EVENTS = 4096,   /* that a reader reads by itself before it looks for the ring again */
+    LEAD_US_MAX = 20 * 1000, /* how long who waits for all may not hear that it is woken … */
+    LEAD_US_MIN = 1000,      /* … where it does not mean to wait for long anyway */
     FOLLOW_US = 1000 * 1000,
 };
 
@@ -341,6 +342,7 @@ enum banyan_status scan_reader_wait(struct scan_reader *reader, int64_t timeout_
 {
     struct scan *scan = reader->scan;
     int64_t until = os_clock_monotonic_us(os_clock_real()) + timeout_us;
+    int64_t lead_us = timeout_us >= 5 * LEAD_US_MAX ? LEAD_US_MAX : LEAD_US_MIN;
     enum banyan_status st = BANYAN_OK;
     bool led = false;
     pthread_mutex_lock(&scan->shared.lock);
@@ -354,7 +356,7 @@ enum banyan_status scan_reader_wait(struct scan_reader *reader, int64_t timeout_
         }
         scan->shared.leading = true;
         pthread_mutex_unlock(&scan->shared.lock);
-        st = store_wait(scan->store, (struct banyan_position){reader->next}, left < LEAD_US ? left : LEAD_US, err);
+        st = store_wait(scan->store, (struct banyan_position){reader->next}, left < lead_us ? left : lead_us, err);
         pthread_mutex_lock(&scan->shared.lock);
         scan->shared.leading = false;
         led = true;

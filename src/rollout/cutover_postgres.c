@@ -302,7 +302,7 @@ static enum banyan_status world_preflight(void *context, enum cutover_direction 
     if (st == BANYAN_OK)
         st = connect_both(p, err);
     if (st == BANYAN_OK && direction != CUTOVER_BACK_SHARED)
-        st = fence_prepare(p->reader, &options, err);
+        st = fence_prepare(p->locker, &options, err); /* that session has looked at all tables then, too */
     if (st == BANYAN_OK && direction != CUTOVER_BACK_SHARED)
         st = check_blockers(p, err);
     if (st == BANYAN_OK && direction == CUTOVER_OVER)
