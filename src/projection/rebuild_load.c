@@ -2,9 +2,11 @@
 /*
  * Writing the rows of a rebuild, and looking at them again.
  *
- *   tables of all workers ─▶ one array by key (radix) ─▶ ranges of keys ─▶ a load each, at once ─▶ sink
+ *   tables of all workers ─▶ an array of each table, in the store's order ─▶ ranges of it ─▶ a load each, at once ─▶
+ * sink
  *
- * Rows in key order are what every store likes: trees grow at their end, and what is read together lies together.
+ * Rows in an order are what every store likes: trees grow at their end, and what is read together lies together. Tables
+ * are loaded at once before ranges of one are, so that what a store gets of a table is in one order.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include "banyan/record.h"
 #include "base/alloc.h"
 #include "projection/rebuild_int.h"
+#include "projection/rebuild_order.h"
 
 enum {
     LOAD_ROWS = 4096,          /* given to the sink at once */
@@ -31,38 +34,6 @@ struct loader {
     enum banyan_status status;
     struct banyan_error err;
 };
-
-/* ---- order ---- */
-
-/* Least digit first, a byte at a time; digits that are the same in all keys cost one look. */
-static void sort_rows(struct sink_row **rows, struct sink_row **spare, size_t count)
-{
-    size_t counts[8][256] = {{0}};
-    for (size_t i = 0; i < count; i++) {
-        uint64_t key = (uint64_t)(*rows)[i].key ^ (UINT64_C(1) << 63);
-        for (unsigned digit = 0; digit < 8; digit++)
-            counts[digit][key >> (digit * 8) & 255]++;
-    }
-    for (unsigned digit = 0; digit < 8; digit++) {
-        size_t at = 0;
-        bool same = false;
-        for (unsigned value = 0; value < 256; value++) {
-            size_t here = counts[digit][value];
-            same |= here == count;
-            counts[digit][value] = at;
-            at += here;
-        }
-        if (same)
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            uint64_t key = (uint64_t)(*rows)[i].key ^ (UINT64_C(1) << 63);
-            (*spare)[counts[digit][key >> (digit * 8) & 255]++] = (*rows)[i];
-        }
-        struct sink_row *swapped = *rows;
-        *rows = *spare;
-        *spare = swapped;
-    }
-}
 
 /* ---- load ---- */
 
@@ -93,10 +64,10 @@ static void load_range(void *argument)
 }
 
 static enum banyan_status load_sorted(struct rebuild *rebuild, unsigned table, const struct sink_row *rows,
-                                      size_t count, struct banyan_error *err)
+                                      size_t count, size_t loaders_max, struct banyan_error *err)
 {
-    size_t loaders_max = count / ROWS_A_LOADER_MIN + 1;
-    size_t loader_count = rebuild->options.workers < loaders_max ? rebuild->options.workers : loaders_max;
+    size_t worth = count / ROWS_A_LOADER_MIN + 1;
+    size_t loader_count = loaders_max < worth ? loaders_max : worth;
     struct loader *loaders = alloc_zeroed(loader_count, sizeof(*loaders));
     enum banyan_status st = BANYAN_OK;
     for (size_t i = 0; i < loader_count; i++) {
@@ -117,7 +88,21 @@ static enum banyan_status load_sorted(struct rebuild *rebuild, unsigned table, c
     return st;
 }
 
-/* Remember some of the rows, spread over all of them. */
+/* Tables are loaded at once, too. */
+struct loading {
+    struct rebuild *rebuild;
+    const struct rebuild_folded *folded;
+    struct rebuild_indexing *indexing;
+    size_t loaders_max; /* of each table */
+    struct {
+        pthread_mutex_t lock; /* guards samples and arena of the rebuild, too */
+        unsigned next;        /* table */
+        enum banyan_status status;
+        struct banyan_error err;
+    } shared;
+};
+
+/* Remember some of the rows, spread over all of them.  The lock is held. */
 static void take_samples(struct rebuild *rebuild, unsigned table, const struct sink_row *rows, size_t count)
 {
     const struct banyan_record *record = rebuild->options.projection->tables[table].row;
@@ -132,9 +117,11 @@ static void take_samples(struct rebuild *rebuild, unsigned table, const struct s
     }
 }
 
-static enum banyan_status load_table(struct rebuild *rebuild, unsigned table, const struct rebuild_folded *folded,
-                                     struct banyan_error *err)
+static enum banyan_status load_table(struct loading *loading, unsigned table, struct banyan_error *err)
 {
+    struct rebuild *rebuild = loading->rebuild;
+    const struct rebuild_folded *folded = loading->folded;
+    const struct sink_ops *ops = rebuild->sink->ops;
     size_t count = 0, at = 0;
     for (size_t i = 0; i < folded->table_count; i++)
         count += rebuild_table_count(folded->tables[i], table);
@@ -146,27 +133,60 @@ static enum banyan_status load_table(struct rebuild *rebuild, unsigned table, co
         rebuild_table_rows(folded->tables[i], table, rows + at);
         at += rebuild_table_count(folded->tables[i], table);
     }
-    sort_rows(&rows, &spare, count);
+    rebuild_order(&rebuild->options.projection->tables[table],
+                  ops->load_order == NULL ? NULL : ops->load_order(rebuild->sink, table), &rows, &spare, count);
     free(spare);
+    pthread_mutex_lock(&loading->shared.lock);
     take_samples(rebuild, table, rows, count);
-    enum banyan_status st = load_sorted(rebuild, table, rows, count, err);
+    pthread_mutex_unlock(&loading->shared.lock);
+    enum banyan_status st = load_sorted(rebuild, table, rows, count, loading->loaders_max, err);
     rebuild->row_counts[table] += count;
     free(rows);
     return st;
 }
 
+/* One table after the other, while there are some. */
+static void load_tables(void *argument)
+{
+    struct loading *loading = argument;
+    const struct banyan_projection *projection = loading->rebuild->options.projection;
+    pthread_mutex_lock(&loading->shared.lock);
+    while (loading->shared.status == BANYAN_OK && loading->shared.next < projection->table_count) {
+        unsigned table = loading->shared.next++;
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        pthread_mutex_unlock(&loading->shared.lock);
+        enum banyan_status st = load_table(loading, table, &err);
+        if (st == BANYAN_OK)
+            rebuild_index_table(loading->indexing, table);
+        else
+            banyan_error_context(&err, "table %s", projection->tables[table].name);
+        pthread_mutex_lock(&loading->shared.lock);
+        if (st != BANYAN_OK && loading->shared.status == BANYAN_OK) {
+            loading->shared.status = st;
+            loading->shared.err = err;
+        }
+    }
+    pthread_mutex_unlock(&loading->shared.lock);
+}
+
 enum banyan_status rebuild_load(struct rebuild *rebuild, const struct rebuild_folded *folded,
                                 struct rebuild_indexing *indexing, struct banyan_error *err)
 {
-    enum banyan_status st = BANYAN_OK;
-    for (unsigned i = 0; i < rebuild->options.projection->table_count && st == BANYAN_OK; i++) {
-        st = load_table(rebuild, i, folded, err);
-        if (st != BANYAN_OK)
-            banyan_error_context(err, "table %s", rebuild->options.projection->tables[i].name);
-        else
-            rebuild_index_table(indexing, i);
-    }
-    return st;
+    struct os_thread threads[BANYAN_PROJECTION_TABLES_MAX];
+    unsigned workers = rebuild->options.workers, tables = (unsigned)rebuild->options.projection->table_count;
+    unsigned at_once = workers < tables ? workers : tables;
+    struct loading loading = {.rebuild = rebuild, .folded = folded, .indexing = indexing};
+    loading.loaders_max = workers / at_once;
+    pthread_mutex_init(&loading.shared.lock, NULL);
+    for (unsigned i = 1; i < at_once; i++)
+        os_thread_start(&threads[i], "rebuild-load", load_tables, &loading);
+    load_tables(&loading);
+    for (unsigned i = 1; i < at_once; i++)
+        os_thread_join(&threads[i]);
+    pthread_mutex_destroy(&loading.shared.lock);
+    if (loading.shared.status != BANYAN_OK && loading.shared.status != BANYAN_STOPPED)
+        *err = loading.shared.err;
+    return loading.shared.status;
 }
 
 /* ---- verify ---- */

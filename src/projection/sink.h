@@ -154,6 +154,9 @@ struct sink_ops {
     enum banyan_status (*get_many)(struct sink *sink, unsigned table, const int64_t *keys, size_t count,
                                    struct banyan_arena *arena, void **rows, bool *found, struct banyan_error *err);
 
+    /* The list (index of projection.tables[table]) in whose order rows are best loaded: value, newest first, largest
+     * key first.  NULL, or as an answer: in that of their keys. */
+    const struct banyan_view_index *(*load_order)(const struct sink *sink, unsigned table);
     /* Bulk load into a generation that is not sealed: rows in any order, each key once.  load_open() may be called by
      * several threads; a load belongs to one.  Rows may become visible in the generation at any time: nobody reads it.
      */
