@@ -11,7 +11,8 @@
  *   2. FILLED and CANCELED take no command any more.
  *   3. Every amount fits the legacy column numeric(18,8), so that the row can be mirrored.
  *
- * An event's time is when the command was decided.
+ * An event's time is when the command was decided, and later than the order's last change, as with the legacy
+ * application: greatest(clock_timestamp(), updated_at + interval '1 microsecond').
  */
 #include "commands.h"
 #include "mapping.h"
@@ -138,11 +139,20 @@ static bool check_open(const struct order *order, struct banyan_refusal *ret)
     return true;
 }
 
+static struct order_stamp stamp_of(const struct order_row *row, const struct banyan_command *command)
+{
+    struct order_stamp stamp = {command->now, {BANYAN_TIME_NULL}, NULL};
+
+    if (time_is_known(row->updated_at) && row->updated_at.us >= stamp.at.us)
+        stamp.at.us = row->updated_at.us + 1;
+    return stamp;
+}
+
 static bool modify(const struct order_row *row, const struct banyan_command *command, struct banyan_emitter *out,
                    struct banyan_refusal *ret)
 {
     const struct modify_order *modify = command->fields;
-    struct order_stamp stamp = {command->now, {BANYAN_TIME_NULL}, NULL};
+    struct order_stamp stamp = stamp_of(row, command);
     bool quantity = !banyan_decimal_is_null(modify->quantity), price = !banyan_decimal_is_null(modify->price);
 
     if (quantity && !check_quantity(modify->quantity, ret))
@@ -151,10 +161,10 @@ static bool modify(const struct order_row *row, const struct banyan_command *com
         return false;
     if (quantity && modify->quantity.units <= row->filled_quantity.units)
         return refuse(ret, "quantity-filled", "the quantity has to be more than what is filled already");
+    if (price && !value_equal(modify->price, row->price)) /* in the order of the application's audit rows */
+        emit_modified(out, BANYAN_STR("price"), row->price, modify->price, &stamp);
     if (quantity && !value_equal(modify->quantity, row->quantity))
         emit_modified(out, BANYAN_STR("quantity"), row->quantity, modify->quantity, &stamp);
-    if (price && !value_equal(modify->price, row->price))
-        emit_modified(out, BANYAN_STR("price"), row->price, modify->price, &stamp);
     return true;
 }
 
@@ -162,7 +172,7 @@ static bool fill(const struct order_row *row, const struct banyan_command *comma
                  struct banyan_refusal *ret)
 {
     const struct fill_order *fill = command->fields;
-    struct order_stamp stamp = {command->now, {BANYAN_TIME_NULL}, NULL};
+    struct order_stamp stamp = stamp_of(row, command);
     struct trade_row trade = {.quantity = fill->quantity, .price = fill->price};
     struct banyan_decimal filled = value_add(row->filled_quantity, fill->quantity);
 
@@ -177,8 +187,8 @@ static bool fill(const struct order_row *row, const struct banyan_command *comma
 bool order_decide(const void *state, bool exists, const struct banyan_command *command, struct banyan_emitter *out,
                   struct banyan_refusal *ret)
 {
-    struct order_stamp stamp = {command->now, {BANYAN_TIME_NULL}, NULL};
     const struct order *order = state;
+    struct order_stamp stamp;
 
     switch ((enum order_command)command->type) {
     case ORDER_PLACE:
@@ -188,6 +198,7 @@ bool order_decide(const void *state, bool exists, const struct banyan_command *c
     case ORDER_CANCEL:
         if (!check_open(order, ret))
             return false;
+        stamp = stamp_of(&order->row, command);
         emit_canceled(out, order->row.filled_quantity, order->row.quantity, &stamp);
         return true;
     case ORDER_FILL:

@@ -3,6 +3,7 @@
 #include "trading.h"
 #include "current_orders.h"
 #include "events.h"
+#include "facade.h"
 #include "mapping.h"
 #include "order.h"
 
@@ -29,4 +30,5 @@ const struct banyan_domain banyan_domain_trading = {
     .projection_count = 1,
     .mappings = &legacy,
     .mapping_count = 1,
+    .facade = &trading_facade,
 };

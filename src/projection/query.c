@@ -175,3 +175,23 @@ enum banyan_status query_run(struct sink_view *view, const struct banyan_query *
     banyan_arena_release(&reader.arena);
     return st;
 }
+
+enum banyan_status query_facade(struct sink_view *view, const struct query_facade *asked, struct banyan_arena *arena,
+                                struct sink_checkpoint *ret_checkpoint, struct banyan_response *ret,
+                                struct banyan_error *err)
+{
+    struct banyan_reader reader = {.view = view, .arena = BANYAN_ARENA_INIT};
+    struct banyan_response response;
+    enum banyan_status st = view->ops->begin(view, ret_checkpoint, err);
+    if (st != BANYAN_OK)
+        return st;
+    asked->facade->read(asked->request, asked->route, &reader, arena, &response);
+    view->ops->end(view);
+    st = reader.err.status;
+    if (st == BANYAN_OK)
+        *ret = response;
+    else if (err != NULL)
+        *err = reader.err;
+    banyan_arena_release(&reader.arena);
+    return st;
+}
