@@ -50,9 +50,9 @@ struct statement {
     struct banyan_str text; /* without the semicolon */
     enum statement_kind kind;
     const struct PgQuery__Node *tree; /* NULL where unknown; node.h reads it */
-    void *owned;                       /* what the tree lies in */
-    struct banyan_str why;             /* where unknown: what the parser said */
-    bool allowed;                      /* "allow" stands before it */
+    void *owned;                      /* what the tree lies in */
+    struct banyan_str why;            /* where unknown: what the parser said */
+    bool allowed;                     /* "allow" stands before it */
     bool of_rollback;
 };
 

@@ -215,10 +215,14 @@ static char *describe(const PGconn *pq)
     return ret;
 }
 
-static void drop_notice(void *argument, const PGresult *result)
+/* libpq would print it. */
+static void take_notice(void *argument, const PGresult *result)
 {
-    (void)argument;
-    (void)result; /* libpq would print it */
+    const struct pg_conn *conn = argument;
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (conn->notice != NULL && text != NULL)
+        conn->notice(conn->notice_context, banyan_str_of(text));
 }
 
 /* Go through the login.  On success the connection can be used. */
@@ -266,7 +270,7 @@ enum banyan_status pg_connect(const struct pg_options *options, struct pg_conn *
         goto out;
     }
     (void)PQsetErrorVerbosity(conn->pq, PQERRORS_VERBOSE); /* has the SQLSTATE; returns the old value */
-    (void)PQsetNoticeReceiver(conn->pq, drop_notice, NULL);
+    (void)PQsetNoticeReceiver(conn->pq, take_notice, conn);
     st = handshake(conn, pg_now_us() + wait_us, err);
     if (st != BANYAN_OK)
         goto out;
@@ -282,6 +286,12 @@ enum banyan_status pg_connect(const struct pg_options *options, struct pg_conn *
 out:
     pg_close(conn);
     return st;
+}
+
+void pg_on_notice(struct pg_conn *conn, void (*notice)(void *context, struct banyan_str text), void *context)
+{
+    conn->notice = notice;
+    conn->notice_context = context;
 }
 
 void pg_close(struct pg_conn *conn)

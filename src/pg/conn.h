@@ -47,6 +47,9 @@ const char *pg_describe(const struct pg_conn *conn);
 int pg_backend_pid(const struct pg_conn *conn);
 /* The socket, for poll(). */
 int pg_socket(const struct pg_conn *conn);
+/* Call *notice* for each message below an error that the server sends from now on (client_min_messages); NULL: drop
+ * them, as at first. */
+void pg_on_notice(struct pg_conn *conn, void (*notice)(void *context, struct banyan_str text), void *context);
 
 /* ---- statements ---- */
 

@@ -34,8 +34,10 @@ enum pg_context {
 
 struct pg_conn {
     PGconn *pq;
-    struct os_stop *stop; /* borrowed; may be NULL */
-    char *description;    /* owned */
+    struct os_stop *stop;                                  /* borrowed; may be NULL */
+    char *description;                                     /* owned */
+    void (*notice)(void *context, struct banyan_str text); /* NULL: nobody wants them */
+    void *notice_context;
     bool replication;
     bool broken;                     /* an answer is still outstanding: no more work before a new connection */
     enum banyan_status cancel_cause; /* why we cancelled the present statement: STOPPED, TIMEOUT or OK (we did not) */
