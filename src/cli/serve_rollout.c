@@ -96,13 +96,12 @@ static enum banyan_status wait_source(void *context, int64_t timeout_us, struct 
 
 static enum banyan_status gateway_hold_it(void *context, int64_t until_us, struct banyan_error *err)
 {
-    (void)context, (void)until_us;
-    return banyan_error_set(err, BANYAN_NOT_MET, "the gateway cannot hold writes yet");
+    return gateway_hold(context, until_us, err);
 }
 
 static void gateway_release_it(void *context)
 {
-    (void)context;
+    gateway_release(context);
 }
 
 static bool gateway_upstream_up(void *context)

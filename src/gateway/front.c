@@ -3,7 +3,8 @@
  * A connection of a client.
  *
  *   HEAD ──a request──▶ PASS ──answered, kept alive──▶ HEAD
- *     │                   └── 101 ──▶ TUNNEL ──one side ended──▶ freed
+ *     │      │            └── 101 ──▶ TUNNEL ──both sides ended──▶ freed
+ *     │      └ the façade's ──▶ COLLECT ──whole──▶ THINK ──▶ HEAD, or PASS
  *     └── bad bytes, time over, answered with close ──▶ ENDING (sends the rest, then lingers) ──▶ freed
  *
  * One request at a time; what is pipelined behind it stays in the input buffer, which is bounded.  A front is freed
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "gateway/facade.h"
 
 /* ---- the end ---- */
 
@@ -26,6 +28,8 @@ void front_free(struct front *front)
     struct gateway *gateway = front->loop->gateway;
     if (front->exchange != NULL)
         pass_abandon(front);
+    if (front->ask != NULL)
+        facade_gone(front);
     if (front->tunnel != NULL)
         tunnel_end(front);
     *front->link = front->next;
@@ -153,7 +157,8 @@ static void begin_request(struct front *front, const struct wire_head *head)
         front_problem(front, 405, NULL, "NOT_ALLOWED", "TRACE is not passed on");
         return;
     }
-    pass_begin(front, head);
+    if (!facade_begin(front, head))
+        pass_begin(front, head);
 }
 
 /* True: a request was taken, look again. */
@@ -191,12 +196,17 @@ void front_advance(struct front *front)
     front->advancing = true;
     while (more) {
         more = false;
-        if (front->state == FRONT_HEAD && evbuffer_get_length(output) < GATEWAY_OUTPUT_HIGH)
+        if (front->state == FRONT_HEAD && evbuffer_get_length(output) < GATEWAY_OUTPUT_HIGH) {
             more = read_head(front);
-        else if (front->state == FRONT_PASS)
+        } else if (front->state == FRONT_PASS) {
             pass_push(front);
-        else if (front->state == FRONT_TUNNEL)
+            more = front->state == FRONT_HEAD;
+        } else if (front->state == FRONT_COLLECT) {
+            facade_push(front);
+            more = front->state == FRONT_HEAD; /* it was answered at once */
+        } else if (front->state == FRONT_TUNNEL) {
             tunnel_move(front);
+        }
     }
     front->advancing = false;
 }
@@ -220,8 +230,9 @@ static void on_written(struct bufferevent *bev, void *context)
             end_now(front);
         return;
     }
-    if (front->state == FRONT_PASS && front->exchange != NULL)
-        exchange_pull(front->exchange);
+    struct exchange *exchange = front->ask != NULL ? front->ask->exchange : front->exchange;
+    if (front->state == FRONT_PASS && exchange != NULL)
+        exchange_pull(exchange);
     else
         front_advance(front);
 }
@@ -231,7 +242,8 @@ static void on_event(struct bufferevent *bev, short what, void *context)
     struct front *front = context;
     bool half = (what & BEV_EVENT_EOF) != 0 && (what & (BEV_EVENT_WRITING | BEV_EVENT_ERROR)) == 0;
     bool waits = front->state == FRONT_ENDING || evbuffer_get_length(bufferevent_get_output(bev)) > 0 ||
-                 (front->state == FRONT_PASS && front->body.done) || front->state == FRONT_TUNNEL;
+                 (front->state == FRONT_PASS && front->body.done) || front->state == FRONT_THINK ||
+                 front->state == FRONT_TUNNEL;
     front->ended = true;
     if (!half || !waits || front->shut) {
         front_free(front);
@@ -257,6 +269,8 @@ static void on_time(void *context)
     } else if (front->state == FRONT_PASS && !front->told && !front->body.done) {
         pass_abandon(front);
         refuse(front, 408, "the body of the request did not come in time");
+    } else if (front->ask != NULL && (front->state == FRONT_COLLECT || front->state == FRONT_THINK)) {
+        facade_late(front);
     } else if (front->state == FRONT_ENDING && !front->shut && evbuffer_get_length(output) == 0) {
         end_now(front);
     } else {

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "gateway/gateway_int.h"
+#include "gateway/facade.h"
 #include "http/listen.h"
 
 enum {
-    TICK_US = 100 * 1000,
+    TICK_US = 25 * 1000,
 };
 
 /* ---- messages ---- */
@@ -74,6 +74,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     struct loop *loop = context;
     (void)fd, (void)what;
     pool_tick(loop);
+    if (loop->number == 0)
+        gate_poll(loop->gateway->gate);
     if (!atomic_load(&loop->gateway->draining))
         health_tick(loop);
     else
@@ -116,7 +118,10 @@ static void loop_close(struct loop *loop)
     if (loop->gateway == NULL)
         return;
     fronts_close(loop);
+    on_wake(-1, 0, loop); /* what was left for it: its clients have gone */
     pool_close(loop);
+    on_wake(-1, 0, loop);
+    banyan_arena_release(&loop->arena);
     if (loop->listener != NULL)
         evconnlistener_free(loop->listener);
     if (loop->base != NULL)
@@ -199,6 +204,12 @@ enum banyan_status gateway_start(const struct gateway_options *options, struct g
         st = banyan_error_set(err, BANYAN_LIMIT, "cannot use threads");
     if (st == BANYAN_OK)
         st = http_listen(options->address, options->port, NULL, NULL, &gateway->fd, &gateway->port, err);
+    gateway->gate = gate_new(gateway);
+    if (st == BANYAN_OK && options->domain != NULL && options->domain->facade != NULL) {
+        gateway->recent = recent_new();
+        gateway->work = work_new(gateway);
+        gateway->shadow = shadow_new(gateway);
+    }
     if (st == BANYAN_OK) {
         gateway->loop_count = gateway->options.loops;
         gateway->loops = alloc_zeroed(gateway->loop_count, sizeof(*gateway->loops));
@@ -273,10 +284,16 @@ void gateway_stop(struct gateway *gateway, int64_t drain_us)
     (void)pthread_mutex_unlock(&gateway->shared.lock);
     for (unsigned i = 0; i < gateway->loop_count && runs; i++)
         in_loop(&gateway->loops[i], run_end);
-    for (unsigned i = 0; i < gateway->loop_count; i++) {
+    for (unsigned i = 0; i < gateway->loop_count; i++)
         os_thread_join(&gateway->loops[i].thread);
+    work_stop(gateway->work);
+    shadow_stop(gateway->shadow);
+    for (unsigned i = 0; i < gateway->loop_count; i++)
         loop_close(&gateway->loops[i]);
-    }
+    work_free(gateway->work);
+    shadow_free(gateway->shadow);
+    gate_free(gateway->gate);
+    recent_free(gateway->recent);
     (void)pthread_cond_destroy(&gateway->shared.changed);
     (void)pthread_mutex_destroy(&gateway->shared.lock);
     free(gateway->loops);

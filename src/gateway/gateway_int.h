@@ -54,6 +54,10 @@ enum {
 
 struct exchange;
 struct front;
+struct gate;
+struct recent;
+struct shadow;
+struct work;
 struct upstream;
 
 /* Something that another thread wants done by a loop. */
@@ -74,6 +78,8 @@ struct loop {
     struct upstream *idle;                   /* linked by next_idle: last used first */
     struct exchange *waiting, **waiting_end; /* for a connection */
     unsigned upstream_count, upstream_max;
+    struct banyan_route route; /* scratch, as the next: of what the façade says to a head */
+    struct banyan_arena arena;
     struct wire_head request, answer; /* that is being read: too large for the stack of a callback */
     bool health_asked;
     bool ended; /* the loop is to be left when there are no fronts, or now */
@@ -91,7 +97,7 @@ struct gateway_counts {
 };
 
 struct gateway {
-    struct gateway_options options; /* strings are copies */
+    struct gateway_options options; /* strings borrowed */
     struct os_clock *clock;
     struct sockaddr_storage upstream;
     socklen_t upstream_size;
@@ -100,6 +106,10 @@ struct gateway {
     struct loop *loops;
     unsigned loop_count;
     struct gateway_counts counts;
+    struct gate *gate;
+    struct recent *recent;
+    struct work *work;
+    struct shadow *shadow;
     _Atomic bool draining;
     int64_t drain_since_us;      /* set before draining */
     _Atomic int upstream_state;  /* 0: not known, 1: up, -1: down */

@@ -39,9 +39,8 @@ void pass_abandon(struct front *front)
 
 /* ---- the answer ---- */
 
-static void on_head(struct exchange *exchange, const struct wire_head *head, struct banyan_str text)
+void pass_head(struct front *front, struct exchange *exchange, const struct wire_head *head, struct banyan_str text)
 {
-    struct front *front = exchange->context;
     struct evbuffer *output = bufferevent_get_output(front->bev);
     struct gateway *gateway = front->loop->gateway;
     struct head_answer how = {.to_head = front->is_head, .old = front->old};
@@ -68,6 +67,11 @@ static void on_head(struct exchange *exchange, const struct wire_head *head, str
     head_answer(head, &how, &front->text);
     (void)evbuffer_add(output, front->text.data, front->text.size); /* out of memory: the client times out */
     front->told = true;
+}
+
+static void on_head(struct exchange *exchange, const struct wire_head *head, struct banyan_str text)
+{
+    pass_head(exchange->context, exchange, head, text);
 }
 
 static void on_tunnel(struct exchange *exchange)
@@ -103,10 +107,8 @@ static void answer_failure(struct front *front, enum exchange_end end)
     front_problem(front, answers[end].code, answers[end].headers, answers[end].name, answers[end].detail);
 }
 
-static void on_end(struct exchange *exchange, enum exchange_end end)
+void pass_over(struct front *front, struct exchange *exchange, enum exchange_end end)
 {
-    struct front *front = exchange->context;
-    front->exchange = NULL;
     exchange_free(exchange);
     if (end == EXCHANGE_OK) {
         front_answered(front);
@@ -119,6 +121,13 @@ static void on_end(struct exchange *exchange, enum exchange_end end)
     } else {
         answer_failure(front, end);
     }
+}
+
+static void on_end(struct exchange *exchange, enum exchange_end end)
+{
+    struct front *front = exchange->context;
+    front->exchange = NULL;
+    pass_over(front, exchange, end);
 }
 
 void pass_begin(struct front *front, const struct wire_head *head)

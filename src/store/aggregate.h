@@ -109,6 +109,11 @@ BANYAN_MUST_CHECK enum banyan_status aggregates_submit_all(struct aggregates *ag
                                                            void *const *ret_states, bool *ret_accepted,
                                                            struct banyan_error *err);
 
+/* Was a command with this id executed, and left events?  *ret_stream: to which it wrote, in *arena*; else no value. */
+BANYAN_MUST_CHECK enum banyan_status aggregates_executed(struct aggregates *aggregates, struct banyan_uuid id,
+                                                         struct banyan_arena *arena, struct banyan_str *ret_stream,
+                                                         struct banyan_error *err);
+
 /* The aggregate of a category, those of processes too; NULL when there is none. */
 const struct banyan_aggregate *aggregates_find(const struct aggregates *aggregates, struct banyan_str category);
 /* The same as aggregates_state() of what is submitted now, which may not be durable yet: for who appends what was

@@ -343,3 +343,25 @@ enum banyan_status aggregates_submit_all(struct aggregates *aggregates, const st
         *ret_accepted = *ret_accepted && ret[i].accepted;
     return BANYAN_OK;
 }
+
+enum banyan_status aggregates_executed(struct aggregates *aggregates, struct banyan_uuid id, struct banyan_arena *arena,
+                                       struct banyan_str *ret_stream, struct banyan_error *err)
+{
+    struct banyan_position position = {0};
+    struct store_read_event event;
+    enum banyan_status status = store_find(aggregates->options.store, aggregate_event_id(id, 0), &position, err);
+    struct banyan_str stream = {NULL, 0};
+
+    if (status == BANYAN_OK && position.value > 0) {
+        struct work *work = aggregate_take_work(aggregates);
+        status = store_reader_seek(work->reader, position, err);
+        if (status == BANYAN_OK)
+            status = store_reader_next(work->reader, &event, err);
+        if (status == BANYAN_OK)
+            stream = banyan_arena_str(arena, event.event.stream);
+        aggregate_give_work(aggregates, work);
+    }
+    if (status == BANYAN_OK)
+        *ret_stream = stream;
+    return status;
+}
