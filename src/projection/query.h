@@ -24,4 +24,14 @@ BANYAN_MUST_CHECK enum banyan_status query_run(struct sink_view *view, const str
                                                const void *arguments, struct sink_checkpoint *ret_checkpoint,
                                                sink_row_fn fn, void *context, struct banyan_error *err);
 
+/* banyan_facade.read() of a routed request over the view, *ret* in *arena*. */
+struct query_facade {
+    const struct banyan_facade *facade;
+    const struct banyan_request *request;
+    const struct banyan_route *route;
+};
+BANYAN_MUST_CHECK enum banyan_status query_facade(struct sink_view *view, const struct query_facade *asked,
+                                                  struct banyan_arena *arena, struct sink_checkpoint *ret_checkpoint,
+                                                  struct banyan_response *ret, struct banyan_error *err);
+
 #endif
