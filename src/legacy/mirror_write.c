@@ -50,12 +50,12 @@ static enum banyan_status queue(struct legacy_mirror *mirror, struct banyan_erro
     checkpoint_params(mirror, checkpoint);
     enum banyan_status status = pg_pipeline_add(mirror->conn, "BEGIN", NULL, 0, err);
     if (status == BANYAN_OK)
-        status = pg_pipeline_add(mirror->conn, checkpoint_sql, checkpoint, CHECKPOINT_PARAMS, err);
+        status = pg_pipeline_add_prepared(mirror->conn, checkpoint_sql, checkpoint, CHECKPOINT_PARAMS, err);
     for (size_t i = 0; status == BANYAN_OK && i < batch->item_count; i++) {
         const struct mirror_item *item = &batch->items[i];
         for (size_t j = item->first; status == BANYAN_OK && j < item->first + item->count; j++) {
             mirror_statement(mirror, item->mapping, item->key, &batch->operations[j], &batch->arena, &params, &count);
-            status = pg_pipeline_add(mirror->conn, mirror->sql.data, params, count, err);
+            status = pg_pipeline_add_prepared(mirror->conn, mirror->sql.data, params, count, err);
         }
     }
     return status == BANYAN_OK ? pg_pipeline_add(mirror->conn, "COMMIT", NULL, 0, err) : status;

@@ -299,6 +299,8 @@ void pg_close(struct pg_conn *conn)
     if (conn == NULL)
         return;
     PQfinish(conn->pq); /* NULL is fine */
+    pg_prepared_forget(conn);
+    free(conn->prepared);
     free(conn->description);
     free(conn);
 }

@@ -81,6 +81,10 @@ BANYAN_MUST_CHECK enum banyan_status pg_pipeline_begin(struct pg_conn *conn, str
 BANYAN_MUST_CHECK enum banyan_status pg_pipeline_add(struct pg_conn *conn, const char *sql,
                                                      const struct pg_param *params, size_t param_count,
                                                      struct banyan_error *err);
+/* The same for a statement that comes again and again: the server parses and plans its text once a connection. */
+BANYAN_MUST_CHECK enum banyan_status pg_pipeline_add_prepared(struct pg_conn *conn, const char *sql,
+                                                              const struct pg_param *params, size_t param_count,
+                                                              struct banyan_error *err);
 /* Sync and wait for all; the first error, if any.  The connection is out of pipeline mode afterwards. */
 BANYAN_MUST_CHECK enum banyan_status pg_pipeline_end(struct pg_conn *conn, struct banyan_error *err);
 

@@ -19,6 +19,7 @@
 
 enum {
     PG_SQL_MAX = 64 << 20,        /* bytes of one statement */
+    PG_PREPARED_MAX = 256,        /* statements; further ones are sent unprepared */
     PG_NAME_MAX = 63,             /* bytes of a name at the server */
     PG_CANCEL_WAIT_US = 5000000,  /* how long a cancelled statement may take to end */
     PG_CONNECT_WAIT_US = 10000000 /* default of pg_options.connect_timeout_us */
@@ -46,6 +47,9 @@ struct pg_conn {
     enum banyan_status pipeline_status; /* first failure of the pipeline */
     struct banyan_error pipeline_error;
     size_t pipeline_queued; /* statements whose answer is outstanding */
+    char **prepared;        /* texts of prepared statements, number i + 1 is named "banyan_<i>"; owned */
+    size_t prepared_count;
+    bool prepared_unsure; /* a pipeline failed: what it was to prepare may not be there */
 };
 
 struct pg_result {
@@ -88,6 +92,11 @@ BANYAN_MUST_CHECK enum banyan_status pg_simple_last(struct pg_conn *conn, const 
 /* Parameters as libpq wants them: NUL-terminated.  One free() each; INVALID when a text holds a NUL byte. */
 BANYAN_MUST_CHECK enum banyan_status pg_params(const struct pg_param *params, size_t count, const char ***ret,
                                                struct banyan_error *err);
+
+/* ---- pipeline.c ---- */
+
+/* Forget which statements are prepared; the server's are its own. */
+void pg_prepared_forget(struct pg_conn *conn);
 
 /* ---- copy_start.c ---- */
 
