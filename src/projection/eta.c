@@ -9,7 +9,8 @@
 /* What is assumed of a store and a machine that nothing is known of: on the slow side. */
 static const struct eta_learned assumed = {
     .fold_event_s = 1.0e-6,
-    .load_row_s = 3.0e-6,
+    .order_row_s = 0.2e-6,
+    .load_row_s = 2.0e-6,
     .index_row_s = 0.08e-6,
     .verify_row_s = 0.2e-6,
     .apply_event_s = 20e-6,
@@ -97,7 +98,7 @@ static double slowness(const struct eta_learned *learned, const struct eta_now *
 {
     double slower = 1, weight = folding_says, rows = rows_expected(learned, now);
     if (by_load && learned->load_row_s > 0 && now->load_us > 0 && (double)now->rows_done > rows / 5) {
-        slower = (double)now->load_us / 1e6 / (double)now->rows_done / learned->load_row_s;
+        slower = (double)(now->load_us - now->order_us) / 1e6 / (double)now->rows_done / learned->load_row_s;
         weight = (double)now->rows_done < rows ? (double)now->rows_done / rows : 1;
     } else if (learned->fold_event_s > 0 && now->events_done > now->events_expected / 20 && now->fold_us > 0 &&
                now->events_per_second_max == 0) {
@@ -107,12 +108,24 @@ static double slowness(const struct eta_learned *learned, const struct eta_now *
     return pow(slower, weight);
 }
 
+/* Nothing is loaded while rows are put in order, once for each slice. */
+static struct part order_part(const struct eta_learned *learned, const struct eta_now *now)
+{
+    struct part whole = known(learned->order_row_s, assumed.order_row_s);
+    whole.s *= rows_expected(learned, now) * slowness(learned, now, false);
+    if (now->rows_done == 0)
+        return unseen(whole, now->phase == REBUILD_LOAD, now->order_us);
+    bool folded = now->events_done >= now->events_expected;
+    whole.s *= folded ? 0 : 1 - (double)now->events_done / (double)now->events_expected;
+    return whole;
+}
+
 static struct part load_part(const struct eta_learned *learned, const struct eta_now *now)
 {
     double rows = rows_expected(learned, now);
     struct part before = known(learned->load_row_s, assumed.load_row_s);
     before.s *= slowness(learned, now, false);
-    struct part rate = rate_of(before, now->rows_done, (uint64_t)rows, now->load_us);
+    struct part rate = rate_of(before, now->rows_done, (uint64_t)rows, now->load_us - now->order_us);
     double left = rows > (double)now->rows_done ? rows - (double)now->rows_done : 0;
     double least = now->phase == REBUILD_LOAD ? (double)now->load_us / 1e6 * ending : 0;
     return (struct part){rate.s * left > least ? rate.s * left : least,
@@ -165,6 +178,7 @@ void eta_estimate(const struct eta_learned *learned, const struct eta_now *now, 
     enum rebuild_phase phase = now->phase == REBUILD_WAITING ? REBUILD_FOLD : now->phase;
     if (phase <= REBUILD_LOAD) {
         add(&sum, fold_part(learned, now));
+        add(&sum, order_part(learned, now));
         add(&sum, load_part(learned, now));
     }
     if (phase <= REBUILD_INDEX)
@@ -188,7 +202,8 @@ void eta_estimate(const struct eta_learned *learned, const struct eta_now *now, 
 /* ---- what is kept ---- */
 
 #define ETA_FIELDS(X)                                                                                                  \
-    X(fold_event_s) X(load_row_s) X(index_row_s) X(verify_row_s) X(apply_event_s) X(switch_s) X(rows_per_event)
+    X(fold_event_s)                                                                                                    \
+    X(order_row_s) X(load_row_s) X(index_row_s) X(verify_row_s) X(apply_event_s) X(switch_s) X(rows_per_event)
 
 void eta_learn(struct eta_learned *learned, const struct eta_learned *run)
 {

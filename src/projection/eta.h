@@ -3,7 +3,7 @@
  * How long a rebuild will still take: the sum of its phases, each from its own rate.
  *
  *   FOLD      events left × seconds an event          measured in this run, first blended with what was learned
- *   LOAD      rows left × seconds a row
+ *   LOAD      rows × a constant, to put them in order; rows left × seconds a row
  *   INDEX     rows × log2 rows × a constant           nothing can be seen of it while it runs: learned from past runs
  *   VERIFY    rows × a constant
  *   CATCH_UP  backlog then / (apply rate − append rate), never when appends outrun it
@@ -26,6 +26,7 @@
 /* What past runs of a projection taught; 0: nothing. */
 struct eta_learned {
     double fold_event_s; /* seconds an event */
+    double order_row_s;  /* of loading, before the first row is given */
     double load_row_s;
     double index_row_s; /* divided by log2 of the rows */
     double verify_row_s;
@@ -40,8 +41,9 @@ struct eta_now {
     int64_t elapsed_us;       /* since it was begun */
     int64_t phase_us;         /* of that, in this phase (FOLD and LOAD of all slices so far) */
     int64_t fold_us, load_us; /* in all slices so far */
+    int64_t order_us;         /* of load_us: before the first row of each */
     uint64_t events_done, events_expected;
-    uint64_t rows_done, rows_expected; /* expected 0: not known */
+    uint64_t rows_done, rows_expected; /* expected 0: not known; a row of many fields counts for more */
     uint64_t rows_seen;                /* in memory while it folds */
     uint64_t backlog;                  /* events to catch up with now: those behind what is folded at the end */
     double append_rate;                /* events a second; what is appended while it runs */

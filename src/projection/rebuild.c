@@ -52,14 +52,35 @@ int64_t rebuild_clock_us(void)
 
 /* ---- phases ---- */
 
+/* Of the phase LOAD that runs: the time before its first row. */
+static int64_t ordering_us(const struct rebuild *rebuild, int64_t now_us)
+{
+    int64_t first_us = __atomic_load_n(&rebuild->first_row_us, __ATOMIC_RELAXED);
+    return (first_us == 0 ? now_us : first_us) - rebuild->shared.phase_started_us;
+}
+
 /* The lock is held. */
 static void leave_phase(struct rebuild *rebuild, int64_t now_us)
 {
     int64_t us = now_us - rebuild->shared.phase_started_us;
     if (rebuild->shared.phase == REBUILD_FOLD)
         rebuild->shared.fold_us += us;
-    else if (rebuild->shared.phase == REBUILD_LOAD)
-        rebuild->shared.load_us += us;
+    if (rebuild->shared.phase != REBUILD_LOAD)
+        return;
+    rebuild->shared.load_us += us;
+    rebuild->shared.order_us += ordering_us(rebuild, now_us);
+    __atomic_store_n(&rebuild->first_row_us, 0, __ATOMIC_RELAXED);
+}
+
+void rebuild_loaded(struct rebuild *rebuild, unsigned table, size_t rows)
+{
+    size_t fields = rebuild->options.projection->tables[table].row->field_count;
+    int64_t none = 0;
+    if (__atomic_load_n(&rebuild->first_row_us, __ATOMIC_RELAXED) == 0)
+        (void)__atomic_compare_exchange_n(&rebuild->first_row_us, &none, rebuild_clock_us(), false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED); /* or another loader did */
+    (void)__atomic_add_fetch(&rebuild->loaded, rows, __ATOMIC_RELAXED);
+    (void)__atomic_add_fetch(&rebuild->load_work, rows * fields, __ATOMIC_RELAXED);
 }
 
 void rebuild_enter(struct rebuild *rebuild, enum rebuild_phase phase)
@@ -189,22 +210,31 @@ static void take_asides(struct rebuild *rebuild, const struct rebuild_folded *fo
     }
 }
 
-static uint64_t rows_in(const struct rebuild *rebuild, const struct rebuild_folded *folded)
+/* Rows, and their fields. */
+struct amount {
+    uint64_t rows, work;
+};
+
+static void add_rows(const struct rebuild *rebuild, const struct rebuild_folded *folded, struct amount *amount)
 {
-    uint64_t rows = 0;
+    const struct banyan_projection *projection = rebuild->options.projection;
     for (size_t i = 0; i < folded->table_count; i++)
-        for (unsigned j = 0; j < rebuild->options.projection->table_count; j++)
-            rows += rebuild_table_count(folded->tables[i], j);
-    return rows;
+        for (unsigned j = 0; j < projection->table_count; j++) {
+            uint64_t rows = rebuild_table_count(folded->tables[i], j);
+            amount->rows += rows;
+            amount->work += rows * projection->tables[j].row->field_count;
+        }
 }
 
-/* *last*: F0; *rows* 0: not known yet. */
-static void expect(struct rebuild *rebuild, struct banyan_position last, unsigned slices, uint64_t rows)
+/* *last*: F0; *amount* of the first *known* slices: those to come are alike.  None: it is not known yet. */
+static void expect(struct rebuild *rebuild, struct banyan_position last, unsigned slices, unsigned known,
+                   struct amount amount)
 {
     pthread_mutex_lock(&rebuild->shared.lock);
     rebuild->shared.last = last;
     rebuild->shared.events_expected = last.value * slices;
-    rebuild->shared.rows_expected = rows;
+    rebuild->shared.rows_expected = known == 0 ? 0 : amount.rows * slices / known;
+    rebuild->shared.work_expected = known == 0 ? 0 : amount.work * slices / known;
     pthread_mutex_unlock(&rebuild->shared.lock);
 }
 
@@ -250,7 +280,7 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         .rows = &rebuild->rows,
         .newest = &rebuild->newest,
     };
-    uint64_t rows = 0;
+    struct amount amount = {0, 0};
     enum banyan_status st = BANYAN_OK;
     rebuild->checkpoint.source_lsn = known->source_lsn;
     while (options.slice < options.slices && st == BANYAN_OK) {
@@ -264,7 +294,7 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
             options.slice *= times;
             options.slices *= times;
             __atomic_store_n(&rebuild->passed, last->value * options.slice, __ATOMIC_RELAXED);
-            expect(rebuild, *last, options.slices, 0);
+            expect(rebuild, *last, options.slices, 0, amount);
             st = BANYAN_OK;
             continue;
         }
@@ -274,9 +304,9 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         take_asides(rebuild, &folded);
         if (folded.source_lsn > rebuild->checkpoint.source_lsn)
             rebuild->checkpoint.source_lsn = folded.source_lsn;
-        rows += rows_in(rebuild, &folded);
+        add_rows(rebuild, &folded, &amount);
         options.slice++;
-        expect(rebuild, *last, options.slices, rows * options.slices / options.slice);
+        expect(rebuild, *last, options.slices, options.slice, amount);
         rebuild_enter(rebuild, REBUILD_LOAD);
         if (options.slice == options.slices)
             *ret_indexing = rebuild_index_begin(rebuild);
@@ -320,13 +350,13 @@ static enum banyan_status build(struct rebuild *rebuild, const struct sink_gener
     struct banyan_position last = store_durable(rebuild->options.store);
     struct sink_checkpoint known = serving_checkpoint(generations, count, last);
     rebuild_enter(rebuild, REBUILD_FOLD);
-    expect(rebuild, last, 1, 0);
+    expect(rebuild, last, 1, 0, (struct amount){0, 0});
     enum banyan_status st = rebuild_archived(rebuild, &last, err);
     if (st != BANYAN_OK)
         return st;
     if (known.position.value > last.value)
         known = (struct sink_checkpoint){.position = {0}};
-    expect(rebuild, last, 1, 0);
+    expect(rebuild, last, 1, 0, (struct amount){0, 0});
     struct rebuild_indexing *indexing = NULL;
     st = fold_slices(rebuild, &known, &last, &indexing, err);
     if (st == BANYAN_OK)
@@ -360,7 +390,8 @@ static void learn_build(struct rebuild *rebuild, uint64_t rows)
     pthread_mutex_lock(&rebuild->shared.lock);
     uint64_t passed = __atomic_load_n(&rebuild->passed, __ATOMIC_RELAXED);
     rebuild->run.fold_event_s = per(rebuild->shared.fold_us, (double)passed);
-    rebuild->run.load_row_s = per(rebuild->shared.load_us, (double)rows);
+    rebuild->run.order_row_s = per(rebuild->shared.order_us, (double)rows);
+    rebuild->run.load_row_s = per(rebuild->shared.load_us - rebuild->shared.order_us, (double)rows);
     if (rebuild->checkpoint.position.value > 0)
         rebuild->run.rows_per_event = (double)rows / (double)rebuild->checkpoint.position.value;
     pthread_mutex_unlock(&rebuild->shared.lock);
@@ -405,7 +436,9 @@ static void forget_attempt(struct rebuild *rebuild)
     __atomic_store_n(&rebuild->loaded, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&rebuild->rows, 0, __ATOMIC_RELAXED);
     pthread_mutex_lock(&rebuild->shared.lock);
-    rebuild->shared.fold_us = rebuild->shared.load_us = 0;
+    __atomic_store_n(&rebuild->load_work, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&rebuild->first_row_us, 0, __ATOMIC_RELAXED);
+    rebuild->shared.fold_us = rebuild->shared.load_us = rebuild->shared.order_us = 0;
     rebuild->shared.phase = REBUILD_WAITING;
     rebuild->shared.phase_started_us = rebuild_clock_us();
     rebuild->shared.rounds = 0;
@@ -413,7 +446,7 @@ static void forget_attempt(struct rebuild *rebuild)
     /* Until more is known: all that there is is to be read, or, where a generation is gone on with, hardly anything. */
     rebuild->shared.last = store_durable(rebuild->options.store);
     rebuild->shared.events_expected = rebuild->generation == 0 ? rebuild->shared.last.value : 0;
-    rebuild->shared.rows_expected = 0;
+    rebuild->shared.rows_expected = rebuild->shared.work_expected = 0;
     pthread_mutex_unlock(&rebuild->shared.lock);
 }
 
@@ -648,6 +681,15 @@ static void look_at_tail(struct rebuild *rebuild, uint64_t tail, int64_t now_us)
     rebuild->shared.tail_seen_us = now_us;
 }
 
+/* The rows that are loaded, where those of many fields count for more.  The lock is held. */
+static uint64_t rows_by_work(struct rebuild *rebuild, const struct rebuild_status *status)
+{
+    uint64_t work = __atomic_load_n(&rebuild->load_work, __ATOMIC_RELAXED);
+    if (rebuild->shared.work_expected == 0 || status->rows_expected == 0)
+        return status->rows_done;
+    return (uint64_t)((double)status->rows_expected * (double)work / (double)rebuild->shared.work_expected);
+}
+
 /* The lock is held. */
 static void estimate(struct rebuild *rebuild, int64_t now_us, uint64_t backlog, struct rebuild_status *ret)
 {
@@ -658,9 +700,11 @@ static void estimate(struct rebuild *rebuild, int64_t now_us, uint64_t backlog, 
         .phase_us = in_phase_us,
         .fold_us = rebuild->shared.fold_us + (rebuild->shared.phase == REBUILD_FOLD ? in_phase_us : 0),
         .load_us = rebuild->shared.load_us + (rebuild->shared.phase == REBUILD_LOAD ? in_phase_us : 0),
+        .order_us =
+            rebuild->shared.order_us + (rebuild->shared.phase == REBUILD_LOAD ? ordering_us(rebuild, now_us) : 0),
         .events_done = ret->events_done,
         .events_expected = ret->events_expected,
-        .rows_done = ret->rows_done,
+        .rows_done = rows_by_work(rebuild, ret),
         .rows_expected = ret->rows_expected,
         .rows_seen = __atomic_load_n(&rebuild->rows, __ATOMIC_RELAXED),
         .backlog = backlog,

@@ -51,6 +51,8 @@ struct rebuild {
     struct eta_learned run; /* what it teaches */
 
     uint64_t passed, loaded; /* atomic: positions folded, rows loaded */
+    uint64_t load_work;      /* atomic: fields of the rows loaded: what loading takes goes by them */
+    int64_t first_row_us;    /* atomic: when LOAD had loaded some; 0: not yet */
     uint64_t rows;           /* atomic: in the tables of the slice that is folded */
     int64_t newest;          /* atomic: recorded_at of the newest event folded */
 
@@ -65,7 +67,8 @@ struct rebuild {
         enum rebuild_phase phase;
         bool yielding;
         int64_t started_us, phase_started_us, fold_us, load_us; /* monotone; of phases that ended: sums */
-        uint64_t events_expected, rows_expected;
+        int64_t order_us;                                       /* of load_us: before the first row of each */
+        uint64_t events_expected, rows_expected, work_expected;
         struct banyan_position last; /* F0 */
         uint64_t rounds;
         double apply_rate, append_rate;
@@ -82,6 +85,8 @@ void rebuild_enter(struct rebuild *rebuild, enum rebuild_phase phase);
 /* May *events* more be worked on?  Waits for critical ones and for the limit.  False: it is to end. */
 bool rebuild_gate(void *rebuild, uint64_t events);
 bool rebuild_ends(struct rebuild *rebuild);
+/* So many rows of a table are loaded. */
+void rebuild_loaded(struct rebuild *rebuild, unsigned table, size_t rows);
 
 /* rebuild_archive.c: which streams are left out; loads the rows that are carried over instead.  Then the fold may go up
  * to *last only, which is lowered. */

@@ -53,7 +53,7 @@ static void load_range(void *argument)
             break;
         }
         loader->status = sink->ops->load_rows(load, loader->rows + at, count, &loader->err);
-        (void)__atomic_add_fetch(&loader->rebuild->loaded, count, __ATOMIC_RELAXED);
+        rebuild_loaded(loader->rebuild, loader->table, count);
     }
     struct banyan_error err = BANYAN_ERROR_INIT;
     enum banyan_status st = sink->ops->load_close(load, loader->status == BANYAN_OK, &err);

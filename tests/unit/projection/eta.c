@@ -15,13 +15,14 @@
 
 /* A run that goes exactly like this. */
 struct course {
-    double fold_s, load_s, index_s, verify_s, catch_up_s, switch_s;
+    double fold_s, order_s, load_s, index_s, verify_s, catch_up_s, switch_s;
     uint64_t events, rows;
 };
 
 static double total_s(const struct course *course)
 {
-    return course->fold_s + course->load_s + course->index_s + course->verify_s + course->catch_up_s + course->switch_s;
+    return course->fold_s + course->order_s + course->load_s + course->index_s + course->verify_s + course->catch_up_s +
+           course->switch_s;
 }
 
 static struct eta_now at(const struct course *course, double s)
@@ -37,14 +38,17 @@ static struct eta_now at(const struct course *course, double s)
     now.fold_us = (int64_t)(course->fold_s * 1e6);
     now.events_done = course->events;
     now.rows_expected = course->rows;
-    if (s < course->load_s) {
+    if (s < course->order_s + course->load_s) {
         now.phase = REBUILD_LOAD;
         now.phase_us = now.load_us = (int64_t)(s * 1e6);
-        now.rows_done = (uint64_t)((double)course->rows * s / course->load_s);
+        now.order_us = (int64_t)((s < course->order_s ? s : course->order_s) * 1e6);
+        if (s > course->order_s)
+            now.rows_done = (uint64_t)((double)course->rows * (s - course->order_s) / course->load_s);
         return now;
     }
-    s -= course->load_s;
-    now.load_us = (int64_t)(course->load_s * 1e6);
+    s -= course->order_s + course->load_s;
+    now.order_us = (int64_t)(course->order_s * 1e6);
+    now.load_us = (int64_t)(course->load_s * 1e6) + now.order_us;
     now.rows_done = course->rows;
     const double left[] = {course->index_s, course->verify_s, course->catch_up_s, course->switch_s};
     for (int i = 0; i < 4; i++) {
@@ -61,6 +65,7 @@ static struct eta_learned learned_from(const struct course *course)
 {
     return (struct eta_learned){
         .fold_event_s = course->fold_s / (double)course->events,
+        .order_row_s = course->order_s / (double)course->rows,
         .load_row_s = course->load_s / (double)course->rows,
         .index_row_s = course->index_s / ((double)course->rows * log2((double)course->rows)),
         .verify_row_s = course->verify_s / (double)course->rows,
@@ -70,7 +75,7 @@ static struct eta_learned learned_from(const struct course *course)
     };
 }
 
-static const struct course usual = {8, 4, 3, 0.5, 0, 0.1, 20000000, 5000000};
+static const struct course usual = {8, 0.3, 4, 3, 0.5, 0, 0.1, 20000000, 5000000};
 
 /* A run like the last one is known to a few hundredths from its beginning on. */
 static void test_like_before(void **state)
@@ -97,6 +102,7 @@ static void test_otherwise(void **state)
         struct course course = usual;
         double speed = 0.3 + (double)os_random_below(&random, 300) / 100;
         course.fold_s *= speed;
+        course.order_s *= speed;
         course.load_s *= speed;
         course.index_s *= speed;
         course.verify_s *= speed;
@@ -147,7 +153,7 @@ static void test_catch_up(void **state)
 static void test_overdue(void **state)
 {
     struct eta_learned learned = learned_from(&usual);
-    struct eta_now now = at(&usual, usual.fold_s + usual.load_s + 0.1);
+    struct eta_now now = at(&usual, usual.fold_s + usual.order_s + usual.load_s + 0.1);
     struct eta eta;
     int64_t before = 0;
     for (now.phase_us = 10000000; now.phase_us < 100000000; now.phase_us += 10000000) {
