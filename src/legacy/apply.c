@@ -166,16 +166,20 @@ static enum banyan_status fill_unchanged(struct legacy_mapping *mapping, int64_t
     return BANYAN_TABLE;
 }
 
-static enum banyan_status map_group(struct legacy_mapping *mapping, int64_t key, const struct row_change *given,
-                                    size_t count, const struct mapper_origin *origin, struct banyan_arena *arena,
+static enum banyan_status map_group(struct legacy_mapping *mapping, int64_t key, struct row_change *rows, size_t count,
+                                    const struct mapper_origin *origin, struct banyan_arena *arena,
                                     struct mapper_events *events, struct banyan_error *err)
 {
+    bool copied = false;
     struct banyan_change *changes = banyan_arena_alloc(arena, count * sizeof(*changes));
-    struct row_change *rows = banyan_arena_alloc(arena, count * sizeof(*rows));
-    memcpy(rows, given, count * sizeof(*rows));
     for (size_t i = 0; i < count; i++) {
         uint64_t all = row_change_all_fields(mapping->spec->tables[rows[i].table].row);
         if (rows[i].new_row != NULL && rows[i].new_fields != all) {
+            if (!copied) {
+                struct row_change *copies = banyan_arena_alloc(arena, count * sizeof(*copies));
+                rows = memcpy(copies, rows, count * sizeof(*copies));
+                copied = true;
+            }
             enum banyan_status status = fill_unchanged(mapping, key, rows, i, arena, err);
             if (status != BANYAN_OK)
                 return status;
@@ -496,21 +500,21 @@ static enum banyan_status map_and_append(struct apply *apply, struct legacy_appl
  */
 static enum banyan_status map_until_current(struct apply *apply, struct legacy_applied *ret, struct banyan_error *err)
 {
-    struct banyan_error failure = BANYAN_ERROR_INIT;
-    enum banyan_status status = map_and_append(apply, ret, &failure);
+    enum banyan_status status = map_and_append(apply, ret, err);
     for (int tries = 1; status == BANYAN_CONFLICT && apply->spool == NULL && apply->held == 0 && tries < MAP_TRIES;
          tries++) {
         mapped_forget(apply->legacy);
         apply->events = (struct mapper_events){.items = NULL};
         apply->dropped = apply->conflicts = 0;
-        banyan_error_clear(&failure);
-        status = map_and_append(apply, ret, &failure);
+        if (err != NULL)
+            banyan_error_clear(err);
+        status = map_and_append(apply, ret, err);
     }
-    if (status == BANYAN_CONFLICT && apply->held == 0)
-        status = failure.status = BANYAN_BUSY;
-    if (status != BANYAN_OK && err != NULL)
-        *err = failure;
-    return status;
+    if (status != BANYAN_CONFLICT || apply->held > 0)
+        return status;
+    if (err != NULL)
+        err->status = BANYAN_BUSY;
+    return BANYAN_BUSY;
 }
 
 /* Under the order lock. */

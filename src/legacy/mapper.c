@@ -354,20 +354,26 @@ static void span_add(struct mapper_events *events, struct banyan_arena *arena, i
 }
 
 /* Did somebody else append to the stream since its state was kept?  What came to events finds out when they are
- * appended; what came to nothing, or to an error, has to ask. */
-static enum banyan_status check_newest(struct mapper *mapper, int64_t key, uint64_t version, struct banyan_error *err)
+ * appended; what came to nothing, or to an error (*status*), has to ask.  Apart, for an error is a large struct. */
+__attribute__((noinline)) static enum banyan_status check_newest(struct mapper *mapper, int64_t key, uint64_t version,
+                                                                 enum banyan_status status, struct banyan_error *err)
 {
     char text[MAPPER_STREAM_BYTES_MAX];
     struct store_head head = {{0}, {0}};
+    struct banyan_error failure = BANYAN_ERROR_INIT;
     struct banyan_str stream = mapper_stream(mapper, key, text);
     if (mapper->store == NULL)
-        return BANYAN_OK;
-    enum banyan_status status = store_head(mapper->store, stream, &head, err);
-    if (status == BANYAN_OK && head.version.value > version)
-        status =
-            banyan_error_set(err, BANYAN_CONFLICT, "stream %.*s is at version %llu, decided on %llu", (int)stream.size,
-                             stream.data, (unsigned long long)head.version.value, (unsigned long long)version);
-    return status;
+        return status;
+    enum banyan_status found = store_head(mapper->store, stream, &head, &failure);
+    if (found == BANYAN_OK && head.version.value <= version)
+        return status;
+    if (found == BANYAN_OK)
+        found = banyan_error_set(&failure, BANYAN_CONFLICT, "stream %.*s is at version %llu, decided on %llu",
+                                 (int)stream.size, stream.data, (unsigned long long)head.version.value,
+                                 (unsigned long long)version);
+    if (err != NULL)
+        *err = failure;
+    return found;
 }
 
 /* ---- what the room calls ---- */
@@ -438,18 +444,11 @@ enum banyan_status mapper_changes(struct mapper *mapper, int64_t key, struct ban
     count = complete_root_changes(mapper, changes, count, &row);
     if (count > 0)
         mapper->legacy->changes(before, version > 0, key, changes, count, &out.emitter);
-    struct banyan_error failure = BANYAN_ERROR_INIT;
-    status = prove(&out, row, &failure);
-    if (status != BANYAN_OK || events->count == first) {
-        enum banyan_status newest = check_newest(mapper, key, version, err);
-        if (newest != BANYAN_OK)
-            return newest;
-    }
-    if (status != BANYAN_OK) {
-        if (err != NULL)
-            *err = failure;
+    status = prove(&out, row, err);
+    if (status != BANYAN_OK || events->count == first)
+        status = check_newest(mapper, key, version, status, err);
+    if (status != BANYAN_OK)
         return status;
-    }
     span_add(events, arena, key, first, version);
     version += events->count - first;
     if (version > 0)
