@@ -35,7 +35,7 @@ static void needs(struct legacy_mirror *mirror, struct banyan_error *err, const 
 
 /* ---- the schema ---- */
 
-static enum banyan_status make_table(struct legacy_mirror *mirror, struct banyan_error *err)
+static enum banyan_status make_what_is_missing(struct legacy_mirror *mirror, struct banyan_error *err)
 {
     struct pg_result *result = NULL;
     enum banyan_status status = pg_exec(mirror->conn,
@@ -59,8 +59,23 @@ static enum banyan_status make_table(struct legacy_mirror *mirror, struct banyan
                         err);
         needs(mirror, err, "GRANT CREATE, USAGE ON SCHEMA banyan");
     }
-    if (status != BANYAN_OK)
-        banyan_error_context(err, "the table of the mirror's checkpoint");
+    return status;
+}
+
+/* IF NOT EXISTS does not see what another session, maybe one of ours that was killed, is making at the same time. */
+static enum banyan_status make_table(struct legacy_mirror *mirror, struct banyan_error *err)
+{
+    struct banyan_error failure = BANYAN_ERROR_INIT;
+    enum banyan_status status = make_what_is_missing(mirror, &failure);
+    if (strcmp(failure.sqlstate, "23505") == 0) {
+        banyan_error_clear(&failure);
+        status = make_what_is_missing(mirror, &failure);
+    }
+    if (status == BANYAN_OK)
+        return BANYAN_OK;
+    banyan_error_context(&failure, "the table of the mirror's checkpoint");
+    if (err != NULL)
+        *err = failure;
     return status;
 }
 
