@@ -47,12 +47,18 @@ static void hand_over(struct exchange *exchange)
 {
     struct upstream *upstream = exchange->upstream;
     struct evbuffer *output = bufferevent_get_output(upstream->bev);
+    struct evbuffer *data = exchange->safe ? exchange->loop->scratch : exchange->request;
     size_t size = evbuffer_get_length(exchange->request);
-    upstream->written += size;
     if (exchange->safe)
-        (void)evbuffer_add(output, evbuffer_pullup(exchange->request, -1), size); /* out of memory: it is late */
-    else
-        (void)evbuffer_add_buffer(output, exchange->request);
+        (void)evbuffer_add(data, evbuffer_pullup(exchange->request, -1), size); /* out of memory: it is late */
+    if (upstream->connected && evbuffer_get_length(output) == 0) {
+        gateway_send(upstream->bev, data);
+        upstream->sent = upstream->sent || evbuffer_get_length(output) < size;
+        upstream->written += evbuffer_get_length(output);
+    } else {
+        upstream->written += size;
+        (void)evbuffer_add_buffer(output, data);
+    }
 }
 
 void exchange_begin(struct exchange *exchange, struct upstream *upstream)
@@ -60,6 +66,7 @@ void exchange_begin(struct exchange *exchange, struct upstream *upstream)
     exchange->upstream = upstream;
     upstream->exchange = exchange;
     upstream->written = 0;
+    upstream->sent = false;
     timer_set(&upstream->timer, upstream->connected ? exchange->timeout_us : GATEWAY_CONNECT_US);
     hand_over(exchange);
     if (exchange->on_room != NULL && !exchange->request_whole)
@@ -126,7 +133,7 @@ static bool try_again(struct exchange *exchange)
 {
     struct upstream *upstream = exchange->upstream;
     struct evbuffer *output = bufferevent_get_output(upstream->bev);
-    bool unsent = evbuffer_get_length(output) == upstream->written;
+    bool unsent = !upstream->sent && evbuffer_get_length(output) == upstream->written;
     if (exchange->retried || !upstream->used || exchange->has_answer || (!unsent && !exchange->safe))
         return false;
     if (!exchange->safe) {
@@ -183,17 +190,31 @@ static bool read_head(struct exchange *exchange)
     return !tunnel;
 }
 
-void exchange_on_read(struct exchange *exchange)
+/* Move what the taker has room for. */
+static enum wire_result move(struct exchange *exchange)
 {
     struct evbuffer *input = bufferevent_get_input(exchange->upstream->bev);
+    struct evbuffer *scratch = exchange->to == NULL ? NULL : exchange->loop->scratch;
+    size_t held = exchange->to == NULL ? 0 : evbuffer_get_length(bufferevent_get_output(exchange->to));
+    size_t room = held < GATEWAY_OUTPUT_HIGH ? GATEWAY_OUTPUT_HIGH - held : 0;
+    if (scratch != NULL)
+        room += evbuffer_get_length(scratch); /* its head lies there */
+    enum wire_result result =
+        body_move(&exchange->body, input, scratch, room, exchange->copying ? &exchange->copy : NULL);
+    if (result == WIRE_MORE && exchange->ended && evbuffer_get_length(input) == 0)
+        result = body_end(&exchange->body, scratch);
+    if (scratch != NULL)
+        gateway_send(exchange->to, scratch);
+    return result;
+}
+
+void exchange_on_read(struct exchange *exchange)
+{
     timer_set(&exchange->upstream->timer, exchange->timeout_us);
     while (!exchange->has_answer)
         if (!read_head(exchange))
             return;
-    enum wire_result result = body_move(&exchange->body, input, exchange->to, GATEWAY_OUTPUT_HIGH,
-                                        exchange->copying ? &exchange->copy : NULL);
-    if (result == WIRE_MORE && exchange->ended && evbuffer_get_length(input) == 0)
-        result = body_end(&exchange->body, exchange->to);
+    enum wire_result result = move(exchange);
     if (result == WIRE_OK)
         finish(exchange, exchange->keep_alive && !exchange->ended);
     else if (result != WIRE_MORE)
@@ -237,7 +258,8 @@ void exchange_on_time(struct exchange *exchange)
 {
     struct upstream *upstream = exchange->upstream;
     bool client_is_late = !exchange->request_whole && evbuffer_get_length(bufferevent_get_output(upstream->bev)) == 0;
-    bool taker_is_late = exchange->to != NULL && evbuffer_get_length(exchange->to) >= GATEWAY_OUTPUT_LOW;
+    bool taker_is_late =
+        exchange->to != NULL && evbuffer_get_length(bufferevent_get_output(exchange->to)) >= GATEWAY_OUTPUT_LOW;
     if (upstream->connected && (client_is_late || taker_is_late))
         timer_set(&upstream->timer, exchange->timeout_us); /* who is waited for has a limit of its own */
     else

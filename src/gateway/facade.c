@@ -100,7 +100,7 @@ void ask_legacy(struct ask *ask, struct banyan_str body, bool streams,
     banyan_buf_release(&text);
     exchange->context = ask;
     exchange->request_whole = true;
-    exchange->to = streams && front != NULL ? bufferevent_get_output(front->bev) : NULL;
+    exchange->to = streams && front != NULL ? front->bev : NULL;
     exchange->on_head = streams ? on_head : on_head_kept;
     exchange->on_end = ended;
     exchange->copy.size_max = ask->loop->gateway->options.compare_body_max;

@@ -83,7 +83,7 @@ void front_answered(struct front *front)
 
 void front_answer(struct front *front, int code, const char *headers, const char *content_type, struct banyan_str body)
 {
-    struct evbuffer *output = bufferevent_get_output(front->bev);
+    struct evbuffer *scratch = front->loop->scratch;
     struct banyan_buf *text = &front->text;
     if (atomic_load_explicit(&front->loop->gateway->draining, memory_order_relaxed))
         front->close_after = true;
@@ -94,9 +94,10 @@ void front_answer(struct front *front, int code, const char *headers, const char
     banyan_buf_add_text(text, front->close_after ? "Connection: close\r\n\r\n"
                               : front->old       ? "Connection: keep-alive\r\n\r\n"
                                                  : "\r\n");
-    (void)evbuffer_add(output, text->data, text->size); /* out of memory: the client times out */
+    (void)evbuffer_add(scratch, text->data, text->size); /* out of memory: the client times out */
     if (!front->is_head)
-        (void)evbuffer_add(output, body.data, body.size); /* as above */
+        (void)evbuffer_add(scratch, body.data, body.size); /* as above */
+    gateway_send(front->bev, scratch);
     front_answered(front);
 }
 

@@ -18,6 +18,15 @@ enum {
     TICK_US = 25 * 1000,
 };
 
+void gateway_send(struct bufferevent *bev, struct evbuffer *data)
+{
+    struct evbuffer *output = bufferevent_get_output(bev);
+    if (evbuffer_get_length(output) == 0 && evbuffer_get_length(data) > 0)
+        (void)evbuffer_write(data, bufferevent_getfd(bev)); /* where it fails, the loop finds out why */
+    if (evbuffer_get_length(data) > 0)
+        (void)evbuffer_add_buffer(output, data);
+}
+
 /* ---- messages ---- */
 
 void loop_post(struct loop *loop, struct message *message)
@@ -99,7 +108,7 @@ static enum banyan_status loop_open(struct gateway *gateway, struct loop *loop, 
     loop->shared.messages_end = &loop->shared.messages;
     loop->upstream_max = share == 0 ? 1 : share;
     (void)pthread_mutex_init(&loop->shared.lock, NULL);
-    if (fd >= 0 && (loop->base = event_base_new()) != NULL &&
+    if (fd >= 0 && (loop->base = event_base_new()) != NULL && (loop->scratch = evbuffer_new()) != NULL &&
         (loop->wake = event_new(loop->base, -1, 0, on_wake, loop)) != NULL &&
         (loop->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, loop)) != NULL)
         loop->listener =
@@ -122,6 +131,8 @@ static void loop_close(struct loop *loop)
     pool_close(loop);
     on_wake(-1, 0, loop);
     banyan_arena_release(&loop->arena);
+    if (loop->scratch != NULL)
+        evbuffer_free(loop->scratch);
     if (loop->listener != NULL)
         evconnlistener_free(loop->listener);
     if (loop->base != NULL)

@@ -81,6 +81,7 @@ struct loop {
     struct banyan_route route; /* scratch, as the next: of what the façade says to a head */
     struct banyan_arena arena;
     struct wire_head request, answer; /* that is being read: too large for the stack of a callback */
+    struct evbuffer *scratch;         /* of an answer that is being written; empty outside a handler */
     bool health_asked;
     bool ended; /* the loop is to be left when there are no fronts, or now */
     struct {
@@ -130,6 +131,8 @@ static inline void gateway_count(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+/* All of *data* to the peer: what the socket takes now without a turn through the loop, the rest behind it. */
+void gateway_send(struct bufferevent *bev, struct evbuffer *data);
 /* Have it run by the loop; any thread. */
 void loop_post(struct loop *loop, struct message *message);
 
@@ -182,6 +185,7 @@ struct upstream {
     struct exchange *exchange; /* NULL: idle */
     bool connected, used;      /* used: it answered before */
     uint64_t written;          /* bytes put into its output for the present exchange */
+    bool sent;                 /* some of it was sent without that */
 };
 
 /* Get a connection for the exchange, now or later: exchange_begin(), or exchange_failed(). */
@@ -219,7 +223,7 @@ struct exchange {
     int64_t timeout_us; /* without any progress of the upstream */
     struct body body;   /* of the answer */
     int code;
-    struct evbuffer *to;    /* where the answer's body goes: the client's output; NULL: nowhere */
+    struct bufferevent *to; /* where the answer's body goes: the client; NULL: nowhere */
     struct banyan_buf copy; /* of the body, up to its size_max (then overflow) */
     bool copying;
     /* The head of a final answer, or of 101 where a tunnel was asked for; spans are valid during the call.  Or of

@@ -41,13 +41,14 @@ void pass_abandon(struct front *front)
 
 void pass_head(struct front *front, struct exchange *exchange, const struct wire_head *head, struct banyan_str text)
 {
-    struct evbuffer *output = bufferevent_get_output(front->bev);
+    struct evbuffer *scratch = front->loop->scratch;
     struct gateway *gateway = front->loop->gateway;
     struct head_answer how = {.to_head = front->is_head, .old = front->old};
     size_t line = 0;
     if (head->code < 200 && head->code != 101) {
         if (!front->old)
-            (void)evbuffer_add(output, text.data, text.size); /* out of memory: the client does not know */
+            (void)evbuffer_add(scratch, text.data, text.size); /* out of memory: the client does not know */
+        gateway_send(front->bev, scratch);
         return;
     }
     while (text.data[line] != '\r')
@@ -65,8 +66,10 @@ void pass_head(struct front *front, struct exchange *exchange, const struct wire
         how.served_by = "legacy";
     banyan_buf_reset(&front->text);
     head_answer(head, &how, &front->text);
-    (void)evbuffer_add(output, front->text.data, front->text.size); /* out of memory: the client times out */
+    (void)evbuffer_add(scratch, front->text.data, front->text.size); /* out of memory: the client times out */
     front->told = true;
+    if (how.tunnel)
+        gateway_send(front->bev, scratch); /* else the body goes with it */
 }
 
 static void on_head(struct exchange *exchange, const struct wire_head *head, struct banyan_str text)
@@ -136,7 +139,7 @@ void pass_begin(struct front *front, const struct wire_head *head)
     struct head_request how = {.client = banyan_str_of(front->address), .tunnel = head_is_tunnel(head)};
     gateway_count(&front->loop->gateway->counts.passed);
     exchange->context = front;
-    exchange->to = bufferevent_get_output(front->bev);
+    exchange->to = front->bev;
     exchange->tunnel = how.tunnel;
     exchange->on_head = on_head;
     exchange->on_room = on_room;

@@ -2,6 +2,7 @@
 /* What the façade does not understand goes through: bodies of all kinds, heads, refusals, an upstream that is unwell.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -437,5 +438,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_options, setup, teardown),
     };
+    (void)signal(SIGPIPE, SIG_IGN); /* as serve does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
