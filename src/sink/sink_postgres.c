@@ -28,6 +28,7 @@
 
 enum {
     COPY_ROWS = 2000, /* a flush of so many to one table brings them by COPY */
+    LOAD_AHEAD = 8,   /* rows of a load: prefetching */
 };
 
 struct sink_postgres {
@@ -588,9 +589,14 @@ static enum banyan_status postgres_load_rows(struct sink_load *load, const struc
                                              struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
-    for (size_t i = 0; i < count && st == BANYAN_OK; i++)
+    for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
+        if (i + LOAD_AHEAD < count) { /* they lie anywhere */
+            __builtin_prefetch(rows[i + LOAD_AHEAD].row, 0, 1);
+            __builtin_prefetch((const char *)rows[i + LOAD_AHEAD].row + 64, 0, 1);
+        }
         if (rows[i].row != NULL)
             st = pg_copy_in_row(&load->copy, rows[i].row, err);
+    }
     return st;
 }
 
