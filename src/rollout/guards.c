@@ -6,7 +6,7 @@
  * the limit (it matters), and chance cannot explain it (it is true).  Of all failures of both sides, equal sides would
  * get shares as their requests are; that the candidate has so many by chance has to be less probable than 1 in 100,000.
  * Where the baseline has fewer requests than samples_min (at 100 % there is none) the limit itself takes its place: so
- * many failures of requests that fail as often as the limit allows.  One failure is never enough for either.
+ * many failures of requests that fail as often as the limit allows.  Two failures are never enough for either.
  *
  * The last second is judged, too: against the baseline of the whole window as above, and against that of the same
  * second with 1 in 1,000, which is enough: it has only to tell a fault of the candidate from a fault of both.
@@ -14,7 +14,7 @@
  *   | candidate | baseline        | limit |                                               |
  *   | 1 of 100  | 0 of 1,900      | 1 %   | PASS: not more than the limit                 |
  *   | 3 of 100  | 0 of 1,900      | 1 %   | WAIT: too many, but chance could do it        |
- *   | 5 of 100  | 0 of 1,900      | 1 %   | BREACH                                        |
+ *   | 4 of 100  | 0 of 1,900      | 1 %   | BREACH                                        |
  *   | 5 of 100  | 95 of 1,900     | 1 %   | PASS: a bad day of both                       |
  *   | 5 of 100  | none            | 1 %   | WAIT                                          |
  *   | 9 of 100  | none            | 1 %   | BREACH                                        |
@@ -37,6 +37,10 @@
 #include "rollout/chance.h"
 
 #define PPM 1000000
+
+enum {
+    FAILURES_MIN = 3, /* fewer may be one client, asking again */
+};
 
 void guards_limits_init(struct guards_limits *ret)
 {
@@ -117,11 +121,11 @@ static bool too_many(struct rate candidate, struct rate baseline, uint32_t ppm_m
 {
     return share_of(candidate) - share_of(baseline) > ppm_max / (double)PPM;
 }
+/* Of what failed on both sides, equal sides would get shares as their requests are: the exact test of two rates. */
 static bool beyond_chance(struct rate candidate, struct rate baseline, double level)
 {
-    /* One failure more for the baseline: that it had none so far does not mean that it cannot fail. */
-    return candidate.bad > 1 && chance_above(candidate.bad, candidate.bad + baseline.bad + 1,
-                                             (double)candidate.all / (double)(candidate.all + baseline.all), level);
+    return chance_above(candidate.bad, candidate.bad + baseline.bad,
+                        (double)candidate.all / (double)(candidate.all + baseline.all), level);
 }
 
 struct rate_check {
@@ -148,10 +152,10 @@ static bool rate_breach(const struct judging *judging, const struct rate_check *
     struct rate whole = rate_known(baselines.window, samples_min);
     struct rate now = late ? rate_known(baselines.late, samples_min) : whole;
     struct rate shown = now.all > 0 ? now : whole;
-    if (!too_many(candidate, now, check->ppm_max) || !too_many(candidate, whole, check->ppm_max))
+    if (candidate.bad < FAILURES_MIN || !too_many(candidate, now, check->ppm_max) ||
+        !too_many(candidate, whole, check->ppm_max))
         return false;
-    if (shown.all == 0 &&
-        !(candidate.bad > 1 && chance_above(candidate.bad, candidate.all, check->ppm_max / (double)PPM, CHANCE_SURE)))
+    if (shown.all == 0 && !chance_above(candidate.bad, candidate.all, check->ppm_max / (double)PPM, CHANCE_SURE))
         return false;
     if (whole.all > 0 && !beyond_chance(candidate, whole, CHANCE_SURE))
         return false;
@@ -411,7 +415,8 @@ void guards_judge(const struct guards_limits *limits, const struct guards_stage 
         judge_mirror(&judging);
     judge_verification(&judging);
     judge_sides(&judging);
-    if (stage->candidate_reads)
+    /* Answers that are thrown away in the shadow tell as much as those that count later. */
+    if (stage->candidate_reads || stage->shadow)
         judge_kind(&judging, TRAFFIC_READ);
     if (stage->candidate_writes)
         judge_kind(&judging, TRAFFIC_WRITE);

@@ -80,7 +80,7 @@ struct guards_result {
 /* What the present step asks for. */
 struct guards_stage {
     bool candidate_reads, candidate_writes; /* Banyan answers such: their figures count */
-    bool shadow;                            /* answers are compared */
+    bool shadow;                            /* reads are asked of Banyan, too, and compared: so do theirs */
     bool mirror;                            /* it has to be armed, proven and near */
     int64_t in_step_us;                     /* since it began */
 };
