@@ -26,6 +26,11 @@ static struct {
     _Atomic bool gate;        /* /wait answers once it is set */
     _Atomic bool stopping;
     char head[32768]; /* of the last request */
+    char body[4096];  /* of the last request to /orders or /fills, and how they are answered */
+    char answer[4096];
+    int answer_code;
+    atomic_int writes;
+    _Atomic bool slow; /* writes are answered once gate is set */
 } upstream;
 
 static void up_send(int fd, const char *text)
@@ -129,6 +134,19 @@ static bool up_respond(int fd, const char *path, const char *body, size_t size)
         while ((got = recv(fd, line, sizeof(line), 0)) > 0)
             (void)!send(fd, line, (size_t)got, MSG_NOSIGNAL);
         return false;
+    } else if (strncmp(path, "/orders", 7) == 0 || strcmp(path, "/fills") == 0) {
+        char head[256];
+        bool write = strncmp(upstream.head, "POST", 4) == 0;
+        snprintf(upstream.body, sizeof(upstream.body), "%.*s", (int)size, body);
+        if (write)
+            atomic_fetch_add(&upstream.writes, 1);
+        if (write && atomic_load(&upstream.slow))
+            up_gate();
+        snprintf(head, sizeof(head),
+                 "HTTP/1.1 %d Answer\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                 upstream.answer_code, strlen(upstream.answer));
+        up_send(fd, head);
+        up_send(fd, upstream.answer);
     } else {
         char head[256];
         snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-From: upstream\r\n\r\n", size);
