@@ -99,7 +99,8 @@ struct input {
     bool bad;
 };
 
-static uint64_t get_number(struct input *input)
+/* Inlined, so that where we are stays in a register: each event of a rebuild is read here. */
+static inline __attribute__((always_inline)) uint64_t get_number(struct input *input)
 {
     uint64_t value = 0;
     size_t used = varint_get(input->next, input->end, &value);
@@ -109,7 +110,7 @@ static uint64_t get_number(struct input *input)
     return value;
 }
 
-static const char *get_bytes(struct input *input, uint64_t size)
+static inline __attribute__((always_inline)) const char *get_bytes(struct input *input, uint64_t size)
 {
     const char *data = input->next;
 
@@ -121,7 +122,7 @@ static const char *get_bytes(struct input *input, uint64_t size)
     return data;
 }
 
-static struct banyan_str get_str(struct input *input)
+static inline __attribute__((always_inline)) struct banyan_str get_str(struct input *input)
 {
     uint64_t size = get_number(input);
     const char *data = get_bytes(input, size);
