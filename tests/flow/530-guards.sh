@@ -7,8 +7,6 @@
 # shellcheck source=tests/flow/history.sh
 . "$(dirname "$0")/history.sh"
 
-rate=${RATE:-500} # a second: 5 % of a side show within one where it has enough requests
-limit_ms=${LIMIT_MS:-1000}
 banyan=$build/tests/flow/faulty_trading
 export BANYAN_TEST_FAULT=$work/fault
 printf '%s' - >"$BANYAN_TEST_FAULT"
@@ -26,15 +24,28 @@ last_event() { curl -s --max-time 5 "$url/rollout/history?limit=1000" | jq -c "[
 count_events() { curl -s --max-time 5 "$url/rollout/history?limit=1000" | jq "[.events[].event | select(.type == \"$1\")] | length"; }
 more_events() { [ "$(count_events "$1")" -gt "$2" ]; }
 gateway_url() { echo "http://127.0.0.1:$(cat "$work/rollout/gateway.port")"; }
+# start_load RATE MIX
 start_load() {
     rm -f "$work/stop"
-    start_bg load "$example/legacy-load" --url "$(gateway_url)" --rate "$rate" --connections 32 --stop-file "$work/stop" \
-        --seed "$RANDOM" --mix place=14,fill=9,modify=7,cancel=4,get=65,list=1
+    start_bg load "$example/legacy-load" --url "$(gateway_url)" --rate "$1" --mix "$2" --connections 32 \
+        --stop-file "$work/stop" --seed "$RANDOM"
     load_pid=$started
 }
 end_load() {
     touch "$work/stop"
     wait "$load_pid"
+    equal "the load ended well" "$?" 0
+}
+# Latencies show in writes, of which Banyan has a share; 5 % of errors show within a second where there are 400 requests of a
+# kind in it.
+mostly_writes='400 place=30,fill=20,modify=15,cancel=10,get=24,list=1'
+mostly_reads='500 place=6,fill=4,modify=3,cancel=2,get=84,list=1'
+# The limit is that of a machine that has time for it.
+limit() {
+    local busy
+    busy=$(awk -v cpus="$(nproc)" '{ print ($1 > 2 * cpus) }' /proc/loadavg)
+    [ "$busy" = 0 ] || echo "# this machine is busy (load $(cut -d' ' -f1 /proc/loadavg)): 3 s are allowed instead of 1 s"
+    limit_ms=$([ "$busy" = 0 ] && echo 1000 || echo 3000)
 }
 
 oms_start app none || exit 1
@@ -54,7 +65,8 @@ wait_until 30 "serve to listen" test -s "$work/rollout/gateway.port" || { cat "$
 url=http://127.0.0.1:$(cat "$work/rollout/port")
 sed -i "s|^listen: .*|listen: 127.0.0.1:$(cat "$work/rollout/port")|" "$config"
 wait_until 60 "serve to be ready" ready || { cat "$work/serve.log"; exit 1; }
-start_load
+# shellcheck disable=SC2086 # rate and mix
+start_load $mostly_writes
 check "the rollout starts" rollout start --wait
 wait_until 60 "the shadow" in_state shadow || { rollout status; exit 1; }
 
@@ -90,6 +102,7 @@ breaks() {
     event=$(last_event RollbackStarted)
     at=$(jq -r .at <<<"$event")
     took_ms=$((($(date -d "$at" +%s%6N) - from_us) / 1000))
+    limit
     echo "# what $2: rolled back after $took_ms ms: $(jq -r .reason <<<"$event")"
     check "what $2 is rolled back within $limit_ms ms ($took_ms)" [ "$took_ms" -le "$limit_ms" ]
     equal "by the guard" "$(jq -r .actor <<<"$event")" guard
@@ -101,13 +114,15 @@ breaks() {
 }
 
 breaks s "is slow" '(read|write)-latency' || exit 1
+end_load
+# shellcheck disable=SC2086
+start_load $mostly_reads
 breaks f "fails" '(read|write)-failures' || exit 1
 breaks l "lies" answers || exit 1
 
 # ---- no traffic ----
 canary "without traffic" || exit 1
 end_load
-equal "the load ended well" "$?" 0
 sleep 11 # the window is empty then
 check "an idle canary stays" in_state canary
 steps
