@@ -141,8 +141,13 @@ static enum banyan_status set_origin(struct legacy_mirror *mirror, bool prove, s
 static enum banyan_status set_role(struct legacy_mirror *mirror, struct banyan_error *err)
 {
     enum banyan_status status = pg_run(mirror->conn, "SET session_replication_role = replica", err);
+    /* What was told as written has to survive a crash of the server. */
     if (status == BANYAN_OK)
-        return pg_run(mirror->conn, "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '60s'", err);
+        return pg_run(mirror->conn,
+                      "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '60s';"
+                      "SELECT pg_catalog.set_config('synchronous_commit', 'local', false)"
+                      " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
+                      err);
     needs(mirror, err,
           pg_server_version(mirror->conn) >= 150000
               ? "GRANT SET ON PARAMETER session_replication_role"
@@ -209,6 +214,22 @@ static enum banyan_status try_operation(struct legacy_mirror *mirror, const stru
     return status;
 }
 
+/* A row that was not *removed* before may be refused as the second of its kind: what comes to that had the right. */
+static enum banyan_status try_insert(struct legacy_mirror *mirror, const struct mirror_mapping *mapping, unsigned table,
+                                     const void *row, bool removed, struct banyan_error *err)
+{
+    struct banyan_error failure = BANYAN_ERROR_INIT;
+    enum banyan_status status = pg_run(mirror->conn, "SAVEPOINT row", err);
+    if (status != BANYAN_OK)
+        return status;
+    status = try_operation(mirror, mapping, MIRROR_INSERT, table, row, &failure);
+    if (status != BANYAN_OK && !removed && strcmp(failure.sqlstate, "23505") == 0)
+        return pg_run(mirror->conn, "ROLLBACK TO row", err);
+    if (status != BANYAN_OK && err != NULL)
+        *err = failure;
+    return status;
+}
+
 /* The table is empty, or all its rows are locked. */
 static enum banyan_status believe_catalog(struct legacy_mirror *mirror, const char *table, struct banyan_error *err)
 {
@@ -247,9 +268,8 @@ static enum banyan_status prove_table(struct legacy_mirror *mirror, const struct
         status = try_operation(mirror, mapping, MIRROR_UPDATE, at, row, err);
     if (status == BANYAN_OK && found && changes)
         status = try_operation(mirror, mapping, MIRROR_DELETE, at, row, err);
-    /* One that cannot be removed has to be told apart by a generated column, or may be there twice. */
-    if (status == BANYAN_OK && found && (changes || table->generated_column != NULL))
-        status = try_operation(mirror, mapping, MIRROR_INSERT, at, row, err);
+    if (status == BANYAN_OK && found)
+        status = try_insert(mirror, mapping, at, row, changes, err);
     if (status == BANYAN_OK)
         return BANYAN_OK;
     struct banyan_str right = banyan_arena_printf(

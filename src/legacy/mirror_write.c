@@ -17,6 +17,7 @@
 
 #include "os/clock.h"
 
+static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 static const char checkpoint_sql[] =
     "WITH moved AS (UPDATE banyan.mirror SET position = $2, at = clock_timestamp() WHERE source = $1 AND position = $3"
     " RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM moved";
@@ -48,7 +49,7 @@ static enum banyan_status queue(struct legacy_mirror *mirror, struct banyan_erro
     struct pg_param checkpoint[CHECKPOINT_PARAMS], *params;
     size_t count;
     checkpoint_params(mirror, checkpoint);
-    enum banyan_status status = pg_pipeline_add(mirror->conn, "BEGIN", NULL, 0, err);
+    enum banyan_status status = pg_pipeline_add(mirror->conn, begin_sql, NULL, 0, err);
     if (status == BANYAN_OK)
         status = pg_pipeline_add_prepared(mirror->conn, checkpoint_sql, checkpoint, CHECKPOINT_PARAMS, err);
     for (size_t i = 0; status == BANYAN_OK && i < batch->item_count; i++) {
@@ -200,7 +201,7 @@ static enum banyan_status write_slow(struct slow *slow, struct banyan_error *err
     struct mirror_batch *batch = &mirror->batch;
     struct pg_param checkpoint[CHECKPOINT_PARAMS];
     checkpoint_params(mirror, checkpoint);
-    enum banyan_status status = pg_run(mirror->conn, "BEGIN", err);
+    enum banyan_status status = pg_run(mirror->conn, begin_sql, err);
     if (status == BANYAN_OK)
         status = pg_exec(mirror->conn, checkpoint_sql, checkpoint, CHECKPOINT_PARAMS, NULL, err);
     for (size_t i = 0; status == BANYAN_OK && i < batch->item_count; i++) {
