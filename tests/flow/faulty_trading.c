@@ -4,7 +4,7 @@
  * BANYAN_TEST_FAULT names.  Only for tests of the guards; no such thing is in the product.
  *
  *   -   nothing
- *   s   slow: a command takes 150 ms longer to decide
+ *   s   slow: a command takes 100 ms longer to decide
  *   f   fails: every twentieth answer of the façade is a 500
  *   l   lies: a read's answer has another price
  *
@@ -24,7 +24,7 @@
 #include "trading/trading.h"
 
 enum {
-    SLOW_MS = 150,
+    SLOW_MS = 100,
     FAILS_EVERY = 20,
     AGGREGATES_MAX = 8,
 };
