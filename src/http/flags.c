@@ -204,7 +204,8 @@ static void evaluate(const struct outlook *outlook, enum flag_kind kind, struct 
         ret->banyan = true; /* the newest is there */
         ret->reason = "TARGETING_MATCH";
     } else if (kind == FLAG_READ) {
-        by_bucket(outlook, ROUTING_READ, category, ret);
+        /* Users have buckets of their own, the same for all categories: as the gateway looks for them. */
+        by_bucket(outlook, ROUTING_READ, outlook->is_number ? category : BANYAN_STR("user"), ret);
     } else if (outlook->mode == OWNER_SHARED) {
         by_bucket(outlook, ROUTING_NEW, category, ret);
     }

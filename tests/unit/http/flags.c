@@ -169,7 +169,7 @@ static void a_split_is_that_of_the_buckets(void **state)
         snprintf(key, sizeof(key), "trader-%d", i);
         for (enum routing_flag flag = ROUTING_NEW; flag <= ROUTING_READ; flag++) {
             json_t *json = json_of(ask(flags[flag], key), 200), *metadata = json_object_get(json, "metadata");
-            struct banyan_str category = BANYAN_STR("order");
+            struct banyan_str category = flag == ROUTING_NEW ? BANYAN_STR("order") : BANYAN_STR("user");
             bool wanted = routing_in(world.routing, flag, category, banyan_str_of(key));
             assert_int_equal(json_is_true(json_object_get(json, "value")), wanted);
             assert_int_equal(number_at(metadata, "bucket"),
@@ -181,6 +181,10 @@ static void a_split_is_that_of_the_buckets(void **state)
             json_decref(json);
         }
     }
+    json_t *json = json_of(ask("trading.order.read", "17"), 200); /* an aggregate, no user */
+    assert_int_equal(number_at(json_object_get(json, "metadata"), "bucket"),
+                     routing_bucket(world.routing, ROUTING_READ, BANYAN_STR("order"), BANYAN_STR("17")));
+    json_decref(json);
     assert_in_range(in[0], 60, 140);
     assert_in_range(in[1], 150, 250);
 }
