@@ -344,6 +344,17 @@ static enum banyan_status prove(struct run *run, struct banyan_error *err)
     return st == BANYAN_OK ? in_time(run, err) : st;
 }
 
+/* The journal was read, and knows nothing of it. */
+static enum banyan_status surely_not_done(enum banyan_status failure, struct banyan_error *err)
+{
+    if (failure != BANYAN_UNCERTAIN)
+        return failure;
+    if (err != NULL)
+        err->status = BANYAN_UNAVAILABLE;
+    banyan_error_context(err, "not done, says the journal");
+    return BANYAN_UNAVAILABLE;
+}
+
 /* The commit failed in some way.  OK: it was made nevertheless. */
 static enum banyan_status was_committed(struct run *run, enum banyan_status failure, struct banyan_error *err)
 {
@@ -361,12 +372,7 @@ static enum banyan_status was_committed(struct run *run, enum banyan_status fail
         banyan_error_clear(err);
         return BANYAN_OK;
     }
-    if (failure != BANYAN_UNCERTAIN)
-        return failure;
-    if (err != NULL)
-        err->status = BANYAN_UNAVAILABLE;
-    banyan_error_context(err, "not done, says the journal");
-    return BANYAN_UNAVAILABLE;
+    return surely_not_done(failure, err);
 }
 
 static enum banyan_status run_over(struct run *run, struct banyan_error *err)
@@ -453,7 +459,7 @@ static enum banyan_status open_tables(struct run *run, bool *ret_fenced, struct 
         return BANYAN_OK;
     }
     *ret_fenced = place == PLACE_CLOSED;
-    return st;
+    return surely_not_done(st, err);
 }
 
 /* Nothing was handed over: the owner is again who it was. */

@@ -33,6 +33,8 @@ static const int64_t pause_default_us = 1000000, lock_default_us = 100000, lag_d
 static const uint64_t backlog_default = 1000;
 static const int64_t statement_us_max = 30000000; /* outside the pause */
 static const int64_t connect_us_max = 3000000, settle_us_max = 3000000;
+static const int64_t meet_us_max = 5000000; /* for the side that follows, in a round before the pause */
+static const int64_t backstop_us = 4000000;
 static const int64_t left_us_min = 1000, look_again_us = 10000;
 
 struct cutover_postgres {
@@ -211,7 +213,7 @@ static enum banyan_status meet_over(void *context, struct banyan_position seen, 
     enum banyan_status st = fence_message(p->reader, p->options.source, &lsn, err);
 
     (void)seen;
-    return st == BANYAN_OK ? catch_up(p, lsn, statement_us_max, false, err) : st;
+    return st == BANYAN_OK ? catch_up(p, lsn, meet_us_max, false, err) : st;
 }
 
 /* On the way back the log leads, the mirror follows. */
@@ -219,7 +221,7 @@ static enum banyan_status meet_back(void *context, struct banyan_position seen, 
 {
     const struct cutover_postgres *p = context;
 
-    return legacy_mirror_wait(p->options.mirror, seen, statement_us_max, err);
+    return legacy_mirror_wait(p->options.mirror, seen, meet_us_max, err);
 }
 
 /* An aggregate that is Banyan's in SHARED goes on to be Banyan's: it may be written, and the mirror cannot follow while
@@ -318,9 +320,17 @@ static enum banyan_status world_hold(void *context, struct banyan_error *err)
 {
     struct cutover_postgres *p = context;
     const struct controller_gateway *gateway = p->options.gateway;
+    enum banyan_status st;
 
     p->until_us = now_us(NULL) + p->options.pause_us_max;
-    return gateway == NULL ? BANYAN_OK : gateway->hold(gateway->context, p->until_us, err);
+    if (gateway == NULL)
+        return BANYAN_OK;
+    st = gateway->hold(gateway->context, p->until_us, err);
+    /* The pause ends where it was told to, by us.  By itself the hold ends later: a process that was frozen shall find
+     * its writes still waiting, and not at a side that is not open yet. */
+    if (st == BANYAN_OK)
+        st = gateway->hold(gateway->context, p->until_us + backstop_us, err);
+    return st;
 }
 
 static void world_release(void *context)

@@ -387,7 +387,8 @@ static enum rig_wrote execute(struct cutover_rig *rig, int64_t key, const char *
     banyan_arena_release(&arena);
     if (st == BANYAN_OK)
         return answer.accepted ? RIG_WROTE : RIG_REFUSED;
-    return st == BANYAN_CONFLICT || st == BANYAN_BUSY ? RIG_REFUSED : RIG_UNKNOWN;
+    /* Somebody else owns it since it was looked at: nothing was written. */
+    return st == BANYAN_CONFLICT || st == BANYAN_BUSY ? RIG_MOVED : RIG_UNKNOWN;
 }
 
 static enum rig_wrote banyan_write(struct cutover_rig *rig, int64_t key, int64_t number, struct banyan_error *err)
@@ -467,5 +468,5 @@ enum rig_wrote rig_door_create(struct cutover_rig *rig, struct pg_conn *conn, in
         *ret_key = key;
     }
     door_leave(&rig->door);
-    return wrote;
+    return wrote == RIG_MOVED ? RIG_HELD : wrote;
 }

@@ -77,6 +77,7 @@ enum rig_wrote {
     RIG_HELD,    /* it waited until its time was over: nothing was written */
     RIG_REFUSED, /* somebody said no: nothing was written */
     RIG_UNKNOWN, /* the server or the log was lost: maybe */
+    RIG_MOVED,   /* not given out: the owner is another one by now, nothing was written */
 };
 /* The step of *key* to *number* by its owner; the same again is harmless.  *conn* is the legacy application's. */
 enum rig_wrote rig_door_write(struct cutover_rig *rig, struct pg_conn *conn, int64_t key, int64_t number,
