@@ -40,7 +40,11 @@ struct legacy_options {
     struct store *store;         /* borrowed */
     struct os_stop *stop;        /* borrowed */
     /* Is this aggregate not the legacy application's any more?  What is captured for it is a conflict: recorded in the
-     * stream "$conflict-<name>", not applied.  Called under the order lock: must not wait.  NULL: all are. */
+     * stream "$conflict-<name>", not applied.  Called under the order lock: must not wait.  NULL: all are.
+     *
+     * At a hand back from behind the fence the answer is false as soon as Banyan accepts nothing more, and not only
+     * when the ownership has moved: what gets past the fence from then on was written after it went, and is the
+     * application's own.  Without a fence (some aggregates are Banyan's) it is true until the ownership has moved. */
     bool (*owned)(void *context, struct banyan_str category, int64_t key);
     void *owned_context;
 };
