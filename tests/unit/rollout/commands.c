@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "../log/folder.h"
+#include "os/clock.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "rollout/owner.h"
@@ -26,6 +27,7 @@ enum {
     THREADS = 8,
     ROUNDS = 30,
     ORDERS = 4,
+    WAIT_US_MAX = 60 * 1000 * 1000,
 };
 
 #define ONE INT64_C(100000000)
@@ -128,7 +130,7 @@ static void run(void *argument)
             aggregates_submit_all(worker->rig->aggregates, commands, count, &arena, answers, NULL, &accepted, &err);
 
         if (status == BANYAN_BUSY) {
-            worker->refused++;
+            (void)__atomic_add_fetch(&worker->refused, 1, __ATOMIC_RELAXED);
         } else {
             must(status, &err);
             for (size_t i = 0; i < count; i++)
@@ -184,6 +186,40 @@ static void place_orders(struct rig *rig)
     banyan_arena_release(&arena);
 }
 
+/* A busy machine may not have let any thread run yet. */
+static void yield_since(int64_t began_us)
+{
+    assert_true(os_clock_monotonic_us(os_clock_real()) - began_us < WAIT_US_MAX);
+    (void)sched_yield();
+}
+
+static void await_append(struct rig *rig)
+{
+    int64_t began_us = os_clock_monotonic_us(os_clock_real());
+    uint64_t tail = store_tail(rig->store).value;
+
+    while (store_tail(rig->store).value < tail + 20)
+        yield_since(began_us);
+}
+
+static uint64_t refusals(const struct worker workers[THREADS])
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < THREADS; i++)
+        count += __atomic_load_n(&workers[i].refused, __ATOMIC_RELAXED);
+    return count;
+}
+
+static void await_refusal(const struct worker workers[THREADS])
+{
+    int64_t began_us = os_clock_monotonic_us(os_clock_real());
+    uint64_t count = refusals(workers);
+
+    while (refusals(workers) == count)
+        yield_since(began_us);
+}
+
 static void test_race(void **unused)
 {
     struct worker workers[THREADS];
@@ -204,12 +240,10 @@ static void test_race(void **unused)
 
         change(&rig, OWNER_CLOSING);
         tail = store_tail(rig.store).value;
-        for (int j = 0; j < 50; j++)
-            (void)sched_yield();
+        await_refusal(workers);
         assert_int_equal(store_tail(rig.store).value, tail);
         change(&rig, OWNER_BANYAN);
-        for (int j = 0; j < 50; j++)
-            (void)sched_yield();
+        await_append(&rig);
     }
     __atomic_store_n(&rig.stop, true, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < THREADS; i++) {

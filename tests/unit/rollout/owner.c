@@ -9,9 +9,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <stdio.h>
 
 #include "../log/folder.h"
+#include "os/clock.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "rollout/owner.h"
@@ -20,6 +22,7 @@
 enum {
     THREADS = 8,
     ROUNDS = 40,
+    WAIT_US_MAX = 60 * 1000 * 1000,
 };
 
 #define ORDER BANYAN_STR("order")
@@ -292,6 +295,18 @@ static uint64_t count_wrong(struct rig *rig, uint64_t *ret_events)
     return wrong;
 }
 
+/* A busy machine may not have let any thread run yet. */
+static void await_append(struct rig *rig)
+{
+    int64_t began_us = os_clock_monotonic_us(os_clock_real());
+    uint64_t tail = store_tail(rig->store).value;
+
+    while (store_tail(rig->store).value == tail) {
+        assert_true(os_clock_monotonic_us(os_clock_real()) - began_us < WAIT_US_MAX);
+        (void)sched_yield();
+    }
+}
+
 static void test_race(void **unused)
 {
     struct racer racers[THREADS] = {{.number = 0}};
@@ -315,6 +330,7 @@ static void test_race(void **unused)
         assert_int_equal(store_wait(rig.store, before, INT64_MAX, &err), BANYAN_OK);
         assert_int_equal(store_tail(rig.store).value, before.value);
         change(&rig, OWNER_BANYAN);
+        await_append(&rig);
     }
     change(&rig, OWNER_CLOSING);
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
