@@ -28,9 +28,10 @@ static const char sort_memory[] =
     "SELECT set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), "
     "134217728) / 1024 || 'kB', true);";
 
-/* A server that is too old to know the setting is not asked. */
+/* A server that is too old to know the setting is not asked, nor one whose system cannot do it, which would refuse. */
 static const char notice_the_end[] =
-    "SELECT set_config(name, '1s', true) FROM pg_settings WHERE name = 'client_connection_check_interval';";
+    "SELECT set_config(name, '1s', true) FROM pg_settings WHERE name = 'client_connection_check_interval' AND "
+    "version() LIKE '%linux%';";
 
 void postgres_add_sort_memory(struct banyan_buf *ret)
 {
