@@ -640,15 +640,16 @@ static enum banyan_status end_holders(struct pg_conn *conn, const char *source, 
     return st;
 }
 
-enum banyan_status fence_settle(struct pg_conn *conn, const char *source, int64_t timeout_us, struct banyan_error *err)
+/* *function* takes the advisory lock, when it is to be had. */
+static enum banyan_status settle(struct pg_conn *conn, const char *function, const char *source, int64_t timeout_us,
+                                 struct banyan_error *err)
 {
     struct os_retry retry = {.first_us = 2000, .pause_us_max = 50000, .total_us_max = timeout_us};
     struct banyan_buf sql = BANYAN_BUF_INIT(SQL_MAX);
     enum banyan_status st;
     bool free = false;
 
-    /* Taken and given back at once, in a transaction of its own. */
-    banyan_buf_add_text(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(");
+    banyan_buf_printf(&sql, "SELECT pg_catalog.%s(", function);
     add_lock_key(&sql, source);
     banyan_buf_add_char(&sql, ')');
     for (;;) {
@@ -668,6 +669,28 @@ enum banyan_status fence_settle(struct pg_conn *conn, const char *source, int64_
                                "SELECT pg_terminate_backend(pid).");
     }
     banyan_buf_release(&sql);
+    return st;
+}
+
+enum banyan_status fence_settle(struct pg_conn *conn, const char *source, int64_t timeout_us, struct banyan_error *err)
+{
+    /* Taken and given back at once, in a transaction of its own. */
+    return settle(conn, "pg_try_advisory_xact_lock", source, timeout_us, err);
+}
+
+enum banyan_status fence_take(struct pg_conn *conn, const char *source, int64_t timeout_us, struct banyan_error *err)
+{
+    return settle(conn, "pg_try_advisory_lock", source, timeout_us, err); /* the session's */
+}
+
+enum banyan_status fence_claim(struct pg_conn *conn, const struct fence_options *options, uint64_t epoch,
+                               struct banyan_error *err)
+{
+    enum banyan_status st = begin(conn, options, err);
+
+    if (st == BANYAN_OK)
+        return write_journal(conn, options->source, epoch, "banyan", 0, err);
+    roll_back(conn);
     return st;
 }
 

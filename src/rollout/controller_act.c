@@ -143,6 +143,7 @@ static enum banyan_status cut(struct controller *controller, enum cutover_direct
     enum banyan_status st;
 
     options.direction = direction;
+    options.from = OWNER_SHARED; /* the canary made it so */
     pthread_mutex_lock(&controller->shared.lock);
     if (controller->shared.pause_us_max > 0)
         options.pause_us_max = controller->shared.pause_us_max;
@@ -244,8 +245,6 @@ static enum banyan_status act_once(struct controller *controller, const struct m
     case PLAN_BACK_SHARED:
         banyan_error_clear(err);
         return act_cut(controller, machine, plan, err);
-    case PLAN_TELL_BACK:
-        return tell(controller, MACHINE_ROLLBACK_DONE, "nothing was Banyan's", err);
     case PLAN_SHARE:
         return act_share(controller, err);
     case PLAN_STUCK:

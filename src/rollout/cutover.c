@@ -15,7 +15,8 @@
 
 enum {
     TRIES_DEFAULT = 20,
-    OWN_TRIES = 5,      /* of a change of the owner that the log did not take */
+    OWN_TRIES = 5, /* of a change of the owner that the log did not take */
+    LOOK_TRIES = 3,
     RESOLVE_TRIES = 50, /* of reading the journal within the pause, besides its time */
 };
 
@@ -252,18 +253,28 @@ static enum banyan_status contradiction(const struct run *run, enum owner_mode m
     return st;
 }
 
+/* The two facts have to be of one time: who was frozen between them compares one with the past of the other. */
 static enum banyan_status look(struct run *run, enum place *ret, struct banyan_error *err)
 {
     const struct cutover_world *world = run->world;
     struct cutover_journal journal = {.epoch = 0};
-    enum banyan_status st = world->journal(world->context, &journal, err);
+    uint64_t before = 0;
     enum owner_mode mode;
 
-    if (st != BANYAN_OK)
-        return st;
-    mode = world->owner(world->context, &run->epoch);
-    *ret = locate(mode, run->epoch, &journal);
-    return *ret == PLACE_CONTRADICTION ? contradiction(run, mode, &journal, err) : BANYAN_OK;
+    for (unsigned try = 0; try < LOOK_TRIES; try++) {
+        enum banyan_status st;
+
+        (void)world->owner(world->context, &before);
+        st = world->journal(world->context, &journal, err);
+        if (st != BANYAN_OK)
+            return st;
+        mode = world->owner(world->context, &run->epoch);
+        if (run->epoch != before)
+            continue;
+        *ret = locate(mode, run->epoch, &journal);
+        return *ret == PLACE_CONTRADICTION ? contradiction(run, mode, &journal, err) : BANYAN_OK;
+    }
+    return banyan_error_set(err, BANYAN_BUSY, "the owner is being changed by somebody else");
 }
 
 /* As look(), again and again within the pause: its answer decides whether writes can go on. */
@@ -462,18 +473,26 @@ static enum banyan_status open_tables(struct run *run, bool *ret_fenced, struct 
     return surely_not_done(st, err);
 }
 
-/* Nothing was handed over: the owner is again who it was. */
+/* Nothing was handed over: the owner is again who it was.  Behind own LEGACY only the journal can say so: somebody else
+ * may be about to unfence, on the grounds of what the log says. */
 static enum banyan_status give_up(struct run *run, enum banyan_status failure, enum owner_mode before,
                                   struct banyan_error *err)
 {
+    const struct cutover_world *world = run->world;
     struct banyan_error why = BANYAN_ERROR_INIT;
+    enum banyan_status st = BANYAN_OK;
     uint64_t epoch = 0;
-    enum owner_mode mode = run->world->owner(run->world->context, &epoch);
+    enum owner_mode mode = world->owner(world->context, &epoch);
 
     if (mode == before)
         return failure;
-    run->epoch = epoch;
-    if (own(run, CUTOVER_OWN, before, &why) == BANYAN_OK)
+    if (epoch != run->epoch)
+        st = banyan_error_set(&why, BANYAN_CONFLICT, "the owner was changed by somebody else");
+    if (st == BANYAN_OK && mode == OWNER_LEGACY)
+        st = world->claim(world->context, epoch + 1, &why);
+    if (st == BANYAN_OK)
+        st = own(run, CUTOVER_OWN, before, &why);
+    if (st == BANYAN_OK)
         return failure;
     if (err != NULL)
         *err = why;
@@ -570,14 +589,15 @@ static bool arrived(struct run *run)
 
 static enum banyan_status run_direction(struct run *run, struct banyan_error *err)
 {
-    enum owner_mode wanted = run->options.direction == CUTOVER_BACK ? OWNER_BANYAN : OWNER_SHARED;
+    bool over = run->options.direction == CUTOVER_OVER;
+    enum owner_mode wanted = over                                     ? run->options.from
+                             : run->options.direction == CUTOVER_BACK ? OWNER_BANYAN
+                                                                      : OWNER_SHARED;
 
-    if (run->options.direction == CUTOVER_OVER)
-        return run_over(run, err);
-    if (run->before != wanted)
-        return banyan_error_set(err, BANYAN_CONFLICT, "the owner is %s, where %s was to be handed back",
-                                owner_mode_name(run->before), owner_mode_name(wanted));
-    return run_back(run, err);
+    if (run->before != wanted && wanted != OWNER_NONE)
+        return banyan_error_set(err, BANYAN_CONFLICT, "the owner is %s, where %s was to be handed %s",
+                                owner_mode_name(run->before), owner_mode_name(wanted), over ? "over" : "back");
+    return over ? run_over(run, err) : run_back(run, err);
 }
 
 enum banyan_status cutover_run(const struct cutover_world *world, const struct cutover_options *options,

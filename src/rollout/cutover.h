@@ -15,7 +15,8 @@
  *   | commit           | before  | BANYAN, the next epoch    | forward: own BANYAN, release                      |
  *   | own CLOSING      | CLOSING | BANYAN                    | give it up: own BANYAN                            |
  *   | own CLOSING      | CLOSING | LEGACY, or nothing        | it was SHARED; give it up: own SHARED             |
- *   | own LEGACY       | LEGACY  | BANYAN, an earlier epoch  | forward: unfence (refused for good: own BANYAN)   |
+ *   | own LEGACY       | LEGACY  | BANYAN, an earlier epoch  | forward: unfence (refused: claim, own BANYAN)     |
+ *   | claim            | LEGACY  | BANYAN, the next epoch    | as behind commit: own BANYAN                      |
  *   | unfence          | LEGACY  | LEGACY, the same epoch    | it is done: release                               |
  *   Any other pair is no crash: log or server were restored from an old copy.  MISMATCH, and nothing is touched.
  *
@@ -30,6 +31,10 @@
  * (idle_in_transaction_session_timeout, transaction limits), the gateway's hold ends by its own clock, and what it does
  * afterwards meets a dead session or another epoch.  A commit whose answer was lost is UNCERTAIN: only a look at the
  * journal over a new connection decides, never a second try.
+ *
+ * Two controllers at a time, or one that was thought dead: who looks at the journal ends the sessions of all others at
+ * the server, and acts there over that very session, never over a new one; what it does at the log carries the epoch.
+ * So the first look of one is the end of the other.
  *
  * The same code runs against PostgreSQL (cutover_postgres.c) and against the simulated world of the tests: everything
  * that it touches is behind cutover_world.
@@ -85,7 +90,8 @@ struct cutover_world {
      * limit. */
     enum banyan_status (*hold)(void *context, struct banyan_error *err);
     void (*release)(void *context);
-    /* BEGIN, limits of the session, LOCK TABLE with a short lock_timeout, the fence trigger.  BUSY: try again. */
+    /* BEGIN, limits of the session, LOCK TABLE with a short lock_timeout, the fence trigger.  BUSY: try again.  As
+     * commit(), unfence() and claim(): over the session of the last journal(); UNAVAILABLE when that was ended. */
     enum banyan_status (*lock)(void *context, struct banyan_error *err);
     /* A message in the WAL over another connection; its position. */
     enum banyan_status (*fence)(void *context, uint64_t *ret_lsn, struct banyan_error *err);
@@ -101,7 +107,10 @@ struct cutover_world {
     enum banyan_status (*drained)(void *context, struct banyan_error *err);
     /* One transaction: sequences, fence away, the journal row.  BUSY: try again. */
     enum banyan_status (*unfence)(void *context, uint64_t epoch, struct banyan_error *err);
-    /* Over a new connection, and not before every session of an earlier try has ended: what it says is final. */
+    /* A journal row without anything else: Banyan keeps what it was about to hand back. */
+    enum banyan_status (*claim)(void *context, uint64_t epoch, struct banyan_error *err);
+    /* Over a new connection, and not before every session of another try has ended: what it says is final until this
+     * session is ended in the same way. */
     enum banyan_status (*journal)(void *context, struct cutover_journal *ret, struct banyan_error *err);
     /* owner_mode(), owner_change(): *epoch* is the present one, the change makes it one more. */
     enum owner_mode (*owner)(void *context, uint64_t *ret_epoch);
@@ -115,6 +124,7 @@ struct cutover_world {
 
 struct cutover_options {
     enum cutover_direction direction;
+    enum owner_mode from; /* over: only where this is the owner; NONE: whoever is */
     int64_t pause_us_max; /* of the hold; default 1 s */
     unsigned lock_tries;  /* default 20, with pauses in which writes go on (from event first: they stay held) */
 };

@@ -83,11 +83,15 @@ static enum banyan_status connect_one(const struct cutover_postgres *p, bool sto
     return pg_connect(&options, ret, err);
 }
 
+/* The locker is the session that looked at the journal.  Where it was ended, another may have gone on from what it saw:
+ * only another look helps. */
 static enum banyan_status connect_both(struct cutover_postgres *p, struct banyan_error *err)
 {
     bool fresh = p->reader == NULL;
-    enum banyan_status st = connect_one(p, false, &p->locker, err);
+    enum banyan_status st = BANYAN_OK;
 
+    if (p->locker == NULL)
+        st = banyan_error_set(err, BANYAN_UNAVAILABLE, "the session that looked at the journal was ended");
     if (st == BANYAN_OK)
         st = connect_one(p, true, &p->reader, err);
     /* A fence has to be flushed to be streamed, but need not wait for standbys. */
@@ -465,20 +469,39 @@ static enum banyan_status world_unfence(void *context, uint64_t epoch, struct ba
     return st;
 }
 
+static enum banyan_status world_claim(void *context, uint64_t epoch, struct banyan_error *err)
+{
+    struct cutover_postgres *p = context;
+    /* Not bounded by the pause, which may be over: nobody can write before it is done. */
+    struct fence_options options = {.domain = p->options.domain,
+                                    .source = p->options.source,
+                                    .lock_timeout_us = settle_us_max,
+                                    .session_limit_us = settle_us_max};
+    enum banyan_status st = connect_both(p, err);
+
+    return st == BANYAN_OK ? fence_claim(p->locker, &options, epoch, err) : st;
+}
+
 static enum banyan_status world_journal(void *context, struct cutover_journal *ret, struct banyan_error *err)
 {
     struct cutover_postgres *p = context;
     struct fence_journal journal = {.epoch = 0};
-    struct pg_conn *conn = NULL;
-    enum banyan_status st = connect_one(p, false, &conn, err);
+    enum banyan_status st;
 
+    pg_close(p->locker);
+    p->locker = NULL;
+    p->locked = false;
+    st = connect_one(p, false, &p->locker, err);
     if (st == BANYAN_OK)
-        st = fence_settle(conn, p->options.source, settle_us_max, err);
+        st = fence_take(p->locker, p->options.source, settle_us_max, err);
     if (st == BANYAN_OK)
-        st = fence_journal_read(conn, p->options.source, &journal, err);
-    pg_close(conn);
-    if (st == BANYAN_OK)
+        st = fence_journal_read(p->locker, p->options.source, &journal, err);
+    if (st == BANYAN_OK) {
         *ret = (struct cutover_journal){journal.epoch, journal.banyan ? OWNER_BANYAN : OWNER_LEGACY};
+        return BANYAN_OK;
+    }
+    pg_close(p->locker);
+    p->locker = NULL;
     return st;
 }
 
@@ -566,6 +589,7 @@ void cutover_postgres_world(struct cutover_postgres *postgres, struct cutover_wo
         .abort = world_abort,
         .drained = world_drained,
         .unfence = world_unfence,
+        .claim = world_claim,
         .journal = world_journal,
         .owner = world_owner,
         .own = world_own,

@@ -21,9 +21,8 @@ enum plan {
     PLAN_CUT_OVER,    /* cutover_run() */
     PLAN_BACK,
     PLAN_BACK_SHARED,
-    PLAN_TELL_BACK, /* nothing is Banyan's: tell ROLLBACK_DONE */
-    PLAN_SHARE,     /* owner_change() to SHARED */
-    PLAN_STUCK,     /* the owner is not what the state can have: somebody has to look */
+    PLAN_SHARE, /* owner_change() to SHARED */
+    PLAN_STUCK, /* the owner is not what the state can have: somebody has to look */
 };
 
 enum plan plan_next(const struct machine *machine, enum owner_mode owner, bool recover);

@@ -203,6 +203,21 @@ static enum banyan_status unfence(void *context, uint64_t epoch, struct banyan_e
     return answer(fails, err);
 }
 
+static enum banyan_status claim(void *context, uint64_t epoch, struct banyan_error *err)
+{
+    bool effect, fails = called('k', &effect);
+
+    (void)context;
+    if (world.dead)
+        return answer(true, err);
+    assert_int_equal(world.mode, OWNER_LEGACY);
+    assert_int_equal(epoch, world.epoch + 1);
+    assert_true(world.fenced);
+    if (effect)
+        world.journal = (struct cutover_journal){epoch, OWNER_BANYAN};
+    return answer(fails, err);
+}
+
 static enum banyan_status journal(void *context, struct cutover_journal *ret, struct banyan_error *err)
 {
     bool effect, fails = called('j', &effect);
@@ -267,6 +282,7 @@ static const struct cutover_world calls = {
     .abort = give_back,
     .drained = drained,
     .unfence = unfence,
+    .claim = claim,
     .journal = journal,
     .owner = owner,
     .own = own,
