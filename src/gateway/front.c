@@ -126,6 +126,7 @@ static void answer_health(struct front *front)
 {
     struct gateway *gateway = front->loop->gateway;
     bool draining = atomic_load(&gateway->draining), up = health_is_up(gateway);
+    atomic_store_explicit(&gateway->checked_us, gateway_now(gateway), memory_order_relaxed);
     front_answer(front, up && !draining ? 200 : 503, "Cache-Control: no-store\r\n", "text/plain",
                  draining ? BANYAN_STR("draining\n")
                  : up     ? BANYAN_STR("up\n")

@@ -274,6 +274,28 @@ static void run_end(struct message *message)
     (void)event_base_loopbreak(loop->base);
 }
 
+/* Until *until_us*, or no client is connected where *all*. */
+static void wait_for_clients(struct gateway *gateway, int64_t until_us, bool all)
+{
+    (void)pthread_mutex_lock(&gateway->shared.lock);
+    while (!all || atomic_load(&gateway->counts.connections) > 0) {
+        int64_t left = until_us - gateway_now(gateway);
+        if (left <= 0)
+            break;
+        (void)os_cond_wait(&gateway->shared.changed, &gateway->shared.lock, left);
+    }
+    (void)pthread_mutex_unlock(&gateway->shared.lock);
+}
+
+/* Who balances shall send nothing more before nothing more is taken: our health says so a moment earlier. */
+static void take_leave(struct gateway *gateway, int64_t drain_us)
+{
+    int64_t now = gateway_now(gateway), checked = atomic_load(&gateway->checked_us);
+    int64_t leave_us = drain_us / 4 < GATEWAY_LEAVE_US ? drain_us / 4 : GATEWAY_LEAVE_US;
+    if (checked != 0 && now - checked < GATEWAY_CHECKED_US)
+        wait_for_clients(gateway, now + leave_us, false);
+}
+
 void gateway_stop(struct gateway *gateway, int64_t drain_us)
 {
     if (gateway == NULL)
@@ -282,17 +304,14 @@ void gateway_stop(struct gateway *gateway, int64_t drain_us)
     int64_t until = gateway_now(gateway) + drain_us;
     gateway->drain_since_us = gateway_now(gateway);
     atomic_store(&gateway->draining, true);
+    if (runs)
+        take_leave(gateway, drain_us);
     if (gateway->fd >= 0)
         (void)close(gateway->fd); /* the loops have their own */
     for (unsigned i = 0; i < gateway->loop_count && runs; i++)
         in_loop(&gateway->loops[i], run_refuse);
-    (void)pthread_mutex_lock(&gateway->shared.lock);
-    for (int64_t left; runs && atomic_load(&gateway->counts.connections) > 0;) {
-        left = until - gateway_now(gateway);
-        if (left <= 0 || !os_cond_wait(&gateway->shared.changed, &gateway->shared.lock, left))
-            break;
-    }
-    (void)pthread_mutex_unlock(&gateway->shared.lock);
+    if (runs)
+        wait_for_clients(gateway, until, true);
     for (unsigned i = 0; i < gateway->loop_count && runs; i++)
         in_loop(&gateway->loops[i], run_end);
     for (unsigned i = 0; i < gateway->loop_count; i++)

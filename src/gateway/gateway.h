@@ -69,7 +69,8 @@ struct gateway_options {
 BANYAN_MUST_CHECK enum banyan_status gateway_start(const struct gateway_options *options, struct gateway **ret,
                                                    struct banyan_error *err);
 int gateway_port(const struct gateway *gateway);
-/* Stops accepting, ends what is under way within *drain_us*, joins.  NULL allowed. */
+/* Its health says that it goes (for a moment before all else, where somebody asks for it); stops accepting, ends what
+ * is under way within *drain_us*, joins.  NULL allowed. */
 void gateway_stop(struct gateway *gateway, int64_t drain_us);
 
 /* Keep writes until *until_us* (monotone) at most, and wait until none is under way at the upstream or here; TIMEOUT.

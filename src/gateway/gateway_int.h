@@ -45,6 +45,8 @@ enum {
     GATEWAY_STALL_S = 30,                /* a client that takes nothing */
     GATEWAY_TUNNEL_US = 600 * 1000 * 1000,
     GATEWAY_HOLD_US = 5 * 1000 * 1000,
+    GATEWAY_LEAVE_US = 500 * 1000,         /* who balances has time to see that we go */
+    GATEWAY_CHECKED_US = 10 * 1000 * 1000, /* and somebody balances who has asked within this time */
     GATEWAY_HEALTH_US = 1000 * 1000,
     GATEWAY_HEAD_BYTES = 4 * WIRE_HEAD_BYTES_MAX, /* of a head as we write it */
 };
@@ -115,6 +117,7 @@ struct gateway {
     int64_t drain_since_us;      /* set before draining */
     _Atomic int upstream_state;  /* 0: not known, 1: up, -1: down */
     _Atomic int64_t answered_us; /* when the upstream last answered */
+    _Atomic int64_t checked_us;  /* when somebody last asked for our own health; 0: never */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t changed; /* a connection ended */

@@ -7,8 +7,15 @@
  *                ▲          └ differs: a race? ─▶ loop: the legacy application again ─▶ until the source is read ─┐
  *                └──────────────────────────────────────────────────────────────────────────────────────────────┘
  *
- * A difference counts when it was there each time of several.  Noise is the same with the legacy application alone: how
- * often does it differ from itself?  The queue is bounded by number and bytes; what does not fit is counted as dropped.
+ * A race is no difference.  It counts when the legacy application gave the same answer (L) before and after Banyan's,
+ * which was asked once the source had been read up to the first:
+ *
+ *   L1 ─ source read ─ Banyan's differs ─ L2 equal to L1: a difference       L2 another: again, from L2
+ *
+ * While the ownership is shared, lists lack in the legacy tables what the mirror is about to write: there it has to
+ * last for seconds, too.  What moves all the time is counted as dropped.  Noise is the same with the legacy application
+ * alone: how often does it differ from itself?  The queue is bounded by number and bytes; what does not fit is counted
+ * as dropped.
  */
 #include <stdlib.h>
 
@@ -19,7 +26,10 @@
 enum {
     LOOKS_MAX = 256, /* in the queue */
     BYTES_MAX = 32 * 1024 * 1024,
-    ROUNDS_MAX = 3,
+    ROUNDS_MAX = 12,
+    ROUNDS_MIRROR = 10, /* with pauses in between */
+    PAUSE_US = 250 * 1000,
+    NOISE_ROUNDS_MAX = 3,
     WAIT_US = 250 * 1000,
     SOURCE_WAIT_US = 2 * 1000 * 1000,
 };
@@ -37,6 +47,7 @@ struct look {
     size_t bytes;
     unsigned round;
     bool noise;
+    bool pauses;   /* before it is asked again: the mirror needs time */
     bool answered; /* the upstream answered again */
     int code_before;
     struct banyan_buf body_before; /* of noise: the answer before */
@@ -101,9 +112,8 @@ static void on_end(struct exchange *exchange, enum exchange_end end)
     exchange_free(exchange);
 }
 
-static void run_ask(struct message *message)
+static void ask_now(struct look *look)
 {
-    struct look *look = (struct look *)message;
     struct exchange *exchange = exchange_new(look->loop, BANYAN_STR("GET"));
     (void)evbuffer_add(exchange->request, look->head.data, look->head.size); /* out of memory: it is late */
     exchange->request_whole = true;
@@ -113,6 +123,20 @@ static void run_ask(struct message *message)
     exchange->on_head = on_head;
     exchange->on_end = on_end;
     exchange_start(exchange);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    ask_now(context);
+}
+
+static void run_ask(struct message *message)
+{
+    static const struct timeval pause = {PAUSE_US / 1000000, PAUSE_US % 1000000};
+    struct look *look = (struct look *)message;
+    if (!look->pauses || event_base_once(look->loop->base, -1, EV_TIMEOUT, on_pause_over, look, &pause) != 0)
+        ask_now(look);
 }
 
 static void ask_again(struct look *look)
@@ -151,13 +175,24 @@ static void look_at_noise(struct shadow *shadow, struct look *look)
         return;
     }
     bool same = look->round > 0 && is_same(shadow, look->code_before, banyan_buf_str(&look->body_before), look);
-    if (!same && look->round < ROUNDS_MAX) {
+    if (!same && look->round < NOISE_ROUNDS_MAX) {
         look->round++;
         ask_again(look);
         return;
     }
     tell(shadow, look, same);
     look_free(shadow, look);
+}
+
+/* Does the legacy application's answer of now, equal to the one before, settle that Banyan's differs? */
+static bool is_settled(const struct shadow *shadow, struct look *look)
+{
+    struct owner *owner = shadow->gateway->options.owner;
+    uint64_t epoch;
+    enum owner_mode mode = owner == NULL ? OWNER_LEGACY : owner_mode(owner, &epoch);
+    look->pauses = look->route.key == 0 && mode != OWNER_LEGACY && mode != OWNER_NONE;
+    return look->round >= (look->pauses ? ROUNDS_MIRROR : 2) && look->answered &&
+           is_same(shadow, look->code_before, banyan_buf_str(&look->body_before), look);
 }
 
 /* Banyan's answer, at the latest moment; false: there is none. */
@@ -187,6 +222,11 @@ static void look_at(struct shadow *shadow, struct here *here, struct look *look)
         drop(shadow, look);
         return;
     }
+    if (is_settled(shadow, look)) {
+        tell(shadow, look, false);
+        look_free(shadow, look);
+        return;
+    }
     if (look->round > 0 && options->wait_source != NULL)
         caught_up = options->wait_source(options->wait_context, SOURCE_WAIT_US, &err) == BANYAN_OK;
     if ((look->round > 0 && !look->answered) || !caught_up || !read_here(shadow, here, look, &same)) {
@@ -196,10 +236,12 @@ static void look_at(struct shadow *shadow, struct here *here, struct look *look)
     if (!same && look->round < ROUNDS_MAX) {
         look->round++;
         ask_again(look);
-        return;
+    } else if (!same) {
+        drop(shadow, look); /* it never stood still */
+    } else {
+        tell(shadow, look, true);
+        look_free(shadow, look);
     }
-    tell(shadow, look, same);
-    look_free(shadow, look);
 }
 
 static void shadow_main(void *argument)

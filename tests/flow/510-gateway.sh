@@ -85,6 +85,18 @@ equal "load in the shadow has no errors" "$(jq -c 'select(.type=="total")|[.erro
 check "reads were shadowed" test "$(figure shadows_total)" -gt 200
 equal "no shadow differs" "$(figure mismatches_total)" 0
 
+# --- canary: a share of what is new is Banyan's, by the same requests, and nobody can tell
+tried() {
+    "$banyan" rollout next --config "$work/one/banyan.yaml" --reason test --force >"$work/next.log" 2>&1 || { cat "$work/next.log"; return 1; }
+}
+wait_until 60 "a step to canary" tried || cat "$work/next.log"
+wait_until 30 "canary" in_state canary || "$banyan" rollout status --config "$work/one/banyan.yaml"
+"$example/legacy-load" --url "$gateway_url" --rate 200 --seconds 5 --seed 8 --mix place=50,fill=20,modify=10,cancel=5,get=10,list=5 \
+    >"$work/canary.total"
+equal "load in the canary has no errors" "$(jq -c 'select(.type=="total")|[.errors,.truth.unknown]' "$work/canary.total")" '[0,0]'
+check "Banyan got some writes" test "$(figure writes_banyan_total)" -gt 5
+equal "still no shadow differs" "$(figure mismatches_total)" 0
+
 # --- a real HAProxy: two gateways in front of one application, each restarted under load
 stop_bg "$serve_pid"
 gateway_config "$work/a" app slot_a
@@ -96,17 +108,23 @@ pid_b=$serve_pid url_b=$gateway_url
 wait_until 10 "gateway a" health "$url_a"
 wait_until 10 "gateway b" health "$url_b"
 if command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ]; then
-    front=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+    front=$(free_port) stats=$(free_port)
     cat >"$work/haproxy.cfg" <<CFG
 defaults
     mode http
-    timeout connect 2s
+    timeout connect 200ms
     timeout client 30s
     timeout server 30s
     timeout queue 5s
+    timeout check 5s
     retries 3
     option redispatch 1
     option http-keep-alive
+listen stats
+    bind 127.0.0.1:$stats
+    stats enable
+    stats uri /stats
 frontend front
     bind 127.0.0.1:$front
     default_backend gateways
@@ -119,8 +137,17 @@ CFG
     start_bg haproxy "$(command -v haproxy || echo /usr/sbin/haproxy)" -db -f "$work/haproxy.cfg"
     through_proxy() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 5 "http://127.0.0.1:$front/orders/17")" = 200 ]; }
     wait_until 20 "haproxy" through_proxy || cat "$work/haproxy.log"
+    both_up() {
+        [ "$(curl -s --max-time 5 "http://127.0.0.1:$stats/stats;csv" |
+            awk -F, '$1 == "gateways" && $2 != "BACKEND" && $18 == "UP"' | wc -l)" = 2 ]
+    }
+    wait_until 20 "haproxy to see both gateways" both_up
     start_bg blue "$example/legacy-load" --url "http://127.0.0.1:$front" --rate 200 --stop-file "$work/stop" --seed 7
     load_pid=$started
+    # The application itself is asked at the same time: what it does not answer is no downtime of the gateways.
+    start_bg probe python3 "$(dirname "$0")/probe.py" "$work/stop" "gateways=http://127.0.0.1:$front/orders/17" \
+        "application=$oms_url/orders/17"
+    probe_pid=$started
     listed() { [ "$(sql -d app -c 'SELECT count(*) FROM orders')" -gt "$1" ]; }
     for round in 1 2; do
         wait_until 20 "some load" listed $(($(placed) + 100))
@@ -128,15 +155,18 @@ CFG
         wait_until 20 "some load on one gateway" listed $(($(placed) + 100))
         serve_gateway "$work/a" "serve-a-$round" || exit 1
         pid_a=$serve_pid
-        wait_until 10 "gateway a again" health "$url_a"
+        wait_until 30 "haproxy to see gateway a again" both_up
         wait_until 20 "some load" listed $(($(placed) + 100))
         stop_bg "$pid_b"
         serve_gateway "$work/b" "serve-b-$round" || exit 1
         pid_b=$serve_pid
-        wait_until 10 "gateway b again" health "$url_b"
+        wait_until 30 "haproxy to see gateway b again" both_up
     done
     touch "$work/stop"
     wait "$load_pid"
+    wait "$probe_pid"
+    equal "a client that connects anew saw no failure" "$(jq .gateways.failed "$work/probe.log")" 0
+    echo "# seen from outside, four restarts: $(cat "$work/probe.log")"
     grep '"total"' "$work/blue.log" | tail -1 >"$work/blue.total"
     equal "four restarts behind HAProxy: no request failed" "$(jq -c '[.errors,.truth.unknown]' "$work/blue.total")" '[0,0]'
     echo "# while gateways were restarted: $(jq -c '{writes, reads}' "$work/blue.total")"

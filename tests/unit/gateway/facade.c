@@ -100,7 +100,7 @@ static int setup(void **state)
     atomic_store(&upstream.slow, false);
     atomic_store(&upstream.writes, 0);
     upstream.answer_code = 200;
-    strcpy(upstream.answer, "{\"from\":\"legacy\"}\n");
+    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"from\":\"legacy\"}\n");
     start_gateway(false);
     return 0;
 }
@@ -456,7 +456,7 @@ static void test_split(void **state)
     assert_non_null(strstr(body_of(answer), "\"remaining\":\"8.00000000\""));
     assert_int_equal(figures().split, 1);
     upstream.answer_code = 409; /* the first half is refused: nothing of the second is done */
-    strcpy(upstream.answer, "{\"error\":\"no\"}\n");
+    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"error\":\"no\"}\n");
     answer = post("/fills", "", body);
     assert_int_equal(code_of(answer), 409);
     assert_string_equal(body_of(answer), upstream.answer);
@@ -510,14 +510,14 @@ static void test_shadow(void **state)
     decide((struct routing_decisions){.read_share = ROUTING_SHARE_ALL});
     snprintf(upstream.answer, sizeof(upstream.answer), "%s", body_of(get("/orders/5"))); /* Banyan's own */
     char *end = strrchr(upstream.answer, '}');
-    strcpy(end, ",\"served_by\":\"host-1\"}\n");
+    memcpy(end, ",\"served_by\":\"host-1\"}\n", sizeof(",\"served_by\":\"host-1\"}\n"));
     decide((struct routing_decisions){.shadow_reads = true, .noise_share = ROUTING_SHARE_ALL});
     assert_string_equal(side_of(get("/orders/5")), "legacy");
     wait_for(looked_at_once);
     traffic_window(rig.traffic, 30 * 1000 * 1000, &window);
     assert_int_equal(window.answers.different, 0);
     assert_int_equal(window.noise.different, 0);
-    strcpy(upstream.answer, "{\"order_id\":5,\"status\":\"LOST\"}\n");
+    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"order_id\":5,\"status\":\"LOST\"}\n");
     decide((struct routing_decisions){.shadow_reads = true});
     assert_string_equal(side_of(get("/orders/5")), "legacy");
     wait_for(looked_at_twice);

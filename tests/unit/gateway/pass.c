@@ -313,6 +313,8 @@ static void test_connections_are_bounded(void **state)
 
 /* ---- large bodies, little memory ---- */
 
+extern void __asan_init(void) __attribute__((weak)); /* NULL: not instrumented */
+
 static long resident_kb(void)
 {
     char line[256];
@@ -354,7 +356,7 @@ static void test_large_bodies(void **state)
     assert_int_equal(code_of(hear(fd)), 200);
     assert_true(atomic_load(&upstream.body_bytes) == SIZE);
     most = resident_kb() > most ? resident_kb() : most;
-    if (most - before > 16 * 1024)
+    if (__asan_init == NULL && most - before > 16 * 1024) /* it keeps what was freed */
         fail_msg("%ld KiB for a body of 200 MiB", most - before);
 }
 
