@@ -361,7 +361,12 @@ static void test_hold(void **state)
     wait_for(two_held);
     assert_int_equal(code_of(get("/orders/5")), 200); /* reads go on */
     assert_int_equal(atomic_load(&upstream.writes), 0);
+    atomic_store(&upstream.slow, true);
     gateway_release(rig.gateway);
+    wait_for(one_at_upstream);
+    usleep(50 * 1000); /* the second waits for the first to be answered, however long that takes */
+    assert_int_equal(atomic_load(&upstream.writes), 1);
+    atomic_store(&upstream.gate, true);
     pthread_join(one.thread, NULL);
     pthread_join(two.thread, NULL);
     assert_int_equal(one.code, 200);

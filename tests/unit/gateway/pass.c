@@ -235,6 +235,7 @@ static void test_unwell_upstream(void **state)
     assert_int_equal(code_of(get("/garbage")), 502);
     assert_int_equal(code_of(get("/two")), 502);
     assert_int_equal(code_of(post_with("POST", "/die", "", "x")), 502);
+    assert_int_equal(code_of(get("/x")), 200); /* so that there is a connection that was used before */
     int requests = atomic_load(&upstream.requests);
     assert_int_equal(code_of(post_with("POST", "/die", "", "x")), 502);
     assert_int_equal(atomic_load(&upstream.requests), requests + 1); /* a write is never sent again */
