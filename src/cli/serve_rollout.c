@@ -246,7 +246,10 @@ enum banyan_status serve_rollout_start(struct serve_rollout *rollout, struct pro
 
 void serve_rollout_http(struct serve_rollout *rollout, struct http_options *ret)
 {
-    if (rollout == NULL || rollout->controller == NULL)
+    if (rollout == NULL)
+        return;
+    ret->owner = rollout->owner; /* also without a rollout: a captured aggregate is the legacy application's */
+    if (rollout->controller == NULL)
         return;
     rollout->http = (struct http_rollout){.controller = rollout->controller,
                                           .policy = &rollout->policy,
@@ -255,7 +258,6 @@ void serve_rollout_http(struct serve_rollout *rollout, struct http_options *ret)
                                           .context = rollout};
     ret->rollout = &rollout->http;
     ret->routing = rollout->routing;
-    ret->owner = rollout->owner;
 }
 
 void serve_rollout_legacy_options(struct serve_rollout *rollout, struct legacy_options *ret)

@@ -12,14 +12,20 @@
  * wakes the subscribers, whoever appended.  A full disk fails what waits (it may still become durable: a repeat with
  * the same ids tells); a broken log fails everything.
  *
+ * Where a rollout may move ownership, events of mapped categories are appended only while they are Banyan's, with the
+ * epoch of the ownership as a condition, as commands are.  The submitter asks for it: that may wait for a change that
+ * is being flushed, and then so do the appends behind it.
+ *
  * Threads: shared is guarded by its lock; everything else belongs to the loop.
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "http/http_int.h"
 #include "os/clock.h"
+#include "rollout/owner.h"
 
 enum {
     WATCH_US = 250 * 1000,  /* how long the end of the server may have to wait for the watcher */
@@ -95,6 +101,85 @@ static void hand_over(struct http_appender *appender, struct job_list *done)
         event_active(appender->wake, EV_TIMEOUT, 0);
 }
 
+/* ---- who may write ---- */
+
+enum {
+    PERMIT_TRIES = 8, /* of an append that met another epoch of the ownership */
+};
+
+/* One condition says it for all events of an append: the ownership has one epoch.  *ret_moved: it did not. */
+static enum banyan_status permit(struct owner *owner, const struct store_append *append, struct banyan_arena *arena,
+                                 struct store_condition *ret, bool *ret_moved, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+    *ret = (struct store_condition){.expect = STORE_EXPECT_NONE};
+    *ret_moved = false;
+    for (size_t i = 0; i < append->event_count && st == BANYAN_OK; i++) {
+        struct store_condition one;
+        st = owner_permit_event(owner, &append->events[i], arena, &one, err);
+        if (st != BANYAN_OK || one.expect == STORE_EXPECT_NONE)
+            continue;
+        *ret_moved = *ret_moved || (ret->expect != STORE_EXPECT_NONE && ret->version.value != one.version.value);
+        *ret = one;
+    }
+    return st;
+}
+
+/* Was it appended before?  Then it is answered as the first time, whoever owns its streams now; and nothing can come of
+ * it, as an append with an id that is there is a repeat of all of it or refused. */
+static bool is_known(struct store *store, const struct store_append *append)
+{
+    struct banyan_position position = {0};
+    return append->event_count > 0 && store_find(store, append->events[0].id, &position, NULL) == BANYAN_OK &&
+           position.value != 0;
+}
+
+static enum banyan_status submit_once(struct store *store, const struct store_append *append,
+                                      const struct store_condition *permit, struct banyan_arena *arena,
+                                      struct store_appended *ret, struct banyan_error *err)
+{
+    struct store_append with = *append;
+    if (permit->expect == STORE_EXPECT_NONE)
+        return store_submit(store, append, ret, err);
+    struct store_condition *conditions = banyan_arena_alloc(arena, (append->condition_count + 1) * sizeof(*conditions));
+    if (append->condition_count > 0)
+        memcpy(conditions, append->conditions, append->condition_count * sizeof(*conditions));
+    conditions[append->condition_count] = *permit;
+    with.conditions = conditions;
+    with.condition_count++;
+    return store_submit(store, &with, ret, err);
+}
+
+/* Append what the owner permits, under the condition that it still does. */
+static enum banyan_status submit_job(struct http_server *server, struct http_job *job)
+{
+    struct owner *owner = server->options.owner;
+    struct store *store = server->options.store;
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    enum banyan_status st = BANYAN_CONFLICT;
+    bool moved = true;
+    if (owner == NULL)
+        return store_submit(store, &job->append, &job->appended, &job->err);
+    for (int tries = 0; moved && tries < PERMIT_TRIES; tries++) {
+        struct store_condition condition;
+        uint64_t epoch = 0;
+        banyan_error_clear(&job->err);
+        st = permit(owner, &job->append, &arena, &condition, &moved, &job->err);
+        if (st != BANYAN_OK && is_known(store, &job->append)) {
+            banyan_error_clear(&job->err);
+            st = store_submit(store, &job->append, &job->appended, &job->err);
+            break;
+        }
+        if (st != BANYAN_OK || moved)
+            continue;
+        st = submit_once(store, &job->append, &condition, &arena, &job->appended, &job->err);
+        if (st == BANYAN_CONFLICT && condition.expect != STORE_EXPECT_NONE)
+            moved = owner_mode(owner, &epoch) != OWNER_NONE && epoch != condition.version.value;
+    }
+    banyan_arena_release(&arena);
+    return st;
+}
+
 static void worker_main(void *argument)
 {
     struct http_appender *appender = argument;
@@ -135,7 +220,7 @@ static void submitter_main(void *argument)
         list_init(&done);
         for (; job != NULL; job = next) {
             next = job->next;
-            job->status = store_submit(store, &job->append, &job->appended, &job->err);
+            job->status = submit_job(appender->server, job);
             if (job->status == BANYAN_OK)
                 note_versions(store, job);
             list_add(&done, job);

@@ -66,13 +66,13 @@ struct http_options {
     struct aggregates *aggregates;      /* borrowed; of *domain*; NULL: no commands */
     struct process *const *processes;   /* borrowed */
     size_t process_count;
-    struct projections *projections;           /* borrowed; NULL: no read models */
-    struct routing *routing;                   /* borrowed, of the rollout; NULL: its flags are disabled */
-    struct owner *owner;                       /* borrowed; with *routing* */
-    const struct http_rollout *rollout;        /* borrowed; NULL: none */
-    bool has_source;                           /* a legacy source will be set: not ready before it captures */
-    struct os_clock *clock;                    /* NULL: the system's */
-    const char *tokens_file;                   /* NULL: who can connect may do everything */
+    struct projections *projections;    /* borrowed; NULL: no read models */
+    struct routing *routing;            /* borrowed, of the rollout; NULL: its flags are disabled */
+    struct owner *owner;                /* borrowed; who may write aggregates of mapped categories; NULL: everybody */
+    const struct http_rollout *rollout; /* borrowed; NULL: none */
+    bool has_source;                    /* a legacy source will be set: not ready before it captures */
+    struct os_clock *clock;             /* NULL: the system's */
+    const char *tokens_file;            /* NULL: who can connect may do everything */
     const char *certificate_file, *key_file;   /* PEM; NULL: no TLS */
     bool insecure;                             /* listen beyond loopback although tokens or TLS are missing */
     bool reload_on_hangup;                     /* SIGHUP reads the certificate again */

@@ -41,6 +41,7 @@ struct shard {
 
 struct category {
     struct banyan_str name;
+    bool has_sequence; /* its new keys come from one */
     struct shard shards[SHARDS];
 };
 
@@ -54,6 +55,7 @@ struct ownership {
 
 struct owner {
     struct store *store;
+    const struct banyan_domain *domain;
     struct banyan_str stream;
     struct category *categories;
     size_t category_count;
@@ -324,13 +326,17 @@ static enum banyan_status fold_log(struct owner *owner, struct store_reader *rea
 
 /* ---- life ---- */
 
-static void add_category(struct owner *owner, const char *name)
+static void add_category(struct owner *owner, const struct banyan_legacy_mapping *mapping)
 {
     struct category *category = &owner->categories[owner->category_count];
+    struct category *known = find_category(owner, banyan_str_of(mapping->aggregate->category));
 
-    if (find_category(owner, banyan_str_of(name)) != NULL)
+    if (known != NULL) {
+        known->has_sequence = known->has_sequence || mapping->key_sequence != NULL;
         return;
-    category->name = banyan_str_of(name);
+    }
+    category->name = banyan_str_of(mapping->aggregate->category);
+    category->has_sequence = mapping->key_sequence != NULL;
     for (size_t i = 0; i < SHARDS; i++)
         pthread_mutex_init(&category->shards[i].lock, NULL);
     owner->category_count++;
@@ -349,9 +355,10 @@ enum banyan_status owner_open(const struct owner_options *options, struct owner 
     memcpy(stream + prefix, options->source, size);
     owner->stream = (struct banyan_str){stream, prefix + size};
     owner->store = options->store;
+    owner->domain = domain;
     owner->categories = alloc_zeroed(domain->mapping_count + 1, sizeof(*owner->categories));
     for (size_t i = 0; i < domain->mapping_count; i++)
-        add_category(owner, domain->mappings[i].aggregate->category);
+        add_category(owner, &domain->mappings[i]);
     pthread_mutex_init(&owner->change, NULL);
     pthread_mutex_init(&owner->shared.lock, NULL);
     os_cond_init(&owner->shared.changed);
@@ -673,4 +680,60 @@ enum banyan_status owner_permit(struct owner *owner, struct banyan_str category,
         return refuse(side, category, key, err);
     *ret = (struct store_condition){owner->stream, STORE_EXPECT_VERSION, {word >> EPOCH_SHIFT}};
     return BANYAN_OK;
+}
+
+/* ---- events that no command made ---- */
+
+static enum banyan_status check_event(const struct owner *owner, const struct store_event *event,
+                                      struct banyan_error *err)
+{
+    static const char captured[] = "{\"xid\"";
+    bool known = false;
+
+    if (event->meta.size >= sizeof(captured) - 1 && memcmp(event->meta.data, captured, sizeof(captured) - 1) == 0)
+        return banyan_error_set(err, BANYAN_INVALID,
+                                "the metadata of an event of stream %.*s begins as that of captured ones",
+                                (int)event->stream.size, event->stream.data);
+    for (size_t i = 0; i < owner->domain->event_count; i++)
+        known = known || banyan_str_equal(banyan_str_of(owner->domain->events[i].name), event->type);
+    return known
+               ? BANYAN_OK
+               : banyan_error_set(err, BANYAN_INVALID, "stream %.*s: the domain has no event %.*s",
+                                  (int)event->stream.size, event->stream.data, (int)event->type.size, event->type.data);
+}
+
+/* A new aggregate of which the key was chosen by the sender. */
+static enum banyan_status check_begun(const struct owner *owner, const struct category *category,
+                                      struct banyan_str stream, struct banyan_error *err)
+{
+    struct store_head head = {.version = {0}};
+    enum banyan_status status = category->has_sequence ? store_head(owner->store, stream, &head, err) : BANYAN_OK;
+
+    if (status != BANYAN_OK || !category->has_sequence || head.version.value != 0)
+        return status;
+    (void)banyan_error_set(err, BANYAN_INVALID, "there is no %.*s, and a new %.*s gets its key from a sequence",
+                           (int)stream.size, stream.data, (int)category->name.size, category->name.data);
+    banyan_error_hint(err, "let Banyan choose the key: send the command that makes it to \"new\" instead of a key");
+    return BANYAN_INVALID;
+}
+
+enum banyan_status owner_permit_event(struct owner *owner, const struct store_event *event, struct banyan_arena *arena,
+                                      struct store_condition *ret, struct banyan_error *err)
+{
+    struct banyan_str stream = event->stream;
+    const char *dash = stream.size == 0 ? NULL : memchr(stream.data, '-', stream.size);
+    size_t size = dash == NULL ? stream.size : (size_t)(dash - stream.data);
+    struct category *mapped = find_category(owner, (struct banyan_str){stream.data, size});
+    struct banyan_str key = {stream.data + size, 0};
+    enum banyan_status status;
+
+    *ret = (struct store_condition){.expect = STORE_EXPECT_NONE};
+    if (mapped == NULL)
+        return BANYAN_OK;
+    if (dash != NULL)
+        key = (struct banyan_str){dash + 1, stream.size - size - 1};
+    status = owner_permit(owner, mapped->name, key, false, arena, ret, err);
+    if (status == BANYAN_OK)
+        status = check_event(owner, event, err);
+    return status == BANYAN_OK ? check_begun(owner, mapped, stream, err) : status;
 }

@@ -81,4 +81,10 @@ BANYAN_MUST_CHECK enum banyan_status owner_permit(struct owner *owner, struct ba
                                                   struct banyan_str key, bool creates, struct banyan_arena *arena,
                                                   struct store_condition *ret, struct banyan_error *err);
 
+/* The same for an event that no command made.  It begins no aggregate whose keys come from a sequence, and neither
+ * looks as if capture had written it, nor is unknown to the domain: the mirror has to write it back. */
+BANYAN_MUST_CHECK enum banyan_status owner_permit_event(struct owner *owner, const struct store_event *event,
+                                                        struct banyan_arena *arena, struct store_condition *ret,
+                                                        struct banyan_error *err);
+
 #endif
