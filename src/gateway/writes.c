@@ -197,7 +197,8 @@ static void failed(struct ask *ask)
     measure(ask, TRAFFIC_BANYAN, st != BANYAN_DUPLICATE && st != BANYAN_INVALID);
     if (st == BANYAN_DUPLICATE)
         ask_problem(ask, 422, NULL, "DUPLICATE", "this Idempotency-Key was used for another request");
-    else if (st == BANYAN_CONFLICT || st == BANYAN_BUSY || st == BANYAN_NO_SPACE)
+    else if (st == BANYAN_CONFLICT || st == BANYAN_BUSY || st == BANYAN_NO_SPACE ||
+             st == BANYAN_UNAVAILABLE) /* of the source, for a key: before anything was written */
         ask_problem(ask, 503, "Retry-After: 1\r\n", banyan_status_name(st), detail);
     else
         ask_problem(ask, st == BANYAN_INVALID ? 400 : 500, NULL, banyan_status_name(st), detail);
