@@ -73,6 +73,33 @@ enum {
     SHOP_STOCK_TABLE_COUNT = 2,
 };
 
+/* Indexes in the tables of the mappings; 0 is the root. */
+enum {
+    SHOP_ORDER_ITEMS = 1,
+    SHOP_ORDER_STATUSES,
+    SHOP_ORDER_PAYMENTS,
+    SHOP_PAYMENT_EVENTS = 1,
+    SHOP_FULFILLMENT_ITEMS = 1,
+    SHOP_STOCK_MOVEMENTS = 1,
+};
+
+/* ---- the way back ---- */
+
+/* A status as the shop's CHECK constraints allow it; mirror_shop.c says which are not its own. */
+struct banyan_str shop_order_status(struct banyan_str status);
+
+/* See banyan_legacy_mapping. */
+void shop_order_mirror(const struct banyan_seen *event, const void *before, const void *after,
+                       struct banyan_mirror *out);
+void shop_payment_mirror(const struct banyan_seen *event, const void *before, const void *after,
+                         struct banyan_mirror *out);
+void shop_fulfillment_mirror(const struct banyan_seen *event, const void *before, const void *after,
+                             struct banyan_mirror *out);
+void shop_stock_mirror(const struct banyan_seen *event, const void *before, const void *after,
+                       struct banyan_mirror *out);
+
+/* ---- the past, and capture ---- */
+
 extern const struct banyan_legacy_mapping shop_mappings[SHOP_MAPPING_COUNT];
 
 /* See banyan_legacy_mapping. */

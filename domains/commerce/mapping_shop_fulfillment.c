@@ -4,13 +4,13 @@
 #include "mapping.h"
 #include "mapping_shop.h"
 
-enum { TABLE_SHIPMENTS, TABLE_ITEMS, TABLE_COUNT = SHOP_FULFILLMENT_TABLE_COUNT };
+enum { TABLE_SHIPMENTS, TABLE_ITEMS = SHOP_FULFILLMENT_ITEMS, TABLE_COUNT = SHOP_FULFILLMENT_TABLE_COUNT };
 
 static const char *const item_order[] = {"item_id", NULL};
 
 const struct banyan_legacy_table shop_fulfillment_tables[TABLE_COUNT] = {
     [TABLE_SHIPMENTS] = {"shipments", &commerce_shipment_row, "shipment_id", NULL},
-    [TABLE_ITEMS] = {"order_items", &shop_item_record, "shipment_id", item_order},
+    [TABLE_ITEMS] = {"order_items", &shop_item_record, "shipment_id", item_order, .row_columns = item_order},
 };
 
 static const char reason_no_time[] = "the application did not record when this status came";
@@ -145,10 +145,14 @@ void shop_fulfillment_changes(const void *state, bool exists, int64_t key, const
 bool shop_fulfillment_row(const void *state, void *ret_row)
 {
     const struct fulfillment *fulfillment = state;
+    struct shipment_row *row = ret_row;
 
-    if (fulfillment->exists)
-        *(struct shipment_row *)ret_row = fulfillment->row;
-    return fulfillment->exists;
+    if (!fulfillment->exists)
+        return false;
+    *row = fulfillment->row;
+    if (text_is(row->status, FULFILLMENT_STATUS_CREATED)) /* the shop has no such word */
+        row->status = BANYAN_STR(FULFILLMENT_STATUS_ASSIGNED);
+    return true;
 }
 
 void shop_fulfillment_reconcile(const void *state, int64_t key, const void *legacy, struct banyan_time now,

@@ -15,7 +15,13 @@
 #include "mapping_shop.h"
 #include "order.h"
 
-enum { TABLE_ORDERS, TABLE_ITEMS, TABLE_STATUSES, TABLE_PAYMENTS, TABLE_COUNT = SHOP_ORDER_TABLE_COUNT };
+enum {
+    TABLE_ORDERS,
+    TABLE_ITEMS = SHOP_ORDER_ITEMS,
+    TABLE_STATUSES = SHOP_ORDER_STATUSES,
+    TABLE_PAYMENTS = SHOP_ORDER_PAYMENTS,
+    TABLE_COUNT = SHOP_ORDER_TABLE_COUNT
+};
 
 static const struct banyan_field item_fields[] = {
     BANYAN_FIELD_INT(struct shop_item, item_id, 0),
@@ -59,9 +65,9 @@ static const char *const paid_order[] = {"payment_id", NULL};
 
 const struct banyan_legacy_table shop_order_tables[TABLE_COUNT] = {
     [TABLE_ORDERS] = {"orders", &commerce_order_row, "order_id", NULL},
-    [TABLE_ITEMS] = {"order_items", &shop_item_record, "order_id", item_order},
-    [TABLE_STATUSES] = {"order_status_history", &status_record, "order_id", status_order},
-    [TABLE_PAYMENTS] = {"payments", &paid_record, "order_id", paid_order},
+    [TABLE_ITEMS] = {"order_items", &shop_item_record, "order_id", item_order, .row_columns = item_order},
+    [TABLE_STATUSES] = {"order_status_history", &status_record, "order_id", status_order, .generated_column = "id"},
+    [TABLE_PAYMENTS] = {"payments", &paid_record, "order_id", paid_order, .read_only = true},
 };
 
 static const char reason_no_time[] = "the application did not record when this status came";
@@ -434,13 +440,21 @@ void shop_order_changes(const void *state, bool exists, int64_t key, const struc
 
 /* ---- the proof ---- */
 
+struct banyan_str shop_order_status(struct banyan_str status)
+{
+    return text_is(status, ORDER_STATUS_REJECTED) ? BANYAN_STR(ORDER_STATUS_CANCELED) : status;
+}
+
 bool shop_order_row(const void *state, void *ret_row)
 {
     const struct order *order = state;
+    struct order_row *row = ret_row;
 
-    if (order->exists)
-        *(struct order_row *)ret_row = order->row;
-    return order->exists;
+    if (!order->exists)
+        return false;
+    *row = order->row;
+    row->status = shop_order_status(row->status);
+    return true;
 }
 
 static const char *reason_of(const struct order_row *row, uint64_t columns)

@@ -7,7 +7,7 @@
 #include "mapping_shop.h"
 #include "payment.h"
 
-enum { TABLE_PAYMENTS, TABLE_EVENTS, TABLE_COUNT = SHOP_PAYMENT_TABLE_COUNT };
+enum { TABLE_PAYMENTS, TABLE_EVENTS = SHOP_PAYMENT_EVENTS, TABLE_COUNT = SHOP_PAYMENT_TABLE_COUNT };
 
 static const struct banyan_field event_fields[] = {
     BANYAN_FIELD_INT(struct shop_payment_event, payment_event_id, 0),
@@ -24,7 +24,8 @@ static const char *const event_order[] = {"occurred_at", "payment_event_id", NUL
 
 const struct banyan_legacy_table shop_payment_tables[TABLE_COUNT] = {
     [TABLE_PAYMENTS] = {"payments", &commerce_payment_row, "payment_id", NULL},
-    [TABLE_EVENTS] = {"payment_events", &event_record, "payment_id", event_order},
+    [TABLE_EVENTS] = {"payment_events", &event_record, "payment_id", event_order,
+                      .generated_column = "payment_event_id"},
 };
 
 /* A payment as it is told so far. */
@@ -32,6 +33,7 @@ struct teller {
     struct banyan_emitter *out;
     const struct payment_row *row; /* ids, method and amount */
     struct banyan_decimal captured, refunded;
+    bool authorized;
 };
 
 /* Again with another amount: the order was modified before it was paid. */
@@ -51,6 +53,7 @@ static void tell_authorized(struct teller *teller, struct banyan_decimal amount,
     struct payment_authorized authorized = {
         row->payment_id, row->order_id, row->sequence, text_or_empty(row->method), row->installments, amount, {0}};
 
+    teller->authorized = true;
     mapping_emit(teller->out, PAYMENT_AUTHORIZED, &authorized, at, reason);
 }
 
@@ -75,10 +78,12 @@ static void tell_refunded(struct teller *teller, struct banyan_decimal amount, s
     mapping_emit(teller->out, PAYMENT_REFUNDED, &refunded, at, reason);
 }
 
+/* Of a payment that was only asked for nothing was held, and nothing is given up. */
 static void tell_voided(struct teller *teller, struct banyan_time at, const char *reason)
 {
     const struct payment_row *row = teller->row;
-    struct payment_voided voided = {row->payment_id, row->order_id, money_sub(row->amount, teller->captured),
+    struct payment_voided voided = {row->payment_id, row->order_id,
+                                    teller->authorized ? money_sub(row->amount, teller->captured) : money_of(0),
                                     BANYAN_STR("")};
 
     mapping_emit(teller->out, PAYMENT_VOIDED, &voided, at, reason);
@@ -116,7 +121,7 @@ static bool has_step(const struct mapping_step *steps, size_t count, const char 
 /* Everything that *row* and *events* say.  A time in a column stands for an event that payment_events does not have. */
 static void tell(const struct payment_row *row, const void *const *events, size_t count, struct banyan_emitter *out)
 {
-    struct teller teller = {out, row, money_of(0), money_of(0)};
+    struct teller teller = {out, row, money_of(0), money_of(0), false};
     struct mapping_step *steps = banyan_arena_alloc(banyan_emitter_arena(out), (count + 2) * sizeof(*steps));
     size_t step_count = 0;
 
@@ -147,7 +152,7 @@ void shop_payment_history(const struct banyan_history *rows, struct banyan_emitt
 /* What an UPDATE says by itself. */
 static void update(const struct payment_row *old, const struct payment_row *new, struct banyan_emitter *out)
 {
-    struct teller teller = {out, new, old->captured, old->refunded};
+    struct teller teller = {out, new, old->captured, old->refunded, time_is_known(old->authorized_at)};
     __int128 captured = money_units(new->captured) - money_units(old->captured);
     __int128 refunded = money_units(new->refunded) - money_units(old->refunded);
 
@@ -199,10 +204,14 @@ void shop_payment_changes(const void *state, bool exists, int64_t key, const str
 bool shop_payment_row(const void *state, void *ret_row)
 {
     const struct payment *payment = state;
+    struct payment_row *row = ret_row;
 
-    if (payment->exists)
-        *(struct payment_row *)ret_row = payment->row;
-    return payment->exists;
+    if (!payment->exists)
+        return false;
+    *row = payment->row;
+    if (text_is(row->status, PAYMENT_STATUS_DECLINED)) /* the shop has no such word */
+        row->status = BANYAN_STR(PAYMENT_STATUS_VOIDED);
+    return true;
 }
 
 void shop_payment_reconcile(const void *state, int64_t key, const void *legacy, struct banyan_time now,

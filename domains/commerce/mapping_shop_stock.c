@@ -4,7 +4,7 @@
 #include "mapping_shop.h"
 #include "stock.h"
 
-enum { TABLE_STOCK, TABLE_MOVEMENTS, TABLE_COUNT = SHOP_STOCK_TABLE_COUNT };
+enum { TABLE_STOCK, TABLE_MOVEMENTS = SHOP_STOCK_MOVEMENTS, TABLE_COUNT = SHOP_STOCK_TABLE_COUNT };
 
 static const struct banyan_field movement_fields[] = {
     BANYAN_FIELD_INT(struct shop_movement, movement_id, 0),
@@ -22,7 +22,8 @@ static const char *const movement_order[] = {"occurred_at", "movement_id", NULL}
 
 const struct banyan_legacy_table shop_stock_tables[TABLE_COUNT] = {
     [TABLE_STOCK] = {"stock", &commerce_stock_row, "stock_id", NULL},
-    [TABLE_MOVEMENTS] = {"stock_movements", &movement_record, "stock_id", movement_order},
+    [TABLE_MOVEMENTS] = {"stock_movements", &movement_record, "stock_id", movement_order,
+                         .generated_column = "movement_id"},
 };
 
 static void receive(struct banyan_emitter *out, const struct stock_row *row, int64_t quantity, struct banyan_time at,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mirrors: rows of the legacy tables, folded from the events by the aggregates' own evolve(). */
+/* The mirrors: rows of the shop's tables, folded from the events by the aggregates' own evolve(). */
 #include "commerce.h"
 #include "events.h"
 #include "fulfillment.h"
+#include "mapping_shop.h"
 #include "order.h"
 #include "payment.h"
 #include "read_models.h"
@@ -33,6 +34,7 @@ void commerce_mirror_order(const struct banyan_seen *event, struct banyan_unit *
 {
     const struct order_row *before = banyan_unit_get(unit, 0, event->key);
     struct order order;
+    struct order_row row;
 
     banyan_record_init(&commerce_order_state, &order);
     if (before != NULL) {
@@ -40,13 +42,14 @@ void commerce_mirror_order(const struct banyan_seen *event, struct banyan_unit *
         order.exists = true;
     }
     commerce_order_evolve(&order, event->type, event->payload, event->at);
-    put(unit, event->key, &order.row, order.exists);
+    put(unit, event->key, &row, shop_order_row(&order, &row));
 }
 
 void commerce_mirror_payment(const struct banyan_seen *event, struct banyan_unit *unit)
 {
     const struct payment_row *before = banyan_unit_get(unit, 0, event->key);
     struct payment payment;
+    struct payment_row row;
 
     banyan_record_init(&commerce_payment_state, &payment);
     if (before != NULL) {
@@ -54,13 +57,14 @@ void commerce_mirror_payment(const struct banyan_seen *event, struct banyan_unit
         payment.exists = true;
     }
     commerce_payment_evolve(&payment, event->type, event->payload, event->at);
-    put(unit, event->key, &payment.row, payment.exists);
+    put(unit, event->key, &row, shop_payment_row(&payment, &row));
 }
 
 void commerce_mirror_shipment(const struct banyan_seen *event, struct banyan_unit *unit)
 {
     const struct shipment_row *before = banyan_unit_get(unit, 0, event->key);
     struct fulfillment fulfillment;
+    struct shipment_row row;
 
     banyan_record_init(&commerce_fulfillment_state, &fulfillment);
     if (before != NULL) {
@@ -68,7 +72,7 @@ void commerce_mirror_shipment(const struct banyan_seen *event, struct banyan_uni
         fulfillment.exists = true;
     }
     commerce_fulfillment_evolve(&fulfillment, event->type, event->payload, event->at);
-    put(unit, event->key, &fulfillment.row, fulfillment.exists);
+    put(unit, event->key, &row, shop_fulfillment_row(&fulfillment, &row));
 }
 
 void commerce_mirror_stock(const struct banyan_seen *event, struct banyan_unit *unit)

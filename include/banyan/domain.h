@@ -126,8 +126,11 @@ struct banyan_legacy_table {
     /* For the mirror.  A column that the database fills in where a row is inserted ("id"); NULL: none. */
     const char *generated_column;
     /* Columns that tell the rows of one key apart, for UPDATE and DELETE; NULL-terminated; NULL: rows are only added.
-     * The root table needs none: its key_column tells. */
+     * The root table needs none: its key_column tells.  A table that several mappings write: the same in all of them,
+     * and enough without the key_column. */
     const char *const *row_columns;
+    /* This mapping's mirror() never writes it, another's does. */
+    bool read_only;
 };
 
 /* All rows of one key, read in one snapshot. */
@@ -162,7 +165,8 @@ struct banyan_change {
 struct banyan_mirror;
 
 /* A row of tables[table] is added (*old* NULL), changed, or removed (*new* NULL); copied.  Not for the root table,
- * which the engine writes by itself. */
+ * which the engine writes by itself.  *old* may be of another key (key_column): so a row comes to this one; and where
+ * another mapping writes the table too, columns that are the same in *old* and *new* are left alone. */
 BANYAN_API void banyan_mirror_row(struct banyan_mirror *mirror, unsigned table, const void *old, const void *new);
 
 struct banyan_legacy_mapping {

@@ -295,7 +295,8 @@ enum banyan_status mirror_prove_rows(struct legacy_mirror *mirror, struct banyan
     status = pg_run(mirror->conn, "BEGIN", err);
     for (size_t m = 0; status == BANYAN_OK && m < mirror->mapping_count; m++)
         for (unsigned t = 0; status == BANYAN_OK && t < mirror->mappings[m].spec->table_count; t++)
-            status = prove_table(mirror, &mirror->mappings[m], t, err);
+            if (!mirror->mappings[m].spec->tables[t].read_only)
+                status = prove_table(mirror, &mirror->mappings[m], t, err);
     struct banyan_error ignored = BANYAN_ERROR_INIT;
     enum banyan_status undone = pg_run(mirror->conn, "ROLLBACK", status == BANYAN_OK ? err : &ignored);
     return status == BANYAN_OK ? undone : status;

@@ -56,7 +56,7 @@ static bool is_column(const struct banyan_field *field, const char *name)
     return name != NULL && strcmp(field->name, name) == 0;
 }
 
-/* "key = …": the key as the row has it, for a root that of the aggregate. */
+/* "key = …" */
 static void add_key(struct statement *statement, const struct banyan_legacy_table *table, int64_t key)
 {
     struct pg_param *param = &statement->params[statement->count++];
@@ -80,8 +80,10 @@ static void add_where(struct statement *statement, const struct mirror_mapping *
                       const void *old)
 {
     const struct banyan_legacy_table *table = &mapping->spec->tables[at];
+    const struct banyan_field *column = banyan_record_field(table->row, banyan_str_of(table->key_column));
     banyan_buf_add_text(statement->sql, " WHERE ");
-    add_key(statement, table, key);
+    /* A child may have been another aggregate's before. */
+    add_key(statement, table, at == 0 ? key : *(const int64_t *)((const char *)old + column->offset));
     for (size_t i = 0; i < table->row->field_count; i++) {
         const struct banyan_field *field = &table->row->fields[i];
         bool wanted = at == 0;

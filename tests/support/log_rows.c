@@ -21,12 +21,17 @@ enum {
 struct line {
     char *text;
     bool possible; /* need not be there */
+    /* Where rows may be changed: */
+    void *row;        /* in the arena of the lines */
+    uint64_t changed; /* by another mapping, before it was known that the row is there: these columns are the newer */
 };
 
 struct lines {
     struct line *items;
     size_t count, capacity;
     struct hash by_identity; /* of rows that may be changed: key of the identity → number + 1 */
+    bool is_shared;          /* several mappings write the table */
+    struct banyan_arena arena;
 };
 
 struct folded {
@@ -34,6 +39,7 @@ struct folded {
     struct states states;
     struct hash docs; /* key → packed state */
     struct lines tables[BANYAN_LEGACY_TABLES_MAX];
+    struct lines *lines[BANYAN_LEGACY_TABLES_MAX]; /* those of the first mapping that has the table; NULL: read only */
 };
 
 /* What mirror() sees. */
@@ -61,22 +67,23 @@ static char *line_of(const struct banyan_legacy_table *table, const void *row)
     return line;
 }
 
-static void push(struct lines *lines, char *text, bool possible)
+static struct line *push(struct lines *lines, char *text, bool possible)
 {
     if (lines->count == lines->capacity) {
         lines->capacity = lines->capacity == 0 ? 256 : 2 * lines->capacity;
         lines->items = alloc_resized(lines->items, lines->capacity, sizeof(*lines->items));
     }
-    lines->items[lines->count++] = (struct line){text, possible};
+    lines->items[lines->count++] = (struct line){.text = text, .possible = possible};
+    return &lines->items[lines->count - 1];
 }
 
 /* The columns that tell a child apart, as a key. */
-static int64_t identity_of(const struct banyan_legacy_table *table, const void *row)
+static int64_t identity_of(const struct lines *lines, const struct banyan_legacy_table *table, const void *row)
 {
     struct banyan_buf text = BANYAN_BUF_INIT(LINE_BYTES_MAX);
     for (size_t i = 0; i < table->row->field_count; i++) {
         const struct banyan_field *field = &table->row->fields[i];
-        bool wanted = strcmp(field->name, table->key_column) == 0;
+        bool wanted = !lines->is_shared && strcmp(field->name, table->key_column) == 0;
         for (const char *const *name = table->row_columns; *name != NULL; name++)
             wanted |= strcmp(field->name, *name) == 0;
         if (wanted) {
@@ -89,23 +96,67 @@ static int64_t identity_of(const struct banyan_legacy_table *table, const void *
     return key;
 }
 
+static size_t size_of(const struct banyan_field *field)
+{
+    return field->kind == BANYAN_FIELD_STRING    ? sizeof(struct banyan_str)
+           : field->kind == BANYAN_FIELD_DECIMAL ? sizeof(struct banyan_decimal)
+           : field->kind == BANYAN_FIELD_BOOL    ? sizeof(bool)
+                                                 : sizeof(int64_t);
+}
+
+/* Of *from* only those *columns*; both live as long. */
+static void take_columns(const struct banyan_record *record, void *to, const void *from, uint64_t columns)
+{
+    for (size_t i = 0; i < record->field_count; i++) {
+        size_t at = record->fields[i].offset;
+        if ((columns >> i & 1) != 0)
+            memcpy((char *)to + at, (const char *)from + at, size_of(&record->fields[i]));
+    }
+}
+
+/* A row of a table whose rows may be changed, and by several mappings whose streams come in any order. */
+static void change(struct lines *lines, const struct banyan_legacy_table *table, const void *old, const void *new,
+                   bool possible)
+{
+    uintptr_t number = (uintptr_t)hash_remove(&lines->by_identity, identity_of(lines, table, old == NULL ? new : old));
+    struct line *line = number == 0 ? NULL : &lines->items[number - 1];
+    if (new == NULL && line != NULL) {
+        free(line->text);
+        line->text = NULL;
+    }
+    if (new == NULL)
+        return;
+    uint64_t columns = old == NULL ? ~UINT64_C(0) : banyan_record_diff(table->row, old, new);
+    void *row = banyan_arena_zalloc(&lines->arena, table->row->size);
+    banyan_record_copy(table->row, row, new, &lines->arena);
+    if (line == NULL) {
+        line = push(lines, NULL, possible);
+        line->changed = old == NULL ? 0 : columns;
+        line->row = row;
+    } else if (old == NULL) {
+        take_columns(table->row, row, line->row, line->changed);
+        line->row = row;
+        line->changed = 0;
+    } else {
+        take_columns(table->row, line->row, row, columns);
+        line->changed |= line->changed == 0 ? 0 : columns;
+    }
+    line->possible = possible;
+    free(line->text);
+    line->text = line_of(table, line->row);
+    (void)hash_put(&lines->by_identity, identity_of(lines, table, line->row),
+                   (void *)(uintptr_t)(line - lines->items + 1));
+}
+
 static void collect(struct banyan_mirror *out, unsigned at, const void *old, const void *new)
 {
     struct collector *collector = (struct collector *)out;
     const struct banyan_legacy_table *table = &collector->folded->spec->tables[at];
-    struct lines *lines = &collector->folded->tables[at];
-    if (old != NULL) {
-        uintptr_t number = (uintptr_t)hash_remove(&lines->by_identity, identity_of(table, old));
-        if (number != 0) {
-            free(lines->items[number - 1].text);
-            lines->items[number - 1].text = NULL;
-        }
-    }
-    if (new == NULL)
-        return;
-    push(lines, line_of(table, new), collector->possible);
+    struct lines *lines = collector->folded->lines[at];
     if (table->row_columns != NULL)
-        (void)hash_put(&lines->by_identity, identity_of(table, new), (void *)(uintptr_t)lines->count);
+        change(lines, table, old, new, collector->possible);
+    else
+        (void)push(lines, line_of(table, new), collector->possible);
 }
 
 /* ---- the log ---- */
@@ -182,7 +233,7 @@ static void add_roots(struct folded *folded)
         void *row = banyan_arena_zalloc(&arena, record->size);
         banyan_record_init(record, row);
         if (folded->spec->row(entry->value, row))
-            push(&folded->tables[0], line_of(&folded->spec->tables[0], row), false);
+            (void)push(&folded->tables[0], line_of(&folded->spec->tables[0], row), false);
         banyan_arena_reset(&arena);
     }
     banyan_arena_release(&arena);
@@ -202,7 +253,7 @@ static enum banyan_status read_table(struct pg_conn *conn, const struct legacy_t
     if (status == BANYAN_OK) {
         void *row = banyan_arena_zalloc(&arena, table->spec->row->size);
         while ((status = pg_copy_out_row(&copy, NULL, row, err)) == BANYAN_OK)
-            push(lines, line_of(table->spec, row), false);
+            (void)push(lines, line_of(table->spec, row), false);
         pg_copy_out_end(&copy);
         status = status == BANYAN_NOT_FOUND ? BANYAN_OK : status;
     }
@@ -260,6 +311,7 @@ static void release_lines(struct lines *lines)
         free(lines->items[i].text);
     free(lines->items);
     hash_release(&lines->by_identity);
+    banyan_arena_release(&lines->arena);
 }
 
 static enum banyan_status compare_mapping(struct pg_conn *conn, struct folded *folded, struct banyan_buf *report,
@@ -269,6 +321,8 @@ static enum banyan_status compare_mapping(struct pg_conn *conn, struct folded *f
     enum banyan_status status = legacy_tables_resolve(conn, folded->spec, tables, err);
     add_roots(folded);
     for (size_t t = 0; status == BANYAN_OK && t < folded->spec->table_count; t++) {
+        if (folded->lines[t] != &folded->tables[t])
+            continue; /* another mapping's */
         struct lines there = {.items = NULL};
         status = read_table(conn, &tables->tables[t], &there, err);
         sort_lines(&there);
@@ -282,6 +336,22 @@ static enum banyan_status compare_mapping(struct pg_conn *conn, struct folded *f
     return status;
 }
 
+/* Whose lines a mapping's rows are: where two write one table, those of the first. */
+static void share_lines(struct folded *folded, size_t at)
+{
+    for (size_t t = 0; t < folded[at].spec->table_count; t++) {
+        const struct banyan_legacy_table *table = &folded[at].spec->tables[t];
+        folded[at].lines[t] = table->read_only ? NULL : &folded[at].tables[t];
+        for (size_t m = 0; m < at && !table->read_only; m++)
+            for (size_t u = 0; u < folded[m].spec->table_count; u++)
+                if (folded[m].lines[u] == &folded[m].tables[u] &&
+                    strcmp(folded[m].spec->tables[u].name, table->name) == 0) {
+                    folded[at].lines[t] = folded[m].lines[u];
+                    folded[at].lines[t]->is_shared = true;
+                }
+    }
+}
+
 enum banyan_status log_rows_compare(struct store *store, const struct banyan_domain *domain, struct pg_conn *conn,
                                     struct banyan_buf *report, uint64_t *ret_rows, uint64_t *ret_differences,
                                     struct banyan_error *err)
@@ -292,6 +362,7 @@ enum banyan_status log_rows_compare(struct store *store, const struct banyan_dom
     *ret_rows = *ret_differences = 0;
     for (size_t m = 0; m < count; m++) {
         folded[m].spec = &domain->mappings[m];
+        share_lines(folded, m);
         states_init(&folded[m].states, store, domain, folded[m].spec->aggregate, &arena);
     }
     enum banyan_status status = fold_log(store, folded, count, err);

@@ -89,24 +89,25 @@ static void compare_rows(const struct banyan_projection *projection, struct bany
 
 struct mirrored {
     struct aggregates *aggregates;
-    const struct banyan_aggregate *aggregate;
+    const struct banyan_legacy_mapping *mapping;
     const struct banyan_record *record;
     size_t rows;
 };
 
-/* The states of this domain begin with their row. */
 static enum banyan_status compare_row(void *context, int64_t key, const void *row, struct banyan_error *err)
 {
     struct mirrored *mirrored = context;
     struct banyan_arena arena = BANYAN_ARENA_INIT;
     struct banyan_version version;
-    void *state = banyan_arena_zalloc(&arena, mirrored->aggregate->state->size);
+    const struct banyan_aggregate *aggregate = mirrored->mapping->aggregate;
+    void *state = banyan_arena_zalloc(&arena, aggregate->state->size);
+    void *told = banyan_arena_zalloc(&arena, mirrored->record->size);
 
-    must(aggregates_state(mirrored->aggregates, banyan_str_of(mirrored->aggregate->category),
+    must(aggregates_state(mirrored->aggregates, banyan_str_of(aggregate->category),
                           banyan_arena_printf(&arena, "%" PRId64, key), &arena, state, &version, err),
          err, "read a state");
-    if (banyan_record_diff(mirrored->record, state, row) != 0)
-        fail_msg("%s-%" PRId64 ": the mirror's row is not the state's", mirrored->aggregate->category, key);
+    if (!mirrored->mapping->row(state, told) || banyan_record_diff(mirrored->record, told, row) != 0)
+        fail_msg("%s-%" PRId64 ": the mirror's row is not the state's", aggregate->category, key);
     mirrored->rows++;
     banyan_arena_release(&arena);
     return BANYAN_OK;
@@ -115,8 +116,8 @@ static enum banyan_status compare_row(void *context, int64_t key, const void *ro
 static void check_mirror(struct projections *engine, struct aggregates *aggregates, enum commerce_projection index,
                          enum commerce_aggregate aggregate)
 {
-    struct mirrored mirrored = {aggregates, &commerce_aggregates[aggregate], commerce_projections[index].tables->row,
-                                0};
+    struct mirrored mirrored = {aggregates, &banyan_domain_commerce.mappings[aggregate],
+                                commerce_projections[index].tables->row, 0};
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct sink_checkpoint checkpoint;
     struct sink_view *view;

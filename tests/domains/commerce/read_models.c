@@ -259,6 +259,20 @@ static void same_row(const struct banyan_unit *unit, int64_t key, const struct b
         fail_msg("%s, key %lld: the row is not the state's", unit->projection->name, (long long)key);
 }
 
+/* The row is what the mapping makes of the state. */
+static void same_as_told(struct world *world, enum commerce_projection projection, enum commerce_aggregate aggregate,
+                         const struct subject *subject)
+{
+    const struct banyan_legacy_mapping *mapping = &banyan_domain_commerce.mappings[aggregate];
+    const struct banyan_record *record = mapping->tables[0].row;
+    void *row = banyan_arena_zalloc(subject->arena, record->size);
+    bool exists;
+
+    banyan_record_init(record, row);
+    exists = mapping->row(subject->state, row);
+    same_row(&world->units[projection], subject->key, record, exists ? row : NULL);
+}
+
 static void check_items(struct world *world)
 {
     const struct banyan_unit *unit = &world->units[PROJECTION_LEGACY_ITEMS];
@@ -281,27 +295,17 @@ static void check_items(struct world *world)
 
 static void check_mirrors(struct world *world)
 {
-    for (size_t i = 0; i < ORDERS; i++) {
-        const struct order *order = world->orders[i].state;
-
-        same_row(&world->units[PROJECTION_LEGACY_ORDERS], world->orders[i].key, &commerce_order_row,
-                 order->exists ? &order->row : NULL);
-    }
+    for (size_t i = 0; i < ORDERS; i++)
+        same_as_told(world, PROJECTION_LEGACY_ORDERS, AGGREGATE_ORDER, &world->orders[i]);
     for (size_t i = 0; i < (size_t)ORDERS * PARTS; i++) {
-        const struct payment *payment = world->payments[i].state;
-        const struct fulfillment *fulfillment = world->fulfillments[i].state;
-
-        same_row(&world->units[PROJECTION_LEGACY_PAYMENTS], world->payments[i].key, &commerce_payment_row,
-                 payment->exists ? &payment->row : NULL);
-        same_row(&world->units[PROJECTION_LEGACY_SHIPMENTS], world->fulfillments[i].key, &commerce_shipment_row,
-                 fulfillment->exists ? &fulfillment->row : NULL);
+        same_as_told(world, PROJECTION_LEGACY_PAYMENTS, AGGREGATE_PAYMENT, &world->payments[i]);
+        same_as_told(world, PROJECTION_LEGACY_SHIPMENTS, AGGREGATE_FULFILLMENT, &world->fulfillments[i]);
     }
     for (size_t i = 0; i < STOCKS; i++) {
         const struct stock *stock = world->stock[i].state;
         const struct inventory_row *row = fake_row(&world->units[PROJECTION_INVENTORY], 0, world->stock[i].key);
 
-        same_row(&world->units[PROJECTION_LEGACY_STOCK], world->stock[i].key, &commerce_stock_row,
-                 stock->exists ? &stock->row : NULL);
+        same_as_told(world, PROJECTION_LEGACY_STOCK, AGGREGATE_STOCK, &world->stock[i]);
         assert_int_equal(row != NULL, stock->exists);
         assert_true(row == NULL || row->on_hand == stock->row.received - stock->row.shipped);
     }
