@@ -10,6 +10,7 @@ was written."""
 import http.client, json, random, threading, time
 
 TRADER = 900000  # and above: orders of these clients
+IMPATIENT = 0.06  # share of requests whose sender goes away before the answer
 UNCLEAR = (500, 502, 504)
 
 
@@ -59,6 +60,9 @@ class Client(threading.Thread):
             if self.connection is None:
                 self.connection = http.client.HTTPConnection("127.0.0.1", self.clients.port, timeout=30)
             self.connection.request(method, path, body, headers)
+            if body and self.random.random() < IMPATIENT:
+                time.sleep(self.random.expovariate(1 / 0.004))
+                raise TimeoutError
             answer = self.connection.getresponse()
             return answer.status, answer.read(), answer.getheader("Banyan-Served-By", "")
         except (OSError, http.client.HTTPException):
@@ -92,7 +96,6 @@ class Client(threading.Thread):
     def learn(self, operation):
         order = operation.order
         if operation.status >= 300:
-            # A try before it may have been done, and an order whose state is not sure is left alone.
             if order in self.orders:
                 self.orders.remove(order)
             if operation.unclear == 0:
@@ -104,11 +107,11 @@ class Client(threading.Thread):
             order.price = operation.price
         elif operation.kind == "fill":
             order.filled += order.next_fill
-            # At the application an unclear try and the one behind it may both have filled.
-            order.open = order.filled < 10 and operation.unclear == 0
+            order.open = order.filled < 10
         else:
             order.open = False
-        if order is not None and not order.open and order in self.orders:
+        # At the application an unclear try may have been done besides, or may be done yet: such an order is left alone, too.
+        if order in self.orders and (not order.open or operation.unclear > 0):
             self.orders.remove(order)
 
     def read_back(self, order):

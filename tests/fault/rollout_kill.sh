@@ -3,7 +3,7 @@
 # A rollout of the whole program under fire: canary, ramp, cutover and back, while serve is killed or frozen, PostgreSQL is
 # stopped at once, or the legacy application killed, in the middle of the moves; clients write through the gateway all the while.
 #
-#   rollout_kill.sh BUILD [MOVES [SEED]]     beside tools/with-postgres; RATE (100): writes a second
+#   rollout_kill.sh BUILD [MOVES [SEED]]     beside tools/with-postgres; RATE (200): writes a second
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "$0")/../flow/lib.sh"
 
