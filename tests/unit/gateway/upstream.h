@@ -25,13 +25,14 @@ static struct {
     atomic_ullong sent_bytes; /* of big answers */
     _Atomic bool gate;        /* /wait answers once it is set */
     _Atomic bool stopping;
-    char head[32768]; /* of the last request */
-    char body[4096];  /* of the last request to /orders or /fills, and how they are answered */
+    pthread_mutex_t lock; /* of the connections, for head */
+    char head[32768];     /* of the last request */
+    char body[4096];      /* of the last request to /orders or /fills, and how they are answered */
     char answer[4096];
     int answer_code;
     atomic_int writes;
     _Atomic bool slow; /* writes are answered once gate is set */
-} upstream;
+} upstream = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void up_send(int fd, const char *text)
 {
@@ -221,8 +222,11 @@ static void *up_connection(void *argument)
         size_t head = (size_t)(end + 4 - buffer);
         bool quiet = strncmp(buffer, "HEAD / ", 7) == 0; /* is it there? */
         if (!quiet) {
-            memcpy(upstream.head, buffer, head < sizeof(upstream.head) ? head : sizeof(upstream.head) - 1);
-            upstream.head[head < sizeof(upstream.head) ? head : sizeof(upstream.head) - 1] = '\0';
+            size_t kept = head < sizeof(upstream.head) ? head : sizeof(upstream.head) - 1;
+            pthread_mutex_lock(&upstream.lock);
+            memcpy(upstream.head, buffer, kept);
+            upstream.head[kept] = '\0';
+            pthread_mutex_unlock(&upstream.lock);
             atomic_fetch_add(&upstream.requests, 1);
         }
         if (up_header(buffer, "Expect") != NULL)

@@ -37,6 +37,7 @@ struct world {
     /* appends meanwhile */
     bool appending; /* atomic */
     struct os_thread thread;
+    struct rebuild *running; /* by run() */
 };
 
 static bool yields(void *context)
@@ -83,6 +84,12 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *world = *state;
+    /* A test that failed in the middle leaves them at work on the store. */
+    __atomic_store_n(&world->appending, false, __ATOMIC_RELAXED);
+    os_thread_join(&world->thread);
+    if (world->running != NULL)
+        rebuild_cancel(world->running);
+    rebuild_free(world->running);
     store_close(world->store);
     os_stop_close(&world->stop);
     test_folder_remove(world->folder);
@@ -114,9 +121,12 @@ static struct rebuild_options options_of(struct world *world, const struct banya
 static enum rebuild_outcome run(const struct rebuild_options *options, struct rebuild_status *ret)
 {
     struct rebuild *rebuild = rebuild_new(options);
+    struct world *world = options->context;
     struct banyan_error err;
     rebuild_start(rebuild);
+    world->running = rebuild;
     assert_true(rebuild_wait(rebuild, WAIT_US));
+    world->running = NULL;
     enum rebuild_outcome outcome = rebuild_outcome(rebuild, &err);
     if (outcome == REBUILD_FAILED)
         print_message("# failed: %s %s\n", err.message, err.detail);
@@ -247,7 +257,8 @@ static void keep_appending(void *argument)
     struct world *world = argument;
     struct os_random random;
     os_random_seed(&random, 7);
-    while (__atomic_load_n(&world->appending, __ATOMIC_RELAXED)) {
+    /* So many at the most: a rebuild that is slower than this for good, as an instrumented one is, would never end. */
+    for (unsigned i = 0; i < 300 && __atomic_load_n(&world->appending, __ATOMIC_RELAXED); i++) {
         tally_append(world->store, &random,
                      &(struct tally_append){.count = 200, .keys = 2500, .poison = 10, .batch = 20});
         os_clock_real()->sleep_us(os_clock_real(), 2000);
@@ -269,7 +280,6 @@ static void test_appends(void **state)
         assert_int_equal(run(&options, &status), REBUILD_SWITCHED);
         __atomic_store_n(&world->appending, false, __ATOMIC_RELAXED);
         os_thread_join(&world->thread);
-        world->thread.started = false;
         assert_in_range(world->checkpoint.position.value, before, store_durable(world->store).value);
         check_serving(world, projection, home);
         close_given(world);
