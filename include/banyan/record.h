@@ -139,6 +139,8 @@ BANYAN_API BANYAN_MUST_CHECK enum banyan_status banyan_record_decode_in(const st
                                                                         struct banyan_error *err);
 /* Append as a JSON object: decimals and times (RFC 3339, µs, UTC) as strings, "no value" as null, lists as arrays. */
 BANYAN_API void banyan_record_json(const struct banyan_record *record, const void *value, struct banyan_buf *ret);
+/* False: the field of that value is "no value" (a string without data, a time or a decimal that is null). */
+BANYAN_API bool banyan_field_has_value(const struct banyan_field *field, const void *value);
 /* Append one field's value as JSON. */
 BANYAN_API void banyan_field_json(const struct banyan_field *field, const void *value, struct banyan_buf *ret);
 /* Append one field's value as plain text (as PostgreSQL would print it with TimeZone UTC); "no value" adds nothing, a

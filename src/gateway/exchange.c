@@ -165,12 +165,10 @@ static bool read_head(struct exchange *exchange)
 {
     struct evbuffer *input = bufferevent_get_input(exchange->upstream->bev);
     struct wire_head *head = &exchange->loop->answer;
-    size_t size = evbuffer_get_length(input);
+    struct banyan_str text = head_peek(input);
     const char *fault = NULL;
-    if (size == 0)
+    if (text.size == 0)
         return false;
-    size = size > WIRE_HEAD_BYTES_MAX ? WIRE_HEAD_BYTES_MAX : size;
-    struct banyan_str text = {(const char *)evbuffer_pullup(input, (ssize_t)size), size};
     enum wire_result result = wire_answer(text, head, &fault);
     if (result == WIRE_MORE)
         return false;

@@ -168,12 +168,10 @@ static bool read_head(struct front *front)
 {
     struct evbuffer *input = bufferevent_get_input(front->bev);
     struct wire_head *head = &front->loop->request;
-    size_t size = evbuffer_get_length(input);
+    struct banyan_str text = head_peek(input);
     const char *fault = NULL;
-    if (size == 0)
+    if (text.size == 0)
         return false;
-    size = size > WIRE_HEAD_BYTES_MAX ? WIRE_HEAD_BYTES_MAX : size;
-    struct banyan_str text = {(const char *)evbuffer_pullup(input, (ssize_t)size), size};
     enum wire_result result = wire_request(text, head, &fault);
     if (result == WIRE_MORE) {
         if (front->ended)

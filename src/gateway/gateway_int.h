@@ -175,6 +175,8 @@ struct head_answer {
 void head_answer(const struct wire_head *head, const struct head_answer *how, struct banyan_buf *ret);
 /* Does the request ask for a tunnel that we make?  Only that of WebSocket. */
 bool head_is_tunnel(const struct wire_head *head);
+/* What is there of a head that may begin at the start of *input*, in one piece: borrowed until the input changes. */
+struct banyan_str head_peek(struct evbuffer *input);
 
 /* ---- pool.c ---- */
 

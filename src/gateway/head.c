@@ -130,3 +130,11 @@ void head_answer(const struct wire_head *head, const struct head_answer *how, st
         banyan_buf_printf(ret, "Banyan-Served-By: %s\r\n", how->served_by);
     banyan_buf_add(ret, "\r\n", 2);
 }
+
+struct banyan_str head_peek(struct evbuffer *input)
+{
+    size_t size = evbuffer_get_length(input);
+    if (size > WIRE_HEAD_BYTES_MAX)
+        size = WIRE_HEAD_BYTES_MAX;
+    return (struct banyan_str){size == 0 ? "" : (const char *)evbuffer_pullup(input, (ssize_t)size), size};
+}

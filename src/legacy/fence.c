@@ -158,7 +158,7 @@ static enum banyan_status missing_right(struct pg_conn *conn, const char *what, 
     return BANYAN_PRIVILEGE;
 }
 
-static enum banyan_status make_schema(struct pg_conn *conn, struct banyan_error *err)
+enum banyan_status fence_schema(struct pg_conn *conn, struct banyan_error *err)
 {
     struct pg_result *result = NULL;
     enum banyan_status st =
@@ -276,7 +276,7 @@ static enum banyan_status check_sequences(struct pg_conn *conn, const struct ban
 
 enum banyan_status fence_prepare(struct pg_conn *conn, const struct fence_options *options, struct banyan_error *err)
 {
-    enum banyan_status st = make_schema(conn, err);
+    enum banyan_status st = fence_schema(conn, err);
 
     if (st == BANYAN_OK)
         st = make_journal(conn, err);

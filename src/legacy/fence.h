@@ -32,6 +32,8 @@ struct fence_options {
     int64_t session_limit_us; /* the server ends a session that is idle in the transaction for longer; 0: 1 s */
 };
 
+/* Make the schema banyan where it is missing; the mirror has a table there, too.  PRIVILEGE with the GRANT. */
+BANYAN_MUST_CHECK enum banyan_status fence_schema(struct pg_conn *conn, struct banyan_error *err);
 /* Make schema, journal and function where they are missing, and look whether the role may do all of the rest.
  * PRIVILEGE with the GRANT that is needed. */
 BANYAN_MUST_CHECK enum banyan_status fence_prepare(struct pg_conn *conn, const struct fence_options *options,

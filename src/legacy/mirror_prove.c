@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "legacy/fence.h"
+
 enum {
     CONNECT_TIMEOUT_US = 10 * 1000 * 1000,
 };
@@ -38,27 +40,18 @@ static void needs(struct legacy_mirror *mirror, struct banyan_error *err, const 
 static enum banyan_status make_what_is_missing(struct legacy_mirror *mirror, struct banyan_error *err)
 {
     struct pg_result *result = NULL;
-    enum banyan_status status = pg_exec(mirror->conn,
-                                        "SELECT pg_catalog.to_regnamespace('banyan') IS NOT NULL,"
-                                        " pg_catalog.to_regclass('banyan.mirror') IS NOT NULL",
-                                        NULL, 0, &result, err);
-    if (status != BANYAN_OK) {
-        needs(mirror, err, "GRANT CREATE, USAGE ON SCHEMA banyan");
+    enum banyan_status status = fence_schema(mirror->conn, err);
+    if (status != BANYAN_OK)
         return status;
-    }
-    bool schema = pg_bool(result, 0, 0), table = pg_bool(result, 0, 1);
+    status = pg_exec(mirror->conn, "SELECT pg_catalog.to_regclass('banyan.mirror') IS NOT NULL", NULL, 0, &result, err);
+    bool there = status == BANYAN_OK && pg_bool(result, 0, 0);
     pg_result_free(result);
-    if (!schema) {
-        status = pg_run(mirror->conn, "CREATE SCHEMA IF NOT EXISTS banyan", err);
-        needs(mirror, err, "GRANT CREATE ON DATABASE <the database>");
-    }
-    if (status == BANYAN_OK && !table) {
+    if (status == BANYAN_OK && !there)
         status = pg_run(mirror->conn,
                         "CREATE TABLE IF NOT EXISTS banyan.mirror (source text PRIMARY KEY, position bigint NOT NULL,"
                         " at timestamptz NOT NULL DEFAULT now())",
                         err);
-        needs(mirror, err, "GRANT CREATE, USAGE ON SCHEMA banyan");
-    }
+    needs(mirror, err, "GRANT CREATE, USAGE ON SCHEMA banyan");
     return status;
 }
 

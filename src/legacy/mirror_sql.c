@@ -17,28 +17,13 @@ struct statement {
     size_t count;
 };
 
-static bool has_value(const struct banyan_field *field, const void *row)
-{
-    const void *value = (const char *)row + field->offset;
-    switch (field->kind) {
-    case BANYAN_FIELD_STRING:
-        return ((const struct banyan_str *)value)->data != NULL;
-    case BANYAN_FIELD_TIME:
-        return ((const struct banyan_time *)value)->us != BANYAN_TIME_NULL;
-    case BANYAN_FIELD_DECIMAL:
-        return !banyan_decimal_is_null(*(const struct banyan_decimal *)value);
-    default:
-        return true;
-    }
-}
-
 /* "$n" for the value of a field. */
 static void add_value(struct statement *statement, const struct banyan_field *field, const void *row)
 {
     struct banyan_buf text = BANYAN_BUF_INIT(STORE_PAYLOAD_BYTES_MAX);
     struct pg_param *param = &statement->params[statement->count++];
     param->text = (struct banyan_str){NULL, 0};
-    if (has_value(field, row)) {
+    if (banyan_field_has_value(field, row)) {
         banyan_field_text(field, row, &text);
         param->text = banyan_arena_str(statement->arena, banyan_buf_str(&text));
     }

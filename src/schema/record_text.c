@@ -66,7 +66,7 @@ static void add_decimal_json(struct banyan_decimal d, struct banyan_buf *ret)
     banyan_buf_add(ret, text, size + 2);
 }
 
-static bool has_value(const struct banyan_field *field, const void *value)
+bool banyan_field_has_value(const struct banyan_field *field, const void *value)
 {
     switch (field->kind) {
     case BANYAN_FIELD_STRING:
@@ -98,7 +98,7 @@ static void add_list_json(const struct banyan_field *field, const struct banyan_
 
 void banyan_field_json(const struct banyan_field *field, const void *value, struct banyan_buf *ret)
 {
-    if (!has_value(field, value)) {
+    if (!banyan_field_has_value(field, value)) {
         banyan_buf_add(ret, "null", 4);
         return;
     }
@@ -128,7 +128,7 @@ void banyan_field_json(const struct banyan_field *field, const void *value, stru
 
 void banyan_field_text(const struct banyan_field *field, const void *value, struct banyan_buf *ret)
 {
-    if (!has_value(field, value))
+    if (!banyan_field_has_value(field, value))
         return;
     switch (field->kind) {
     case BANYAN_FIELD_STRING:

@@ -149,24 +149,10 @@ void postgres_add_element(struct banyan_buf *array, struct banyan_str text, bool
     banyan_buf_add_char(array, '"');
 }
 
-static bool has_value(const struct banyan_field *field, const void *value)
-{
-    switch (field->kind) {
-    case BANYAN_FIELD_STRING:
-        return ((const struct banyan_str *)value)->data != NULL;
-    case BANYAN_FIELD_TIME:
-        return ((const struct banyan_time *)value)->us != BANYAN_TIME_NULL;
-    case BANYAN_FIELD_DECIMAL:
-        return !banyan_decimal_is_null(*(const struct banyan_decimal *)value);
-    default:
-        return true;
-    }
-}
-
 void postgres_add_field(struct banyan_buf *array, const struct banyan_field *field, const void *row)
 {
     const void *value = (const char *)row + field->offset;
-    if (field->kind == BANYAN_FIELD_STRING || !has_value(field, value)) {
+    if (field->kind == BANYAN_FIELD_STRING || !banyan_field_has_value(field, row)) {
         bool string = field->kind == BANYAN_FIELD_STRING;
         postgres_add_element(array, string ? *(const struct banyan_str *)value : (struct banyan_str){NULL, 0}, true);
         return;
