@@ -82,3 +82,19 @@ void client_add_escaped(struct banyan_buf *path, const char *name)
         banyan_buf_printf(path, plain ? "%c" : "%%%02X", (unsigned char)*name);
     }
 }
+
+const char *answer_text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value == NULL ? "" : value;
+}
+
+uint64_t answer_number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_integer(value))
+        return json_integer_value(value) < 0 ? 0 : (uint64_t)json_integer_value(value);
+    /* A figure that was printed with an exponent. */
+    double real = json_real_value(value);
+    return real > 0 && real < 0x1p63 ? (uint64_t)real : 0;
+}

@@ -4,6 +4,7 @@
 #define CLI_CLIENT_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "banyan/buf.h"
 #include "banyan/client.h"
@@ -38,5 +39,9 @@ BANYAN_MUST_CHECK enum banyan_status client_ask(const struct config *config, enu
                                                 struct banyan_error *err);
 /* A name as one step of a path: everything but letters, digits and a few others is escaped. */
 void client_add_escaped(struct banyan_buf *path, const char *name);
+
+/* A member of an answer, borrowed from it; "" and 0 where there is none, or none of that kind. */
+const char *answer_text(const json_t *object, const char *key);
+uint64_t answer_number(const json_t *object, const char *key);
 
 #endif

@@ -57,17 +57,6 @@ static void parse(struct process_command *command, const char *name, const char 
 
 /* ---- printing ---- */
 
-static uint64_t number(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
 static void print_list(const json_t *processes)
 {
     static const char *const columns[] = {"process", "state", "position", "behind", "reactions", "timers", "aside"};
@@ -77,13 +66,13 @@ static void print_list(const json_t *processes)
     size_t i;
     json_array_foreach (processes, i, process) {
         char cells[COLUMNS][OUTPUT_TEXT_SIZE];
-        uint64_t position = number(process, "position"), tail = number(process, "tail");
-        table_add(table,
-                  (const char *const[]){text(process, "name"), text(process, "state"), output_count(position, cells[2]),
-                                        output_count(tail > position ? tail - position : 0, cells[3]),
-                                        output_count(number(process, "reactions"), cells[4]),
-                                        output_count(number(process, "timers"), cells[5]),
-                                        output_count(number(process, "instances_aside"), cells[6])});
+        uint64_t position = answer_number(process, "position"), tail = answer_number(process, "tail");
+        table_add(table, (const char *const[]){answer_text(process, "name"), answer_text(process, "state"),
+                                               output_count(position, cells[2]),
+                                               output_count(tail > position ? tail - position : 0, cells[3]),
+                                               output_count(answer_number(process, "reactions"), cells[4]),
+                                               output_count(answer_number(process, "timers"), cells[5]),
+                                               output_count(answer_number(process, "instances_aside"), cells[6])});
     }
     if (json_array_size(processes) > 0)
         table_print(table, stdout, false);
@@ -100,9 +89,9 @@ static void print_aside(const json_t *aside)
     size_t i;
     json_array_foreach (aside, i, instance) {
         char position[OUTPUT_TEXT_SIZE], events[OUTPUT_TEXT_SIZE];
-        table_add(table,
-                  (const char *const[]){text(instance, "key"), output_count(number(instance, "position"), position),
-                                        output_count(number(instance, "events"), events), text(instance, "error")});
+        table_add(table, (const char *const[]){
+                             answer_text(instance, "key"), output_count(answer_number(instance, "position"), position),
+                             output_count(answer_number(instance, "events"), events), answer_text(instance, "error")});
     }
     if (json_array_size(aside) > 0)
         table_print(table, stdout, false);
@@ -112,23 +101,23 @@ static void print_aside(const json_t *aside)
 static void print_status(const json_t *process)
 {
     char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE], c[OUTPUT_TEXT_SIZE];
-    uint64_t position = number(process, "position"), tail = number(process, "tail");
-    printf("process    %s, %s\n", text(process, "name"), text(process, "state"));
+    uint64_t position = answer_number(process, "position"), tail = answer_number(process, "tail");
+    printf("process    %s, %s\n", answer_text(process, "name"), answer_text(process, "state"));
     printf("position   %s, %s behind\n", output_count(position, a),
            output_count(tail > position ? tail - position : 0, b));
     printf("since      the start: %s events seen, %s reactions, %s events appended\n",
-           output_count(number(process, "seen"), a), output_count(number(process, "reactions"), b),
-           output_count(number(process, "events"), c));
-    printf("commands   %s, %s refused; %s decisions made anew\n", output_count(number(process, "commands"), a),
-           output_count(number(process, "refused"), b), output_count(number(process, "conflicts"), c));
-    printf("timers     %s%s%s; %s time-outs so far\n", output_count(number(process, "timers"), a),
-           json_is_string(json_object_get(process, "next_wake")) ? ", the next at " : "", text(process, "next_wake"),
-           output_count(number(process, "wakes"), b));
-    printf("aside      %s instances, %s events\n", output_count(number(process, "instances_aside"), a),
-           output_count(number(process, "events_aside"), b));
+           output_count(answer_number(process, "seen"), a), output_count(answer_number(process, "reactions"), b),
+           output_count(answer_number(process, "events"), c));
+    printf("commands   %s, %s refused; %s decisions made anew\n", output_count(answer_number(process, "commands"), a),
+           output_count(answer_number(process, "refused"), b), output_count(answer_number(process, "conflicts"), c));
+    printf("timers     %s%s%s; %s time-outs so far\n", output_count(answer_number(process, "timers"), a),
+           json_is_string(json_object_get(process, "next_wake")) ? ", the next at " : "",
+           answer_text(process, "next_wake"), output_count(answer_number(process, "wakes"), b));
+    printf("aside      %s instances, %s events\n", output_count(answer_number(process, "instances_aside"), a),
+           output_count(answer_number(process, "events_aside"), b));
     print_aside(json_object_get(process, "aside"));
     if (json_is_string(json_object_get(process, "error")))
-        printf("error      %s\n", text(process, "error"));
+        printf("error      %s\n", answer_text(process, "error"));
 }
 
 /* ---- verbs ---- */
@@ -152,7 +141,7 @@ static enum banyan_status ask(const struct process_command *command, json_t **re
     if (command->name == NULL)
         return BANYAN_OK;
     json_array_foreach (json_object_get(answer, "processes"), i, process) {
-        if (strcmp(text(process, "name"), command->name) == 0)
+        if (strcmp(answer_text(process, "name"), command->name) == 0)
             *ret_one = process;
     }
     if (*ret_one != NULL)
@@ -226,7 +215,7 @@ enum banyan_status cmd_process_retry(struct cli *cli, int argc, char **argv, str
         print_json(answer);
     else if (st == BANYAN_OK)
         printf("%" PRIu64 " instances are tried again; `banyan process status %s` shows what comes of it\n",
-               number(answer, "instances_aside"), command.name);
+               answer_number(answer, "instances_aside"), command.name);
     json_decref(answer);
     config_free(config);
     banyan_buf_release(&path);

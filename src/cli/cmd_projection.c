@@ -99,17 +99,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* ---- printing ---- */
 
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
-static uint64_t number(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* What is left; "-": nothing. */
 static const char *seconds(const json_t *object, const char *key, char ret[OUTPUT_TEXT_SIZE])
 {
@@ -131,14 +120,14 @@ static void print_projections(const json_t *projections)
         const json_t *rebuild = json_object_get(projection, "rebuild");
         char cells[COLUMNS][CELL_SIZE], buffer[OUTPUT_TEXT_SIZE];
         const char *row[COLUMNS];
-        uint64_t position = number(projection, "position"), tail = number(projection, "tail");
-        (void)snprintf(cells[0], CELL_SIZE, "%s", text(projection, "name"));
-        (void)snprintf(cells[1], CELL_SIZE, "%s", text(projection, "state"));
-        (void)snprintf(cells[2], CELL_SIZE, "%" PRIu64, number(projection, "generation"));
+        uint64_t position = answer_number(projection, "position"), tail = answer_number(projection, "tail");
+        (void)snprintf(cells[0], CELL_SIZE, "%s", answer_text(projection, "name"));
+        (void)snprintf(cells[1], CELL_SIZE, "%s", answer_text(projection, "state"));
+        (void)snprintf(cells[2], CELL_SIZE, "%" PRIu64, answer_number(projection, "generation"));
         (void)snprintf(cells[3], CELL_SIZE, "%s", output_count(position, buffer));
         (void)snprintf(cells[4], CELL_SIZE, "%s", output_count(tail > position ? tail - position : 0, buffer));
-        (void)snprintf(cells[5], CELL_SIZE, "%" PRIu64, number(projection, "aside"));
-        (void)snprintf(cells[6], CELL_SIZE, "%s", json_is_object(rebuild) ? text(rebuild, "phase") : "-");
+        (void)snprintf(cells[5], CELL_SIZE, "%" PRIu64, answer_number(projection, "aside"));
+        (void)snprintf(cells[6], CELL_SIZE, "%s", json_is_object(rebuild) ? answer_text(rebuild, "phase") : "-");
         (void)snprintf(cells[7], CELL_SIZE, "%s",
                        json_is_object(rebuild) ? seconds(rebuild, "eta_s", buffer)
                                                : seconds(projection, "eta_s", buffer));
@@ -159,11 +148,11 @@ static void print_generations(const json_t *generations)
     size_t i;
     json_array_foreach (generations, i, generation) {
         char cells[3][CELL_SIZE], buffer[OUTPUT_TEXT_SIZE];
-        (void)snprintf(cells[0], CELL_SIZE, "%" PRIu64, number(generation, "number"));
-        (void)snprintf(cells[1], CELL_SIZE, "%" PRIu64, number(generation, "version"));
-        (void)snprintf(cells[2], CELL_SIZE, "%s", output_count(number(generation, "position"), buffer));
-        const char *row[COLUMNS] = {cells[0], text(generation, "state"),   cells[1],
-                                    cells[2], text(generation, "made_at"), text(generation, "served_at")};
+        (void)snprintf(cells[0], CELL_SIZE, "%" PRIu64, answer_number(generation, "number"));
+        (void)snprintf(cells[1], CELL_SIZE, "%" PRIu64, answer_number(generation, "version"));
+        (void)snprintf(cells[2], CELL_SIZE, "%s", output_count(answer_number(generation, "position"), buffer));
+        const char *row[COLUMNS] = {cells[0], answer_text(generation, "state"),   cells[1],
+                                    cells[2], answer_text(generation, "made_at"), answer_text(generation, "served_at")};
         table_add(table, row);
     }
     table_print(table, stdout, false);
@@ -178,9 +167,10 @@ static void print_asides(const json_t *asides)
         if (json_is_integer(json_object_get(aside, "key")))
             printf("key %" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(aside, "key")));
         else
-            printf("stream %s", text(aside, "stream"));
-        printf(": event %" PRIu64 " of %s, %" PRIu64 " held since %s\n  reason: %s\n", number(aside, "position"),
-               text(aside, "stream"), number(aside, "held"), text(aside, "at"), text(aside, "reason"));
+            printf("stream %s", answer_text(aside, "stream"));
+        printf(": event %" PRIu64 " of %s, %" PRIu64 " held since %s\n  reason: %s\n", answer_number(aside, "position"),
+               answer_text(aside, "stream"), answer_number(aside, "held"), answer_text(aside, "at"),
+               answer_text(aside, "reason"));
     }
     if (json_array_size(asides) == 0)
         puts("nothing is aside");
@@ -210,7 +200,7 @@ static void print_answer(const struct projection_command *command, const json_t 
         print_generations(json_object_get(answer, "generations"));
     const json_t *error = json_object_get(answer, "error");
     if (json_is_object(error))
-        printf("  error: %s\n  hint: %s\n", text(error, "message"), text(error, "hint"));
+        printf("  error: %s\n  hint: %s\n", answer_text(error, "message"), answer_text(error, "hint"));
 }
 
 /* ---- asking ---- */
@@ -258,9 +248,9 @@ static enum banyan_status watch(struct projection_command *command, const struct
         double done = json_number_value(json_object_get(rebuild, "done"));
         int64_t eta_us = json_is_number(eta) ? (int64_t)(json_number_value(eta) * 1e6) : INT64_MAX;
         double elapsed = json_number_value(json_object_get(rebuild, "elapsed_s"));
-        uint64_t events = number(rebuild, "events_done");
+        uint64_t events = answer_number(rebuild, "events_done");
         if (!command->common.json)
-            output_progress_draw(&command->progress, text(rebuild, "phase"), (uint64_t)(done * 1000), 1000,
+            output_progress_draw(&command->progress, answer_text(rebuild, "phase"), (uint64_t)(done * 1000), 1000,
                                  elapsed > 0 ? (double)events / elapsed : 0, eta_us, false);
         if (os_stop_wait(&command->stop, LOOK_EVERY_US)) {
             output_progress_end(&command->progress);
@@ -274,7 +264,7 @@ static enum banyan_status watch(struct projection_command *command, const struct
             return st;
     }
     output_progress_end(&command->progress);
-    if (number(*ret, "generation") != before)
+    if (answer_number(*ret, "generation") != before)
         return BANYAN_OK;
     banyan_error_set(err, BANYAN_MISMATCH, "the rebuild ended, and generation %" PRIu64 " still serves", before);
     banyan_error_hint(err, "`banyan projection show %s` tells the last error", command->name);
@@ -307,7 +297,7 @@ static enum banyan_status run(struct projection_command *command, const char *do
         st = ask(command, config, looks || strcmp(action, "asides") == 0 ? CLIENT_GET : CLIENT_POST, action, &answer,
                  err);
     if (st == BANYAN_OK && command->wait)
-        st = watch(command, config, number(before, "generation"), &answer, err);
+        st = watch(command, config, answer_number(before, "generation"), &answer, err);
     if (answer != NULL && st == BANYAN_OK)
         print_answer(command, answer);
     json_decref(before);

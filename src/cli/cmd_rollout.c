@@ -128,12 +128,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* ---- asking ---- */
 
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
 static bool acts(const struct rollout_command *command)
 {
     return strcmp(command->verb, "status") != 0 && strcmp(command->verb, "plan") != 0 &&
@@ -183,7 +177,7 @@ static bool in_progress(const json_t *status)
 {
     static const char *const states[] = {"backfilling", "cutting-over", "rolling-back"};
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-        if (strcmp(text(status, "state"), states[i]) == 0)
+        if (strcmp(answer_text(status, "state"), states[i]) == 0)
             return true;
     return false;
 }
@@ -199,9 +193,9 @@ static enum banyan_status wait_done(struct rollout_command *command, const struc
         if (st != BANYAN_OK)
             return st;
         bool busy = in_progress(status);
-        if (!command->common.json && strcmp(shown, text(status, "state")) != 0)
-            fprintf(stderr, "%s\n", text(status, "state"));
-        (void)snprintf(shown, sizeof(shown), "%s", text(status, "state")); /* fits */
+        if (!command->common.json && strcmp(shown, answer_text(status, "state")) != 0)
+            fprintf(stderr, "%s\n", answer_text(status, "state"));
+        (void)snprintf(shown, sizeof(shown), "%s", answer_text(status, "state")); /* fits */
         if (!busy && command->common.json)
             (void)json_dumpf(status, stdout, JSON_COMPACT);
         else if (!busy)
@@ -262,12 +256,12 @@ static enum banyan_status run_once(struct rollout_command *command, const struct
         goto out;
     if (command->watch && output_colored(stdout))
         fputs("\033[H\033[2J", stdout);
-    (void)snprintf(wanted, sizeof(wanted), "%s", text(json_object_get(answer, "event"), "state"));
+    (void)snprintf(wanted, sizeof(wanted), "%s", answer_text(json_object_get(answer, "event"), "state"));
     bool waits = command->wait && !command->dry_run;
     if (!waits || !command->common.json)
         print_answer(command, answer);
     if (json_is_true(json_object_get(answer, "refused")))
-        st = banyan_error_set(err, BANYAN_NOT_MET, "%s", text(answer, "refusal"));
+        st = banyan_error_set(err, BANYAN_NOT_MET, "%s", answer_text(answer, "refusal"));
     else if (waits)
         st = wait_done(command, config, wanted, err);
 out:

@@ -48,17 +48,6 @@ static error_t parse_status(int key, char *argument, struct argp_state *state)
     }
 }
 
-static uint64_t number(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
 /* A number of seconds or null as a duration. */
 static const char *seconds(const json_t *object, const char *key, char ret[OUTPUT_TEXT_SIZE])
 {
@@ -72,7 +61,7 @@ static void print_error(const json_t *object)
 {
     const json_t *error = json_object_get(object, "error");
     if (json_is_object(error))
-        printf("  error: %s\n  hint: %s\n", text(error, "message"), text(error, "hint"));
+        printf("  error: %s\n  hint: %s\n", answer_text(error, "message"), answer_text(error, "hint"));
     else if (json_is_string(error))
         printf("  error: %s\n", json_string_value(error));
 }
@@ -83,8 +72,9 @@ static void print_mappings(const json_t *mappings)
     for (size_t i = 0; json_array_size(mappings) > 1 && i < json_array_size(mappings); i++) {
         const json_t *mapping = json_array_get(mappings, i);
         char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE];
-        printf("          %s: %s of %s keys%s\n", text(mapping, "category"),
-               output_count(number(mapping, "roots_read"), a), output_count(number(mapping, "rows_estimated"), b),
+        printf("          %s: %s of %s keys%s\n", answer_text(mapping, "category"),
+               output_count(answer_number(mapping, "roots_read"), a),
+               output_count(answer_number(mapping, "rows_estimated"), b),
                json_is_true(json_object_get(mapping, "done")) ? ", done" : "");
     }
 }
@@ -95,24 +85,25 @@ static void print_legacy(const json_t *legacy)
     const json_t *capture = json_object_get(legacy, "capture");
     const json_t *slot = json_object_get(legacy, "slot");
     char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE], c[OUTPUT_TEXT_SIZE];
-    printf("legacy    %s\n", text(legacy, "state"));
-    printf("backfill  %s of %s keys, %s, %s\n", output_count(number(backfill, "roots_read"), a),
-           output_count(number(backfill, "rows_estimated"), b),
+    printf("legacy    %s\n", answer_text(legacy, "state"));
+    printf("backfill  %s of %s keys, %s, %s\n", output_count(answer_number(backfill, "roots_read"), a),
+           output_count(answer_number(backfill, "rows_estimated"), b),
            json_is_true(json_object_get(backfill, "done")) ? "done" : "running",
            json_is_true(json_object_get(backfill, "done")) ? seconds(backfill, "elapsed_s", c) : "ETA below");
     if (!json_is_true(json_object_get(backfill, "done")))
         printf("          %.0f keys/s, ETA %s\n", json_number_value(json_object_get(backfill, "roots_per_second")),
                seconds(backfill, "eta_s", a));
     print_mappings(json_object_get(backfill, "mappings"));
-    printf("          events: %s exact, %s inferred, %s reconciled\n", output_count(number(backfill, "exact"), a),
-           output_count(number(backfill, "inferred"), b), output_count(number(backfill, "reconciled"), c));
+    printf("          events: %s exact, %s inferred, %s reconciled\n",
+           output_count(answer_number(backfill, "exact"), a), output_count(answer_number(backfill, "inferred"), b),
+           output_count(answer_number(backfill, "reconciled"), c));
     printf("capture   %s transactions, %s events, lag p50 %.1f ms, p99 %.1f ms, %s behind\n",
-           output_count(number(capture, "transactions"), a), output_count(number(capture, "events"), b),
+           output_count(answer_number(capture, "transactions"), a), output_count(answer_number(capture, "events"), b),
            json_number_value(json_object_get(capture, "lag_ms_p50")),
            json_number_value(json_object_get(capture, "lag_ms_p99")),
-           output_bytes((int64_t)number(capture, "lag_bytes"), c));
-    printf("slot      %s, keeps %s of WAL%s\n", text(slot, "wal_status"),
-           output_bytes((int64_t)number(slot, "kept_bytes"), a),
+           output_bytes((int64_t)answer_number(capture, "lag_bytes"), c));
+    printf("slot      %s, keeps %s of WAL%s\n", answer_text(slot, "wal_status"),
+           output_bytes((int64_t)answer_number(slot, "kept_bytes"), a),
            json_is_true(json_object_get(slot, "alarm")) ? "  ALARM" : "");
     print_error(legacy);
 }
@@ -125,7 +116,7 @@ static void rebuild_cell(const json_t *rebuild, char ret[CELL_SIZE])
         (void)snprintf(ret, CELL_SIZE, "-");
         return;
     }
-    (void)snprintf(ret, CELL_SIZE, "%s %.0f %%, %s left", text(rebuild, "phase"),
+    (void)snprintf(ret, CELL_SIZE, "%s %.0f %%, %s left", answer_text(rebuild, "phase"),
                    json_number_value(json_object_get(rebuild, "done")) * 100, seconds(rebuild, "eta_s", left));
 }
 
@@ -141,18 +132,18 @@ static void print_views(const json_t *views)
         char cells[COLUMNS][CELL_SIZE];
         char number_text[OUTPUT_TEXT_SIZE];
         const char *row[COLUMNS];
-        uint64_t position = number(view, "position"), tail = number(view, "tail");
-        (void)snprintf(cells[0], CELL_SIZE, "%s", text(view, "name"));
-        (void)snprintf(cells[1], CELL_SIZE, "%s", text(view, "state"));
+        uint64_t position = answer_number(view, "position"), tail = answer_number(view, "tail");
+        (void)snprintf(cells[0], CELL_SIZE, "%s", answer_text(view, "name"));
+        (void)snprintf(cells[1], CELL_SIZE, "%s", answer_text(view, "state"));
         (void)snprintf(cells[2], CELL_SIZE, "%s", output_count(position, number_text));
         (void)snprintf(cells[3], CELL_SIZE, "%s", output_count(tail > position ? tail - position : 0, number_text));
         (void)snprintf(cells[4], CELL_SIZE, "%.0f/s", json_number_value(json_object_get(view, "events_per_second")));
         (void)snprintf(cells[5], CELL_SIZE, "%s",
-                       strcmp(text(view, "state"), "live") == 0 ? "-" : seconds(view, "eta_s", number_text));
+                       strcmp(answer_text(view, "state"), "live") == 0 ? "-" : seconds(view, "eta_s", number_text));
         (void)snprintf(cells[6], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p50")));
         (void)snprintf(cells[7], CELL_SIZE, "%.1f ms", json_number_value(json_object_get(view, "lag_ms_p99")));
-        (void)snprintf(cells[8], CELL_SIZE, "%" PRIu64, number(view, "aside"));
-        (void)snprintf(cells[9], CELL_SIZE, "%s", text(view, "last_event_at"));
+        (void)snprintf(cells[8], CELL_SIZE, "%" PRIu64, answer_number(view, "aside"));
+        (void)snprintf(cells[9], CELL_SIZE, "%s", answer_text(view, "last_event_at"));
         rebuild_cell(json_object_get(view, "rebuild"), cells[10]);
         for (size_t c = 0; c < COLUMNS; c++)
             row[c] = cells[c];
@@ -169,10 +160,10 @@ static void print_status(const json_t *status)
     const json_t *log = json_object_get(status, "log");
     const json_t *legacy = json_object_get(status, "legacy");
     char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE], c[OUTPUT_TEXT_SIZE];
-    printf("banyan %s, domain %s, up %s, %s\n", text(status, "version"), text(status, "domain"),
+    printf("banyan %s, domain %s, up %s, %s\n", answer_text(status, "version"), answer_text(status, "domain"),
            seconds(status, "uptime_s", a), json_is_true(json_object_get(status, "ready")) ? "ready" : "not ready yet");
-    printf("log       %s events in %s streams, %s%s\n", output_count(number(log, "events"), a),
-           output_count(number(log, "streams"), b), output_bytes((int64_t)number(log, "bytes"), c),
+    printf("log       %s events in %s streams, %s%s\n", output_count(answer_number(log, "events"), a),
+           output_count(answer_number(log, "streams"), b), output_bytes((int64_t)answer_number(log, "bytes"), c),
            json_is_false(json_object_get(log, "healthy")) ? "  BROKEN" : "");
     if (json_is_object(legacy))
         print_legacy(legacy);

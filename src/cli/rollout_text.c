@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/client.h"
 #include "cli/output.h"
 #include "cli/table.h"
 
@@ -14,17 +15,6 @@ enum {
 };
 
 /* ---- parts of JSON ---- */
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
-static uint64_t number(const json_t *object, const char *key)
-{
-    return (uint64_t)json_number_value(json_object_get(object, key));
-}
 
 static double real(const json_t *object, const char *key)
 {
@@ -38,7 +28,7 @@ static bool is(const json_t *object, const char *key)
 
 static const char *count(const json_t *object, const char *key, char ret[OUTPUT_TEXT_SIZE])
 {
-    return output_count(number(object, key), ret);
+    return output_count(answer_number(object, key), ret);
 }
 
 static const char *ms(const json_t *object, const char *key, char ret[OUTPUT_TEXT_SIZE])
@@ -52,18 +42,18 @@ static void print_error(const json_t *object)
     const json_t *error = json_object_get(object, "error");
     if (!json_is_object(error))
         return;
-    printf("  error: %s\n", text(error, "message"));
-    if (text(error, "detail")[0] != '\0')
-        printf("  detail: %s\n", text(error, "detail"));
-    if (text(error, "hint")[0] != '\0')
-        printf("  hint: %s\n", text(error, "hint"));
+    printf("  error: %s\n", answer_text(error, "message"));
+    if (answer_text(error, "detail")[0] != '\0')
+        printf("  detail: %s\n", answer_text(error, "detail"));
+    if (answer_text(error, "hint")[0] != '\0')
+        printf("  hint: %s\n", answer_text(error, "hint"));
 }
 
 /* "canary, 5 % of new aggregates"; "prepared" */
 static void print_state(const json_t *machine)
 {
-    printf("%s", text(machine, "state"));
-    if (strcmp(text(machine, "state"), "canary") == 0 || strcmp(text(machine, "state"), "ramp") == 0)
+    printf("%s", answer_text(machine, "state"));
+    if (strcmp(answer_text(machine, "state"), "canary") == 0 || strcmp(answer_text(machine, "state"), "ramp") == 0)
         printf(", %g %% of new aggregates", real(machine, "share_percent"));
 }
 
@@ -73,7 +63,7 @@ static int severity(const json_t *check)
 {
     static const char *const verdicts[] = {"breach", "wait", "hold", "pass"};
     for (int i = 0; i < 4; i++)
-        if (strcmp(text(check, "verdict"), verdicts[i]) == 0)
+        if (strcmp(answer_text(check, "verdict"), verdicts[i]) == 0)
             return i;
     return 4;
 }
@@ -87,7 +77,7 @@ void rollout_print_checks(const json_t *checks, bool passed, FILE *out)
     size_t rows = 0;
     for (int wanted = 0; wanted < 5; wanted++) {
         json_array_foreach (checks, i, check) {
-            const char *row[] = {text(check, "name"), text(check, "verdict"), text(check, "text")};
+            const char *row[] = {answer_text(check, "name"), answer_text(check, "verdict"), answer_text(check, "text")};
             if (severity(check) != wanted || (!passed && wanted == SEVERITY_PASS))
                 continue;
             table_add(table, row);
@@ -112,7 +102,7 @@ static void print_traffic(const json_t *traffic)
         for (size_t kind = 0; kind < 2; kind++) {
             const json_t *figures = json_object_get(json_object_get(traffic, sides[side]), kinds[kind]);
             char cells[5][OUTPUT_TEXT_SIZE];
-            if (number(figures, "requests") == 0)
+            if (answer_number(figures, "requests") == 0)
                 continue;
             const char *row[] = {sides[side],
                                  kinds[kind],
@@ -128,8 +118,8 @@ static void print_traffic(const json_t *traffic)
     printf("traffic   last %.0f s: %s answers compared, %s differ", real(traffic, "seconds"),
            count(traffic, "compared", a), count(traffic, "different", b));
     printf(" (noise: %s of %s); %" PRIu64 " writes held, longest %.1f ms, %" PRIu64 " refused\n",
-           count(traffic, "noise_different", a), count(traffic, "noise_compared", b), number(traffic, "held"),
-           real(traffic, "held_ms_max"), number(traffic, "held_refused"));
+           count(traffic, "noise_different", a), count(traffic, "noise_compared", b), answer_number(traffic, "held"),
+           real(traffic, "held_ms_max"), answer_number(traffic, "held_refused"));
     if (rows > 0)
         table_print(table, stdout, false);
     table_free(table);
@@ -138,14 +128,14 @@ static void print_traffic(const json_t *traffic)
 static void print_mirror(const json_t *mirror)
 {
     char a[OUTPUT_TEXT_SIZE], b[OUTPUT_TEXT_SIZE], c[OUTPUT_TEXT_SIZE], d[OUTPUT_TEXT_SIZE];
-    uint64_t written = number(mirror, "written"), tail = number(mirror, "tail");
+    uint64_t written = answer_number(mirror, "written"), tail = answer_number(mirror, "tail");
     if (!is(mirror, "running")) {
         printf("mirror    off%s\n", is(mirror, "proven") ? ", proven" : "");
         return;
     }
     printf("mirror    %s events back in %s rows, %s behind, lag p50 %s, p99 %.1f ms, %" PRIu64 " conflicts\n",
            count(mirror, "events", a), count(mirror, "rows", b), output_count(tail > written ? tail - written : 0, c),
-           ms(mirror, "lag_ms_p50", d), real(mirror, "lag_ms_p99"), number(mirror, "conflicts"));
+           ms(mirror, "lag_ms_p50", d), real(mirror, "lag_ms_p99"), answer_number(mirror, "conflicts"));
     print_error(mirror);
 }
 
@@ -155,8 +145,8 @@ static void print_cutover(const json_t *cutover)
     if (!json_is_object(cutover))
         return;
     printf("cutover   the last one %s%s: writes paused %s, tables locked %s, %" PRIu64 " tries\n",
-           is(cutover, "done") ? "was done" : "ended at ", is(cutover, "done") ? "" : text(cutover, "last"),
-           ms(cutover, "pause_ms", a), ms(cutover, "locked_ms", b), number(cutover, "lock_tries"));
+           is(cutover, "done") ? "was done" : "ended at ", is(cutover, "done") ? "" : answer_text(cutover, "last"),
+           ms(cutover, "pause_ms", a), ms(cutover, "locked_ms", b), answer_number(cutover, "lock_tries"));
 }
 
 static void print_gateway(const json_t *gateway)
@@ -167,8 +157,9 @@ static void print_gateway(const json_t *gateway)
         return;
     }
     printf("gateway   %s, application %s, %s requests: %s passed through",
-           number(gateway, "connections") > 0 ? "used" : "idle", number(gateway, "upstream_up") != 0 ? "up" : "DOWN",
-           count(gateway, "requests", a), count(gateway, "passed", b));
+           answer_number(gateway, "connections") > 0 ? "used" : "idle",
+           answer_number(gateway, "upstream_up") != 0 ? "up" : "DOWN", count(gateway, "requests", a),
+           count(gateway, "passed", b));
     printf(", reads %s legacy, %s banyan", count(gateway, "reads_legacy", c), count(gateway, "reads_banyan", d));
     printf(", writes %s legacy, %s banyan\n", count(gateway, "writes_legacy", a), count(gateway, "writes_banyan", b));
 }
@@ -194,7 +185,7 @@ static void print_next(const json_t *next)
         print_state(event);
         putchar('\n');
     } else {
-        printf("%s\n", is(next, "refused") ? text(next, "refusal") : "nothing to do");
+        printf("%s\n", is(next, "refused") ? answer_text(next, "refusal") : "nothing to do");
     }
     rollout_print_checks(json_object_get(next, "checks"), true, stdout);
 }
@@ -203,11 +194,11 @@ void rollout_print_status(const json_t *status)
 {
     fputs("rollout   ", stdout);
     print_state(status);
-    printf("%s, attempt %" PRIu64 ", since %s\n", is(status, "paused") ? ", PAUSED" : "", number(status, "attempt"),
-           text(status, "since"));
-    printf("owner     %s, epoch %" PRIu64, text(status, "owner"), number(status, "epoch"));
-    if (strcmp(text(status, "owner"), "shared") == 0)
-        printf(", %" PRIu64 " aggregates are Banyan's", number(status, "owned"));
+    printf("%s, attempt %" PRIu64 ", since %s\n", is(status, "paused") ? ", PAUSED" : "",
+           answer_number(status, "attempt"), answer_text(status, "since"));
+    printf("owner     %s, epoch %" PRIu64, answer_text(status, "owner"), answer_number(status, "epoch"));
+    if (strcmp(answer_text(status, "owner"), "shared") == 0)
+        printf(", %" PRIu64 " aggregates are Banyan's", answer_number(status, "owned"));
     putchar('\n');
     print_gateway(json_object_get(status, "gateway"));
     print_traffic(json_object_get(status, "traffic"));
@@ -228,15 +219,15 @@ void rollout_print_plan(const json_t *plan)
     size_t i;
     json_array_foreach (json_object_get(plan, "steps"), i, step) {
         const json_t *wants = json_object_get(step, "wants");
-        const char *owner = text(wants, "owner");
+        const char *owner = answer_text(wants, "owner");
         bool shared = strcmp(owner, "shared") == 0, banyan = strcmp(owner, "banyan") == 0;
-        bool moves = strcmp(text(step, "state"), "cutting-over") == 0;
+        bool moves = strcmp(answer_text(step, "state"), "cutting-over") == 0;
         char fresh[CELL_SIZE], reads[CELL_SIZE];
         (void)snprintf(fresh, sizeof(fresh), "%g %% Banyan", real(wants, "new_percent"));
         (void)snprintf(reads, sizeof(reads), "%g %% Banyan", real(wants, "read_percent"));
         const char *row[] = {
-            strcmp(text(step, "place"), "now") == 0 ? ">" : "",
-            text(step, "state"),
+            strcmp(answer_text(step, "place"), "now") == 0 ? ">" : "",
+            answer_text(step, "state"),
             moves    ? "held"
             : shared ? fresh
             : banyan ? "Banyan"
@@ -260,7 +251,7 @@ void rollout_print_plan(const json_t *plan)
            " requests of Banyan's in %.0f s, %.0f s in the step before, at most %g %% more failures and %g %% "
            "more\ndifferent answers, latency within %g %% (p50) and %g %% (p99) of the legacy application's; it is "
            "taken %s.\n",
-           number(limits, "samples_min"), real(limits, "window_seconds"), real(limits, "step_seconds_min"),
+           answer_number(limits, "samples_min"), real(limits, "window_seconds"), real(limits, "step_seconds_min"),
            real(limits, "failures_percent_max"), real(limits, "mismatch_percent_max"),
            real(limits, "latency_p50_percent_max"), real(limits, "latency_p99_percent_max"),
            is(plan, "automatic") ? "by itself" : "by `banyan rollout next`");
@@ -277,10 +268,11 @@ void rollout_print_history(const json_t *history)
     json_array_foreach (json_object_get(history, "events"), i, item) {
         const json_t *event = json_object_get(item, "event");
         char version[OUTPUT_TEXT_SIZE], share[OUTPUT_TEXT_SIZE];
-        (void)snprintf(version, sizeof(version), "%" PRIu64, number(item, "version"));
+        (void)snprintf(version, sizeof(version), "%" PRIu64, answer_number(item, "version"));
         (void)snprintf(share, sizeof(share), "%g %%", real(event, "share_percent"));
-        const char *row[] = {version, text(event, "at"),    text(event, "type"),  text(event, "state"),
-                             share,   text(event, "actor"), text(event, "reason")};
+        const char *row[] = {
+            version, answer_text(event, "at"),    answer_text(event, "type"),  answer_text(event, "state"),
+            share,   answer_text(event, "actor"), answer_text(event, "reason")};
         table_add(table, row);
     }
     if (json_array_size(json_object_get(history, "events")) == 0)
@@ -289,14 +281,14 @@ void rollout_print_history(const json_t *history)
         table_print(table, stdout, false);
     table_free(table);
     if (json_is_integer(json_object_get(history, "next")))
-        printf("more: --from %" PRIu64 "\n", number(history, "next"));
+        printf("more: --from %" PRIu64 "\n", answer_number(history, "next"));
 }
 
 void rollout_print_answer(const json_t *answer)
 {
     const json_t *event = json_object_get(answer, "event");
     if (is(answer, "refused")) {
-        printf("it would be refused: %s\n", text(answer, "refusal"));
+        printf("it would be refused: %s\n", answer_text(answer, "refusal"));
     } else if (!is(answer, "moves")) {
         puts("nothing to do");
     } else {
