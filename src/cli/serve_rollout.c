@@ -52,6 +52,13 @@ static enum banyan_status permit(void *context, struct banyan_str category, stru
     return owner_permit(rollout->owner, category, key, creates, arena, ret, err);
 }
 
+static enum banyan_status begins(void *context, struct banyan_str category, struct banyan_str key,
+                                 struct banyan_error *err)
+{
+    struct serve_rollout *rollout = context;
+    return owner_may_begin(rollout->owner, category, key, err);
+}
+
 /* A change of what is being handed back is a conflict, too: nobody may write it then. */
 static bool owned(void *context, struct banyan_str category, int64_t key)
 {
@@ -191,7 +198,8 @@ enum banyan_status serve_rollout_open(const struct serve_rollout_options *option
 
 struct aggregates_permit serve_rollout_permit(struct serve_rollout *rollout)
 {
-    return (struct aggregates_permit){.permit = rollout == NULL ? NULL : permit, .context = rollout};
+    return (struct aggregates_permit){
+        .permit = rollout == NULL ? NULL : permit, .begins = rollout == NULL ? NULL : begins, .context = rollout};
 }
 
 /* The same text, the same buckets, for ever: FNV-1a. */
@@ -258,6 +266,7 @@ void serve_rollout_http(struct serve_rollout *rollout, struct http_options *ret)
                                           .context = rollout};
     ret->rollout = &rollout->http;
     ret->routing = rollout->routing;
+    ret->keys = rollout->keys;
 }
 
 void serve_rollout_legacy_options(struct serve_rollout *rollout, struct legacy_options *ret)

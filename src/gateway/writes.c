@@ -123,6 +123,7 @@ static enum banyan_status make_commands(struct ask *ask, struct aggregate_comman
             .name = banyan_str_of(aggregate->commands[part->command].name),
             .fields = part->fields,
             .expect = part->key == 0 ? STORE_EXPECT_ABSENT : STORE_EXPECT_NONE,
+            .new_key = part->key == 0 && ask->executed_key == 0,
         };
     }
     *ret_count = count;

@@ -5,6 +5,9 @@
  *   body ──schema of the command──▶ fields ──worker: aggregates_submit()──▶ … durable ──▶ version, position, ETag
  *                                                       └─ refused: 422 with the domain's code and text
  *
+ * POST /commands/{category}/new/{command} of a mapped category: a new aggregate, under a key that nobody else gets.  A
+ * repeat is known by the command's id, which says under which key it was executed the first time.
+ *
  * Deciding may have to read a state, or to wait for a stream that somebody else writes to: that is a worker's, not the
  * loop's.  A refusal, too, is told when the events it rests on are durable.
  */
@@ -17,11 +20,13 @@
 #include "http/http_int.h"
 #include "os/clock.h"
 #include "os/random.h"
+#include "rollout/keys.h"
 #include "schema/avro.h"
 #include "store/aggregate.h"
 
 enum {
     KEY_CHARACTERS_MAX = 255, /* of an Idempotency-Key */
+    NEW_TRIES = 8,            /* of a new aggregate: keys that were taken, repeats under way */
 };
 
 /* How the fields of one command are read. */
@@ -42,6 +47,7 @@ struct commanding {
     struct banyan_arena arena;
     struct aggregate_command command; /* name empty: only the state is asked for */
     bool by_header;                   /* a condition came in If-Match or If-None-Match */
+    bool is_new;                      /* the key is to be made; category and key of *command* say which it got */
     struct aggregate_answer answer;
     struct banyan_buf state; /* as JSON */
     struct banyan_version version;
@@ -186,12 +192,86 @@ static enum banyan_status run_command(struct http_job *job)
     return st;
 }
 
-static void answer_accepted(struct http_call *call, const struct aggregate_answer *answer)
+/* While the legacy application makes them all, none is made here, and no key of its sequence used up. */
+static enum banyan_status check_making(const struct http_server *server, const struct aggregate_command *command,
+                                       struct banyan_error *err)
 {
+    enum owner_mode mode = owner_mode(server->options.owner, NULL);
+    int size = (int)command->category.size;
+    if (mode >= OWNER_SHARED && server->options.keys != NULL)
+        return BANYAN_OK;
+    (void)banyan_error_set(err, BANYAN_CONFLICT, "a new %.*s is made by the legacy application", size,
+                           command->category.data);
+    banyan_error_hint(err, "send it to the legacy application, or through the gateway, which knows the owner");
+    return BANYAN_CONFLICT;
+}
+
+/* Under which key: that of the first time, else one that nobody has. */
+static enum banyan_status choose_key(struct commanding *commanding, struct banyan_error *err)
+{
+    struct aggregate_command *command = &commanding->command;
+    const struct http_options *options = &commanding->server->options;
+    struct banyan_str stream = {NULL, 0}, category = command->category;
+    int64_t key = 0;
+    enum banyan_status st = aggregates_executed(options->aggregates, command->id, &commanding->arena, &stream, err);
+    command->new_key = stream.data == NULL;
+    command->expect = command->new_key ? STORE_EXPECT_ABSENT : STORE_EXPECT_NONE;
+    if (st == BANYAN_OK && command->new_key)
+        st = check_making(commanding->server, command, err);
+    if (st == BANYAN_OK && command->new_key)
+        st = keys_next(options->keys, category, &key, err);
+    if (st != BANYAN_OK)
+        return st;
+    if (command->new_key)
+        command->key = banyan_arena_printf(&commanding->arena, "%" PRId64, key);
+    else if (stream.size > category.size && memcmp(stream.data, category.data, category.size) == 0 &&
+             stream.data[category.size] == '-')
+        command->key = (struct banyan_str){stream.data + category.size + 1, stream.size - category.size - 1};
+    else
+        st = banyan_error_set(err, BANYAN_DUPLICATE, "the command's id was used before, for another command");
+    return st;
+}
+
+/* In a worker. */
+static enum banyan_status run_new(struct http_job *job)
+{
+    struct commanding *commanding = (struct commanding *)job;
+    struct aggregate_command *command = &commanding->command;
+    enum banyan_status st = BANYAN_OK;
+    bool again = true;
+    for (int tries = 0; again && tries < NEW_TRIES; tries++) {
+        struct store_head head = {.version = {0}};
+        banyan_error_clear(&job->err);
+        st = choose_key(commanding, &job->err);
+        if (st != BANYAN_OK)
+            return st;
+        st = run_command(job);
+        /* The same command was under way under another key, or somebody appended under this one just now. */
+        again = command->new_key && st == BANYAN_DUPLICATE;
+        if (command->new_key && st == BANYAN_CONFLICT)
+            again = store_head(commanding->server->options.store,
+                               banyan_arena_printf(&commanding->arena, "%.*s-%.*s", (int)command->category.size,
+                                                   command->category.data, (int)command->key.size, command->key.data),
+                               &head, NULL) == BANYAN_OK &&
+                    head.version.value != 0;
+    }
+    return st;
+}
+
+static void answer_accepted(struct http_call *call, const struct commanding *commanding)
+{
+    const struct aggregate_answer *answer = &commanding->answer;
     struct banyan_buf body = BANYAN_BUF_INIT(1024);
-    banyan_buf_printf(&body, "{\"position\":%" PRIu64 ",\"version\":%" PRIu64 ",\"events\":%zu,\"repeated\":%s}\n",
+    banyan_buf_printf(&body, "{\"position\":%" PRIu64 ",\"version\":%" PRIu64 ",\"events\":%zu,\"repeated\":%s",
                       answer->position.value, answer->version.value, answer->event_count,
                       answer->repeated ? "true" : "false");
+    if (commanding->is_new && answer->event_count > 0) {
+        struct banyan_str category = commanding->command.category, key = commanding->command.key; /* an integer */
+        banyan_buf_printf(&body, ",\"key\":\"%.*s\"", (int)key.size, key.data);
+        http_header(call, "Location", "/aggregates/%.*s/%.*s", (int)category.size, category.data, (int)key.size,
+                    key.data);
+    }
+    banyan_buf_add_text(&body, "}\n");
     http_header(call, "ETag", "\"%" PRIu64 "\"", answer->version.value);
     http_header(call, "Banyan-Position", "%" PRIu64, answer->position.value);
     http_reply(call, answer->repeated || answer->event_count == 0 ? 200 : 201, "application/json", &body);
@@ -234,7 +314,7 @@ static void on_decided(struct http_job *job)
         else if (job->status != BANYAN_OK)
             http_failure(call, &job->err);
         else if (commanding->answer.accepted)
-            answer_accepted(call, &commanding->answer);
+            answer_accepted(call, commanding);
         else
             answer_refused(call, &commanding->answer);
     }
@@ -256,6 +336,14 @@ static bool command_id(struct http_call *call, struct banyan_str stream, struct 
     if (!banyan_uuid_parse(banyan_str_of(key), ret))
         *ret = body_derived_id(stream, banyan_str_of(key), 0);
     return true;
+}
+
+/* A word that is no key of a mapped category; elsewhere it is a key as any other. */
+static bool asks_new(const struct http_call *call)
+{
+    struct owner *owner = call->server->options.owner;
+    return owner != NULL && banyan_str_equal(call->segments[2], BANYAN_STR("new")) &&
+           owner_side(owner, call->segments[1], 0) != OWNER_SIDE_NONE;
 }
 
 void http_command(struct http_call *call)
@@ -285,7 +373,13 @@ void http_command(struct http_call *call)
     }
     if (!http_header_condition(call, stream, &condition, &has_condition) || !command_id(call, stream, &id))
         return;
-    struct commanding *commanding = commanding_new(call, on_decided, run_command);
+    bool is_new = asks_new(call);
+    if (is_new && has_condition && condition.expect != STORE_EXPECT_ABSENT) {
+        http_problem(call, 400, NULL, "what is new has no version: If-Match makes no sense here");
+        return;
+    }
+    struct commanding *commanding = commanding_new(call, on_decided, is_new ? run_new : run_command);
+    commanding->is_new = is_new;
     struct aggregate_command *command = &commanding->command;
     command->id = id;
     command->name = banyan_arena_str(&commanding->arena, call->segments[3]);

@@ -20,6 +20,7 @@
 struct aggregates;
 struct controller;
 struct http_server;
+struct keys;
 struct machine_policy;
 struct owner;
 struct process;
@@ -69,6 +70,7 @@ struct http_options {
     struct projections *projections;    /* borrowed; NULL: no read models */
     struct routing *routing;            /* borrowed, of the rollout; NULL: its flags are disabled */
     struct owner *owner;                /* borrowed; who may write aggregates of mapped categories; NULL: everybody */
+    struct keys *keys;                  /* borrowed; of new aggregates; NULL: none are given */
     const struct http_rollout *rollout; /* borrowed; NULL: none */
     bool has_source;                    /* a legacy source will be set: not ready before it captures */
     struct os_clock *clock;             /* NULL: the system's */

@@ -116,12 +116,20 @@ static enum banyan_status check_command(struct banyan_reaction *reaction, const 
 
 /* An aggregate that is the legacy application's takes no command here: the process is told, as of any refusal.  One
  * that is being handed back is waited for.  A process makes no mapped aggregate while both sides may: it has no key
- * that the other one cannot give out. */
+ * that the other one cannot give out.  So what is not there fails the reaction, which is put aside with the reason, and
+ * is tried again once it is there or its owner is another. */
 static bool check_permit(struct banyan_reaction *reaction, struct decision_part *part, struct banyan_refusal *ret)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
     enum banyan_status status = decision_permit(&reaction->decision, part, false, &err);
 
+    if (status == BANYAN_CONFLICT && part->version.value == 0) {
+        banyan_error_clear(&err);
+        status =
+            banyan_error_set(&err, BANYAN_NOT_FOUND,
+                             "there is no %.*s, and a process cannot make one that the legacy application may make",
+                             (int)part->stream.size, part->stream.data);
+    }
     if (status == BANYAN_CONFLICT) {
         reaction->refused++;
         *ret = (struct banyan_refusal){"not-owned", banyan_arena_str(reaction->arena, banyan_str_of(err.message))};

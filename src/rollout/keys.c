@@ -338,6 +338,21 @@ static struct category *find_category(struct keys *keys, struct banyan_str name,
     return NULL;
 }
 
+/* Was it given in another way: to who appended under a key of his own? */
+static enum banyan_status is_there(struct keys *keys, const struct category *category, int64_t key, bool *ret,
+                                   struct banyan_error *err)
+{
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct store_head head = {.version = {0}};
+    enum banyan_status status = store_head(
+        keys->options.store,
+        banyan_arena_printf(&arena, "%.*s-%" PRId64, (int)category->name.size, category->name.data, key), &head, err);
+
+    banyan_arena_release(&arena);
+    *ret = head.version.value != 0;
+    return status;
+}
+
 enum banyan_status keys_next(struct keys *keys, struct banyan_str category, int64_t *ret, struct banyan_error *err)
 {
     struct category *from = find_category(keys, category, err);
@@ -352,13 +367,18 @@ enum banyan_status keys_next(struct keys *keys, struct banyan_str category, int6
         taken = take(from, ret);
         ahead = wants_ahead(from);
         pthread_mutex_unlock(&from->shared.lock);
-        if (taken)
-            break;
+        if (taken) {
+            bool there = false;
+
+            status = is_there(keys, from, *ret, &there, err);
+            taken = !there;
+            continue;
+        }
         room = block_new(keys);
         status = fill(keys, from, &room, err);
         free(room.keys);
     }
-    if (ahead && taken) {
+    if (ahead && taken && status == BANYAN_OK) {
         pthread_mutex_lock(&keys->shared.lock);
         keys->shared.ahead = true;
         pthread_cond_signal(&keys->shared.wanted);

@@ -618,7 +618,8 @@ static enum banyan_status refuse(enum owner_side side, struct banyan_str categor
     }
     (void)banyan_error_set(err, BANYAN_CONFLICT, "%.*s %.*s is the legacy application's", (int)category.size,
                            category.data, (int)key.size, key.data);
-    banyan_error_hint(err, "send it to the legacy application, or through the gateway, which knows the owner");
+    banyan_error_hint(err, "send it to the legacy application, or through the gateway, which knows the owner; where it "
+                           "makes a new one, let Banyan choose the key (docs/HTTP.md)");
     return BANYAN_CONFLICT;
 }
 
@@ -682,7 +683,7 @@ enum banyan_status owner_permit(struct owner *owner, struct banyan_str category,
     return BANYAN_OK;
 }
 
-/* ---- events that no command made ---- */
+/* ---- keys of the sender's, and events that no command made ---- */
 
 static enum banyan_status check_event(const struct owner *owner, const struct store_event *event,
                                       struct banyan_error *err)
@@ -715,6 +716,22 @@ static enum banyan_status check_begun(const struct owner *owner, const struct ca
                            (int)stream.size, stream.data, (int)category->name.size, category->name.data);
     banyan_error_hint(err, "let Banyan choose the key: send the command that makes it to \"new\" instead of a key");
     return BANYAN_INVALID;
+}
+
+enum banyan_status owner_may_begin(struct owner *owner, struct banyan_str category, struct banyan_str key,
+                                   struct banyan_error *err)
+{
+    const struct category *mapped = find_category(owner, category);
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    enum banyan_status status = BANYAN_OK;
+
+    if (mapped == NULL || !mapped->has_sequence)
+        return BANYAN_OK;
+    status = check_begun(
+        owner, mapped,
+        banyan_arena_printf(&arena, "%.*s-%.*s", (int)category.size, category.data, (int)key.size, key.data), err);
+    banyan_arena_release(&arena);
+    return status;
 }
 
 enum banyan_status owner_permit_event(struct owner *owner, const struct store_event *event, struct banyan_arena *arena,

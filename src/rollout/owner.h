@@ -81,8 +81,14 @@ BANYAN_MUST_CHECK enum banyan_status owner_permit(struct owner *owner, struct ba
                                                   struct banyan_str key, bool creates, struct banyan_arena *arena,
                                                   struct store_condition *ret, struct banyan_error *err);
 
-/* The same for an event that no command made.  It begins no aggregate whose keys come from a sequence, and neither
- * looks as if capture had written it, nor is unknown to the domain: the mirror has to write it back. */
+/* May a command begin an aggregate under a key that is not of keys_next()?  INVALID, with a hint, where there is none
+ * of this key and keys of the category come from a sequence: the sequence may give the same key to somebody else later,
+ * and what is far above it could end it. */
+BANYAN_MUST_CHECK enum banyan_status owner_may_begin(struct owner *owner, struct banyan_str category,
+                                                     struct banyan_str key, struct banyan_error *err);
+
+/* owner_permit() for an event that no command made.  It begins no aggregate whose keys come from a sequence, and
+ * neither looks as if capture had written it, nor is unknown to the domain: the mirror has to write it back. */
 BANYAN_MUST_CHECK enum banyan_status owner_permit_event(struct owner *owner, const struct store_event *event,
                                                         struct banyan_arena *arena, struct store_condition *ret,
                                                         struct banyan_error *err);

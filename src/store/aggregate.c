@@ -322,6 +322,13 @@ static enum banyan_status try_once(struct execution *execution, enum outcome *re
             *err = *execution->err;
         return execution->status;
     }
+    if (execution->count > 0 && live->version == 0 && !execution->command->new_key) {
+        enum banyan_status status =
+            aggregate_may_begin(execution->aggregates, execution->command->category, execution->command->key, err);
+
+        if (status != BANYAN_OK)
+            return status;
+    }
     return execution->count == 0 ? BANYAN_OK : append_emitted(execution, ret_outcome, ret, err);
 }
 
@@ -372,9 +379,8 @@ static enum banyan_status permit(struct execution *execution, bool *ret_found, s
     if (execution->aggregates->options.permit.permit == NULL)
         return BANYAN_OK;
     banyan_error_clear(&why);
-    status =
-        aggregate_permit(execution->aggregates, command->category, command->key, command->expect == STORE_EXPECT_ABSENT,
-                         &execution->work->arena, &execution->permit, &why);
+    status = aggregate_permit(execution->aggregates, command->category, command->key, command->new_key,
+                              &execution->work->arena, &execution->permit, &why);
     if (status == BANYAN_OK)
         return BANYAN_OK;
     if (find_original(execution, ret_found, ret, NULL) == BANYAN_OK && *ret_found)

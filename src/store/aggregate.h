@@ -31,12 +31,15 @@ enum {
 
 /* Asked before a command is decided, and again where the condition did not hold at the append: may it be appended, and
  * under which condition besides those of the command?  A command that was executed before is answered in any case.
- * *creates*: the caller says that the aggregate is new (expect ABSENT).  Condition's stream in *arena*; expect NONE:
- * none. Its failure is the command's. */
+ * *creates*: new_key of the command.  Condition's stream in *arena*; expect NONE: none.  Its failure is the command's.
+ * begins(), NULL allowed, is asked where a command without new_key has left the first event of a stream: may an
+ * aggregate be made under a key that its sender chose? */
 struct aggregates_permit {
     enum banyan_status (*permit)(void *context, struct banyan_str category, struct banyan_str key, bool creates,
                                  struct banyan_arena *arena, struct store_condition *ret, struct banyan_error *err);
     void *context;
+    enum banyan_status (*begins)(void *context, struct banyan_str category, struct banyan_str key,
+                                 struct banyan_error *err);
 };
 
 struct aggregates_options {
@@ -59,6 +62,7 @@ struct aggregate_command {
     const void *fields;            /* struct of the type's record */
     enum store_expect expect;      /* besides what decide() says; NONE, or as in store_condition */
     struct banyan_version version; /* of STORE_EXPECT_VERSION */
+    bool new_key;                  /* the key was made for this command: nobody else has it; with expect ABSENT */
 };
 
 struct aggregate_answer {

@@ -149,7 +149,7 @@ static enum banyan_status decide_member(struct set *set, struct decision *decisi
     }
     if (!aggregate_holds(command, member->part->version.value + member->part->emitted))
         return aggregate_condition_failed(member->stream, member->part->version.value + member->part->emitted, err);
-    status = decision_permit(decision, member->part, command->expect == STORE_EXPECT_ABSENT, err);
+    status = decision_permit(decision, member->part, command->new_key, err);
     if (status != BANYAN_OK)
         return status;
     set->deciding = index;

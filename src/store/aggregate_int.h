@@ -64,6 +64,9 @@ void aggregate_keep_state(const struct kind *kind, const struct work *work, stru
 BANYAN_MUST_CHECK enum banyan_status aggregate_permit(const struct aggregates *aggregates, struct banyan_str category,
                                                       struct banyan_str key, bool creates, struct banyan_arena *arena,
                                                       struct store_condition *ret, struct banyan_error *err);
+BANYAN_MUST_CHECK enum banyan_status aggregate_may_begin(const struct aggregates *aggregates,
+                                                         struct banyan_str category, struct banyan_str key,
+                                                         struct banyan_error *err);
 /* The state of *stream* at *version*, which is durable, into *ret_state*. */
 BANYAN_MUST_CHECK enum banyan_status aggregate_state_at(const struct kind *kind, struct work *work,
                                                         struct banyan_str stream, struct banyan_version version,

@@ -319,6 +319,14 @@ enum banyan_status aggregate_permit(const struct aggregates *aggregates, struct 
     return permit->permit(permit->context, category, key, creates, arena, ret, err);
 }
 
+enum banyan_status aggregate_may_begin(const struct aggregates *aggregates, struct banyan_str category,
+                                       struct banyan_str key, struct banyan_error *err)
+{
+    const struct aggregates_permit *permit = &aggregates->options.permit;
+
+    return permit->begins == NULL ? BANYAN_OK : permit->begins(permit->context, category, key, err);
+}
+
 enum banyan_status aggregate_no_command(const struct aggregates *aggregates, const struct aggregate_command *command,
                                         struct banyan_error *err)
 {

@@ -127,6 +127,7 @@ enum banyan_status decision_permit(struct decision *decision, struct decision_pa
     status = aggregate_permit(decision->options.aggregates, part->category, part->key, creates, decision->options.arena,
                               &part->permit, err);
     part->permitted = status == BANYAN_OK;
+    part->new_key = creates;
     return status;
 }
 
@@ -244,6 +245,20 @@ static size_t add_permit(struct store_condition *conditions, size_t from, size_t
     return count + 1;
 }
 
+/* May what commands began be there under its key? */
+static enum banyan_status check_begun(const struct decision *decision, struct banyan_error *err)
+{
+    enum banyan_status status = BANYAN_OK;
+
+    for (size_t i = 0; status == BANYAN_OK && i < decision->part_count; i++) {
+        const struct decision_part *part = decision->parts[i];
+
+        if (part->permitted && !part->new_key && part->emitted > 0 && part->version.value == 0)
+            status = aggregate_may_begin(decision->options.aggregates, part->category, part->key, err);
+    }
+    return status;
+}
+
 enum banyan_status decision_submit(struct decision *decision, const struct decision_append *append,
                                    struct store_appended *ret, struct banyan_error *err)
 {
@@ -258,7 +273,10 @@ enum banyan_status decision_submit(struct decision *decision, const struct decis
         .conditions = conditions,
         .cursor = append->cursor,
     };
+    enum banyan_status status = check_begun(decision, err);
 
+    if (status != BANYAN_OK)
+        return status;
     for (size_t i = 0; i < decision->part_count; i++)
         conditions[i] =
             (struct store_condition){decision->parts[i]->stream, STORE_EXPECT_VERSION, decision->parts[i]->version};

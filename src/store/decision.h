@@ -31,6 +31,7 @@ struct decision_part {
     size_t last_event;               /* index of the newest of them */
     const void *state;               /* after them */
     bool permitted;                  /* *permit* was asked for */
+    bool new_key;                    /* of the command that it was asked for */
     struct store_condition permit;
 };
 

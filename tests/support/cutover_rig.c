@@ -379,6 +379,7 @@ static enum rig_wrote execute(struct cutover_rig *rig, int64_t key, const char *
         .name = banyan_str_of(name),
         .fields = fields,
         .expect = expect,
+        .new_key = expect == STORE_EXPECT_ABSENT,
     };
     enum banyan_status st = aggregates_execute(rig->aggregates, &command, &arena, &answer, err);
 

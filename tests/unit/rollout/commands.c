@@ -176,6 +176,7 @@ static void place_orders(struct rig *rig)
             .name = BANYAN_STR("PlaceOrder"),
             .fields = &placed,
             .expect = STORE_EXPECT_ABSENT,
+            .new_key = true,
         };
         struct banyan_error err = BANYAN_ERROR_INIT;
         struct aggregate_answer answer;
