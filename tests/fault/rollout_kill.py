@@ -191,17 +191,19 @@ def dry(verb):
 
 
 def log_effects():
-    """What each write did by the log: {mark: [by whom, ...]} in order; and orders that changed behind their end."""
+    """What each write did by the log: {mark: [(when, by whom), ...]}; keys by price; and what changed behind its end.
+
+    What the application did comes into the log when it is captured, which may be behind what Banyan did later."""
     effects, orders, ended, after = collections.defaultdict(list), collections.defaultdict(list), set(), []
     dump = subprocess.run([f"{build}/tests/dump_log", f"{folder}/data"], capture_output=True, text=True)
     if dump.returncode != 0:
         raise SystemExit(f"not ok - dump_log: {dump.stderr}")
     for line in dump.stdout.splitlines():
-        stream, version, kind, _, _, payload, meta, _ = line.split("\t")
+        stream, version, kind, at, _, payload, meta, _ = line.split("\t")
         order, payload = int(stream.split("-")[1]), json.loads(payload)
-        by = "banyan" if "command" in meta else "legacy"
+        by = (int(at), "banyan" if "command" in meta else "legacy")
         if order in ended:
-            after.append(f"{stream} version {version} {kind} by {by}")
+            after.append(f"{stream} version {version} {kind} by {by[1]}")
         if kind in ("OrderFilled", "OrderCanceled"):
             ended.add(order)
         if kind == "OrderCreated":
@@ -242,7 +244,7 @@ def check_ledger(problems):
     doubled = 0
     for operation in clients.ledger:
         mark = mark_of(operation)
-        by = effects.get(mark, [])
+        by = [who for _, who in sorted(effects.get(mark, []))]
         what = f"{operation.kind} {mark} answered {operation.tries} {operation.sides} {operation.answer}: in the log by {by}"
         if operation.status < 300 and not by:
             problems.append(f"lost: {what}")
