@@ -672,7 +672,7 @@ enum banyan_status owner_permit(struct owner *owner, struct banyan_str category,
             if (status != BANYAN_OK)
                 return status;
         }
-        side = side_of(mapped, number, &now);
+        side = creates && now.mode == OWNER_CLOSING ? OWNER_SIDE_HELD : side_of(mapped, number, &now);
         if (!added || look(owner) == word)
             break;
         remove_key(mapped, number); /* it was not SHARED any more, and may be again */
