@@ -132,8 +132,9 @@ def strike_in(kind, moment):
         if not moment["moving"] or (last and last not in STABLE):
             break
         time.sleep(0.003)
-    time.sleep(moment["after"])
-    last = state_now() or last
+    if moment["after"] > 0:
+        time.sleep(moment["after"])
+        last = state_now() or last
     strike(kind)
     faults.append((kind, last))
 
@@ -149,8 +150,8 @@ def move(verb, goal, kind):
     """Asks for it until it is there; False when the guards went back meanwhile."""
     began = state_now()
     instant = goal in ("canary", "ramp")  # is never seen under way
-    moment = {"moving": chance.random() < 0.7 and not instant,
-              "after": chance.choice([0, chance.expovariate(1 / 0.02), chance.expovariate(1 / 0.15)])}
+    moment = {"moving": chance.random() < 0.9 and not instant,
+              "after": chance.choice([0, chance.expovariate(1 / 0.01), chance.expovariate(1 / 0.1)])}
     striker = None
     asked, until = 0, time.monotonic() + 180
     while True:
@@ -332,7 +333,7 @@ def note_pause():
 
 
 def cycle(number):
-    steps = chance.choices([1, 2, 3], [1, 2, 4])[0]
+    steps = chance.choices([1, 2, 3], [1, 2, 6])[0]
     path = [("next", goal) for goal in ("canary", "ramp", "event-first")[:steps]] + [("rollback", "shadow")]
     for verb, goal in path:
         kind = chance.choices(list(FAULTS), FAULTS.values())[0]
