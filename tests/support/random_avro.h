@@ -128,8 +128,8 @@ static inline void random_avro_record(struct random_avro *r, struct banyan_buf *
         "\"type\":[\"null\",\"string\"],\"default\":null",
         "\"type\":{\"type\":\"map\",\"values\":\"double\"},\"default\":{\"k\":0.5}",
         "\"type\":{\"type\":\"array\",\"items\":\"string\"},\"default\":[\"a\",\"b\"]",
-        "\"type\":{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":4,\"scale\":2},\"default\":"
-        "\"\\u0001\\u0000\"",
+        ("\"type\":{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":4,\"scale\":2},\"default\":"
+         "\"\\u0001\\u0000\""),
     };
     unsigned count = random_avro_below(r, RANDOM_AVRO_FIELDS_MAX + 1), order = random_avro_below(r, 3), first = 0;
     struct banyan_buf written = BANYAN_BUF_INIT(RANDOM_AVRO_BYTES_MAX), read = BANYAN_BUF_INIT(RANDOM_AVRO_BYTES_MAX);
