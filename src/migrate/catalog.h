@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of the schema that a migration meets: read from a server, or nothing (offline), and changed by each
- * statement that was looked at before (effect_apply()), so that a table made two lines above is known to be empty.
+ * What is known of the schema that a migration meets: read from a server, or nothing (offline), and changed by who
+ * follows a migration, so that a table made two lines above is known to be empty.
  *
- * "Not known" is a value of its own everywhere: who judges has to take the worst case and say so.
+ * "Not known" is a value of its own everywhere: who judges has to take the worst case and say so.  Tables refer to each
+ * other by oid; tables that the migration makes have oids from CATALOG_MADE on.
  *
  * Threads: one at a time.
  */
@@ -21,7 +22,9 @@
 
 enum {
     CATALOG_UNKNOWN = -1,
+    CATALOG_COLUMNS_MAX = 256, /* of a set; those behind share the last bit */
 };
+#define CATALOG_MADE 0xF0000000U
 
 enum catalog_volatility {
     CATALOG_VOLATILITY_UNKNOWN = 0,
@@ -30,21 +33,38 @@ enum catalog_volatility {
     CATALOG_VOLATILE,
 };
 
+/* Bit: attribute number - 1. */
+struct catalog_columns {
+    uint64_t bits[CATALOG_COLUMNS_MAX / 64];
+};
+void catalog_columns_add(struct catalog_columns *set, int number);
+bool catalog_columns_has(const struct catalog_columns *set, int number);
+
+/* A type as pg_type has it: "varchar", 24; of a domain its base type. */
+struct catalog_type {
+    struct banyan_str name;
+    int32_t modifier; /* -1: none */
+    bool known, is_array, is_domain;
+    bool constrained; /* a domain with a CHECK or NOT NULL */
+};
+
 struct catalog_column {
     struct banyan_str name;
-    struct banyan_str type; /* as format_type() says: "numeric(10,2)" */
-    uint32_t type_oid;
-    int32_t type_modifier;
-    bool not_null, has_default, is_identity, is_generated, dropped;
-    bool domain_constrained; /* a domain with a CHECK or NOT NULL */
-    struct banyan_str collation;
+    struct banyan_str shown; /* as format_type() says: "numeric(10,2)" */
+    int number;
+    struct catalog_type type;
+    bool not_null, has_default, is_identity, is_generated, inherited;
+    struct banyan_str collation; /* where it is not the type's own */
+    uint32_t sequence;           /* owned by it; 0: none */
 };
 
 struct catalog_index {
-    struct banyan_str name;
-    bool unique, primary, valid, ready, partial, has_expressions, exclusion;
-    uint64_t columns[4];   /* bit: attribute number - 1 of the key, for tables of up to 256 columns */
-    uint64_t mentioned[4]; /* in expressions or the predicate */
+    uint32_t oid;
+    struct banyan_str name; /* as it is found */
+    bool unique, primary, valid, partial, has_expressions, exclusion;
+    bool of_constraint;
+    struct catalog_columns columns; /* of the key; and what expressions and the predicate mention */
+    struct catalog_columns keys;
     int64_t bytes;
 };
 
@@ -54,43 +74,67 @@ enum catalog_constraint_kind {
     CATALOG_PRIMARY = 'p',
     CATALOG_UNIQUE = 'u',
     CATALOG_EXCLUSION = 'x',
+    CATALOG_TRIGGER = 't',
 };
+struct PgQuery__Node; /* of pg_query.pb-c.h */
 struct catalog_constraint {
     struct banyan_str name;
-    enum catalog_constraint_kind kind;
+    char kind; /* enum catalog_constraint_kind */
     bool validated;
-    uint64_t columns[4];
-    struct banyan_str referenced; /* table, of a foreign key */
-    struct banyan_str definition; /* pg_get_constraintdef() */
+    bool inherited; /* from a parent: cannot be dropped alone */
+    struct catalog_columns columns, referenced_columns;
+    uint32_t table, referenced;   /* referenced: of a foreign key */
+    uint32_t index;               /* that it is made of, or rests on */
+    struct banyan_str expression; /* of a CHECK, as text; or, of the migration's own, as */
+    const struct PgQuery__Node *tree;
 };
 
-/* What stands in the way of a type change or a drop: a view, a rule, a policy, a trigger UPDATE OF, a generated column.
- */
+/* What stands in the way of a type change or a drop. */
 struct catalog_dependent {
-    struct banyan_str kind, name;
-    uint64_t columns[4];
+    char kind;              /* v: view, m: materialized view, u: rule, p: policy, t: trigger UPDATE OF, g: generated */
+    struct banyan_str name; /* as it is found */
+    uint32_t oid;           /* of a view; column number of a generated column */
+    struct catalog_columns columns;
+    bool whole; /* of the table, not only of columns */
 };
 
 struct catalog_table {
+    uint32_t oid;
     struct banyan_str schema, name;
-    char kind;           /* pg_class.relkind */
-    int64_t rows, bytes; /* estimate; CATALOG_UNKNOWN */
-    bool made_here;      /* by an earlier statement of the same migration: empty and of nobody else's */
-    bool has_row_security, has_triggers, is_partition, in_publication;
-    struct banyan_str default_partition; /* of a partitioned table */
-    struct banyan_str parent;            /* of a partition or child */
+    struct banyan_str shown; /* "orders", or "sales.orders" where the search path does not find it */
+    bool known;              /* false: offline, nothing below is known */
+    bool stale;              /* changed by a statement of the migration in a way that was not followed */
+    bool made_here;          /* by an earlier statement of the same migration: empty and of nobody else's */
+    char kind;               /* pg_class.relkind; 0 where not known */
+    char persistence;        /* p, u, t */
+    char identity;           /* pg_class.relreplident */
+    int64_t rows, bytes;     /* estimate; CATALOG_UNKNOWN */
+    bool is_partition;
+    uint32_t default_partition; /* of a partitioned table; 0: none */
+    uint32_t parent;            /* of a partition or child, or the table of an index */
+    struct banyan_str partition_condition;
+    struct catalog_columns partition_keys;
     struct catalog_column *columns;
     size_t column_count;
     struct catalog_index *indexes;
     size_t index_count;
-    struct catalog_constraint *constraints;
+    struct catalog_constraint *constraints; /* its own */
     size_t constraint_count;
-    struct catalog_constraint *references; /* foreign keys of others to this table; *referenced* is then the child */
+    struct catalog_constraint *references; /* foreign keys of others to this table */
     size_t reference_count;
     struct catalog_dependent *dependents;
     size_t dependent_count;
-    struct banyan_str *partitions;
-    size_t partition_count;
+    uint32_t *children; /* partitions, inheritance */
+    size_t child_count;
+    struct banyan_str *triggers;
+    size_t trigger_count;
+    uint32_t *sources; /* of a view, once catalog_view_sources() was asked: what it reads */
+    size_t source_count;
+};
+
+struct catalog_function {
+    enum catalog_volatility volatility; /* the worst of the overloads */
+    struct banyan_str body;             /* of a function in SQL that the planner may inline; data NULL: none */
 };
 
 struct catalog;
@@ -103,15 +147,49 @@ void catalog_free(struct catalog *catalog); /* NULL allowed */
 
 bool catalog_is_offline(const struct catalog *catalog);
 int catalog_server_version(const struct catalog *catalog);
-/* TimeZone is UTC: timestamp and timestamptz can be changed into each other without a rewrite. */
+/* TimeZone is UTC in the session that migrates: timestamp and timestamptz change into each other without a rewrite. */
 bool catalog_zone_is_utc(const struct catalog *catalog);
+void catalog_set_zone(struct catalog *catalog, bool utc);
+/* What the catalog gives lives in it. */
+struct banyan_arena *catalog_arena(struct catalog *catalog);
 
-/* *ret NULL: it is known not to exist.  Offline: NOT_FOUND without a text unless it was made here. */
+/* Any relation, also an index or a view.  *ret NULL: it is known not to exist.  Offline: one that is not known, unless
+ * it was made here.  May be changed by who applies a statement. */
 BANYAN_MUST_CHECK enum banyan_status catalog_table(struct catalog *catalog, struct banyan_str schema,
-                                                   struct banyan_str name, const struct catalog_table **ret,
+                                                   struct banyan_str name, struct catalog_table **ret,
                                                    struct banyan_error *err);
-/* Of a function by name and number of arguments; the worst of the overloads. */
-enum catalog_volatility catalog_volatility(struct catalog *catalog, struct banyan_str schema, struct banyan_str name,
-                                           unsigned arguments);
+BANYAN_MUST_CHECK enum banyan_status catalog_by_oid(struct catalog *catalog, uint32_t oid, struct catalog_table **ret,
+                                                    struct banyan_error *err);
+/* A table that a statement makes: known, empty, without columns. */
+struct catalog_table *catalog_make(struct catalog *catalog, struct banyan_str schema, struct banyan_str name);
+/* It is gone, or has another name. */
+void catalog_forget(struct catalog *catalog, struct catalog_table *table);
+
+BANYAN_MUST_CHECK enum banyan_status catalog_function(struct catalog *catalog, struct banyan_str schema,
+                                                      struct banyan_str name, unsigned arguments,
+                                                      struct catalog_function *ret, struct banyan_error *err);
+/* A type that the parser does not know by heart. *ret->known false: not known, or none. */
+BANYAN_MUST_CHECK enum banyan_status catalog_type(struct catalog *catalog, struct banyan_str schema,
+                                                  struct banyan_str name, struct catalog_type *ret,
+                                                  struct banyan_error *err);
+enum catalog_cast {
+    CATALOG_CAST_UNKNOWN = 0,
+    CATALOG_CAST_NONE,     /* no assignment without USING */
+    CATALOG_CAST_BINARY,   /* same bytes */
+    CATALOG_CAST_FUNCTION, /* values are computed */
+};
+/* What an assignment of one to the other does, by names of pg_type. */
+BANYAN_MUST_CHECK enum banyan_status catalog_cast(struct catalog *catalog, struct banyan_str from, struct banyan_str to,
+                                                  bool explicit_cast, enum catalog_cast *ret, struct banyan_error *err);
+/* Fills the sources of *view*. */
+BANYAN_MUST_CHECK enum banyan_status catalog_view_sources(struct catalog *catalog, struct catalog_table *view,
+                                                          struct banyan_error *err);
+/* Oids of the tables that have a column of the domain. */
+BANYAN_MUST_CHECK enum banyan_status catalog_domain_users(struct catalog *catalog, struct banyan_str schema,
+                                                          struct banyan_str name, uint32_t **ret, size_t *ret_count,
+                                                          struct banyan_error *err);
+
+const struct catalog_column *catalog_column(const struct catalog_table *table, struct banyan_str name);
+const struct catalog_constraint *catalog_constraint(const struct catalog_table *table, struct banyan_str name);
 
 #endif

@@ -43,9 +43,12 @@ enum {
 
 struct effect_relation {
     struct banyan_str name; /* as it is found: "orders", "sales.orders" */
+    bool is_index;
+    bool made_here; /* made by this statement, or by one before it: nobody else waits */
     enum effect_lock lock;
     enum effect_certainty rewrite; /* a new file: the whole table or index is written */
     enum effect_certainty scan;    /* is read from end to end under the lock */
+    bool scan_by_plan;             /* PERHAPS because the planner decides: whole or by an index */
     enum effect_certainty build;   /* an index: is built under the lock */
     int64_t rows, bytes;           /* CATALOG_UNKNOWN */
 };
@@ -71,13 +74,15 @@ struct effect {
     size_t note_count;
 };
 
-/* Memory from *arena*. */
+/* Memory from *arena*; texts and places of the statement and of *catalog* are borrowed. */
 BANYAN_MUST_CHECK enum banyan_status effect_of(const struct statement *statement, struct catalog *catalog,
                                                struct banyan_arena *arena, struct effect *ret,
                                                struct banyan_error *err);
-/* The catalog as it is behind the statement. */
-BANYAN_MUST_CHECK enum banyan_status effect_apply(const struct statement *statement, struct catalog *catalog,
-                                                  struct banyan_error *err);
+/* The catalog as it is behind the statement: tables that are made, renamed and dropped, CHECKs and their proof, NOT
+ * NULL. A table that was changed in another way is marked stale: nothing is refused on what is known of it.  Trees are
+ * borrowed: *statement* has to outlive *catalog*. */
+BANYAN_MUST_CHECK enum banyan_status effect_follow(const struct statement *statement, struct catalog *catalog,
+                                                   struct banyan_error *err);
 /* How long the heavy part holds its lock, from bytes and measured rates; 0: at once; CATALOG_UNKNOWN. */
 int64_t effect_duration_us(const struct effect *effect);
 

@@ -7,8 +7,8 @@
  *   rewrites    pg_class.relfilenode before and after
  *   scans       pg_stat_xact of the tables, and what the server tells at DEBUG1
  *
- * Never on a database that is in use: oracle_copy() makes a throwaway database with the same schema (and up to N rows a
- * table) beside it; statements that cannot run in a transaction are run there and looked at from a second session.
+ * Never on a database that is in use: oracle_copy() makes a throwaway database with the same schema and no rows beside
+ * it.  Statements that cannot run in a transaction cannot be measured.
  */
 #ifndef MIGRATE_ORACLE_H
 #define MIGRATE_ORACLE_H
@@ -37,8 +37,9 @@ BANYAN_MUST_CHECK enum banyan_status oracle_measure(struct pg_conn *conn, struct
                                                     struct banyan_str statement, struct banyan_arena *arena,
                                                     struct oracle_result *ret, struct banyan_error *err);
 /* A throwaway database with the schema of the one that *conninfo* names; *ret_conninfo* reaches it, in *arena*. */
-BANYAN_MUST_CHECK enum banyan_status oracle_copy(const char *conninfo, int64_t rows_max, struct banyan_arena *arena,
+BANYAN_MUST_CHECK enum banyan_status oracle_copy(const char *conninfo, struct banyan_arena *arena,
                                                  const char **ret_conninfo, struct banyan_error *err);
+/* Drop what oracle_copy() made. */
 BANYAN_MUST_CHECK enum banyan_status oracle_drop(const char *conninfo, const char *copy, struct banyan_error *err);
 
 #endif
