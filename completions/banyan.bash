@@ -29,6 +29,9 @@ _banyan() {
     *" schema freeze "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" schema thaw "*) COMPREPLY=($(compgen -W "--data --config --json --help" -- "$current")) ;;
     *" schema "*) COMPREPLY=($(compgen -W "register check list show compatibility freeze thaw" -- "$current")) ;;
+    *" migrate lint "*) COMPREPLY=($(compgen -f -W "--conninfo --format --help" -- "$current")) ;;
+    *" migrate explain-lock "*) COMPREPLY=($(compgen -W "--conninfo --format --help" -- "$current")) ;;
+    *" migrate "*) COMPREPLY=($(compgen -W "lint explain-lock" -- "$current")) ;;
     *" projection list "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" projection show "*) COMPREPLY=($(compgen -W "--config --json --help" -- "$current")) ;;
     *" projection rebuild "*) COMPREPLY=($(compgen -W "--config --json --wait --help" -- "$current")) ;;
@@ -68,7 +71,7 @@ _banyan() {
     *" token "*) COMPREPLY=($(compgen -W "create list revoke" -- "$current")) ;;
     *" stream read "*) COMPREPLY=($(compgen -W "--config --json --from --limit --offline --help" -- "$current")) ;;
     *" stream "*) COMPREPLY=($(compgen -W "read" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "init legacy serve status verify projection rollout query process token stream schema store --help --version" -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "init legacy serve status verify migrate projection rollout query process token stream schema store --help --version" -- "$current")) ;;
     esac
 }
 complete -o default -F _banyan banyan

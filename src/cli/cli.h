@@ -31,6 +31,7 @@ struct cli_command {
 
 enum banyan_status cmd_init(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_legacy_check(struct cli *cli, int argc, char **argv, struct banyan_error *err);
+enum banyan_status cmd_migrate(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_projection(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_query(struct cli *cli, int argc, char **argv, struct banyan_error *err);
 enum banyan_status cmd_process_list(struct cli *cli, int argc, char **argv, struct banyan_error *err);

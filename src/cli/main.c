@@ -24,6 +24,7 @@ static const struct cli_command commands[] = {
     {"process list", "the process managers of a running serve", cmd_process_list},
     {"process status", "one of them: what it does, what waits, what it put aside and why", cmd_process_status},
     {"process retry", "try again what it put aside", cmd_process_retry},
+    {"migrate", "PostgreSQL migrations: `banyan migrate --help` lists the verbs", cmd_migrate},
     {"token create", "make a token for HTTP and print it once", cmd_token_create},
     {"token list", "list the tokens", cmd_token_list},
     {"token revoke", "end a token", cmd_token_revoke},
