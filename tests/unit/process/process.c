@@ -259,6 +259,12 @@ static void asks_the_owner(void **context)
     settle(&rig);
     assert_outcome(&rig, 10, "not-owned");
     assert_outcome(&rig, 11, "not-owned");
+    /* What is not there may be made by the other side at any moment: aside, with the reason, and no loop. */
+    ask(&rig, 13, 99, 2, 1);
+    settle(&rig);
+    process_status(rig.process, &status);
+    assert_int_equal(status.state, PROCESS_LIVE);
+    assert_int_equal(status.aside, 1);
     __atomic_store_n(&rig.permit, BANYAN_BUSY, __ATOMIC_SEQ_CST);
     ask(&rig, 12, 1, 2, 50);
     for (int64_t waited_us = 0; status.state != PROCESS_FAILED; waited_us += 1000) {
