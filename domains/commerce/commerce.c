@@ -3,6 +3,7 @@
 #include "commerce.h"
 #include "checkout.h"
 #include "events.h"
+#include "facade_shop.h"
 #include "fulfillment.h"
 #include "mapping_shop.h"
 #include "order.h"
@@ -139,4 +140,5 @@ const struct banyan_domain banyan_domain_commerce = {
     .mappings = shop_mappings,
     .mapping_count = SHOP_MAPPING_COUNT,
     .archive = &archive,
+    .facade = &shop_facade,
 };
