@@ -337,30 +337,45 @@ static void apply_marks(const struct parsing *parsing, struct statement *stateme
     }
 }
 
+/* What stands between *start* and *end*; nothing where that is only comments and semicolons. */
+static void add_piece(struct parsing *parsing, size_t start, size_t end, size_t *before)
+{
+    struct migration *migration = parsing->migration;
+    struct statement *statement = &migration->statements[migration->statement_count];
+    size_t offset = 0;
+
+    if (!first_token(parsing, start, end, &offset))
+        return;
+    while (end > offset && (is_space(migration->source.data[end - 1]) || migration->source.data[end - 1] == ';'))
+        end--;
+    statement->text = trimmed((struct banyan_str){migration->source.data + offset, end - offset});
+    statement->place = place_of(migration->source, offset, statement->text.size);
+    apply_marks(parsing, statement, *before);
+    parse_statement(migration, statement);
+    *before = offset;
+    migration->statement_count++;
+}
+
+/* The scanner's split leaves out what has no keyword of its grammar in it; that is not to be lost. */
 static enum banyan_status read_statements(struct parsing *parsing)
 {
     struct migration *migration = parsing->migration;
     PgQuerySplitResult split = pg_query_split_with_scanner(migration->source.data);
-    size_t before = 0;
+    size_t before = 0, end = 0;
     enum banyan_status st = BANYAN_OK;
 
-    if (split.error != NULL)
+    if (split.error != NULL) {
         st = refuse(parsing, split.error->cursorpos > 0 ? (size_t)split.error->cursorpos - 1 : 0, split.error->message);
-    else
-        migration->statements = alloc_zeroed((size_t)split.n_stmts + 1, sizeof(*migration->statements));
-    for (int i = 0; st == BANYAN_OK && i < split.n_stmts; i++) {
-        size_t start = (size_t)split.stmts[i]->stmt_location, offset = 0;
-        size_t end = start + (size_t)split.stmts[i]->stmt_len;
-        struct statement *statement = &migration->statements[migration->statement_count];
+    } else {
+        migration->statements = alloc_zeroed(2 * (size_t)split.n_stmts + 1, sizeof(*migration->statements));
+        for (int i = 0; i < split.n_stmts; i++) {
+            size_t start = (size_t)split.stmts[i]->stmt_location;
 
-        if (!first_token(parsing, start, end, &offset))
-            continue;
-        statement->text = trimmed((struct banyan_str){migration->source.data + offset, end - offset});
-        statement->place = place_of(migration->source, offset, statement->text.size);
-        apply_marks(parsing, statement, before);
-        parse_statement(migration, statement);
-        before = offset;
-        migration->statement_count++;
+            add_piece(parsing, end, start, &before);
+            end = start + (size_t)split.stmts[i]->stmt_len;
+            add_piece(parsing, start, end, &before);
+        }
+        add_piece(parsing, end, migration->source.size, &before);
     }
     pg_query_free_split_result(split);
     return st;
