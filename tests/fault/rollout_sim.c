@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "banyan/attributes.h"
 #include "rollout/plan.h"
 #include "rollout_sim.h"
 
@@ -85,7 +86,7 @@ bool sim_banyan_runs(const struct sim *sim)
     return false;
 }
 
-static void trace(const struct sim *sim, const char *format, ...)
+BANYAN_PRINTF_LIKE(2, 3) static void trace(const struct sim *sim, const char *format, ...)
 {
     va_list arguments;
 

@@ -426,6 +426,7 @@ static void test_estimate(void **state)
     struct rebuild *rebuild = rebuild_new(&options);
     int64_t began_us = os_clock_monotonic_us(os_clock_real());
     rebuild_start(rebuild);
+    world->running = rebuild;
     while (!rebuild_wait(rebuild, 5000) && count < 2000) {
         struct rebuild_status status;
         rebuild_status(rebuild, &status);
@@ -446,6 +447,7 @@ static void test_estimate(void **state)
             assert_true(error_us < total_us / 3 && error_us > -total_us / 3);
     }
     assert_true(count > 100);
+    world->running = NULL;
     rebuild_free(rebuild);
     close_given(world);
     sink_home_close(home);
