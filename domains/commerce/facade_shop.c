@@ -228,4 +228,4 @@ static void read(const struct banyan_request *request, const struct banyan_route
     finish(&listing.body, 200, arena, ret);
 }
 
-const struct banyan_facade shop_facade = {.route = route, .answer = answer, .read = read};
+const struct banyan_facade shop_facade = {.route = route, .answer = answer, .read = read, .shadow_only = true};

@@ -476,6 +476,9 @@ struct banyan_facade {
     /* JSON pointers of what may differ between two answers to the same read ("/served_by"); NULL-terminated; may be
      * NULL.  Configuration adds to it. */
     const char *const *ignored;
+    /* It does not understand all writes of the mapped aggregates: the others would go on at the legacy application, and
+     * meet what Banyan owns.  A rollout of it ends with the shadow. */
+    bool shadow_only;
 };
 
 /* ---- the domain ---- */

@@ -185,6 +185,7 @@ enum banyan_status serve_rollout_open(const struct serve_rollout_options *option
     pthread_mutex_init(&rollout->shared.lock, NULL);
     pthread_mutex_init(&rollout->fences.lock, NULL);
     config_rollout_policy(config, &rollout->policy);
+    rollout->policy.shadow_only = options->domain->facade != NULL && options->domain->facade->shadow_only;
     enum banyan_status st = owner_open(
         &(struct owner_options){.domain = options->domain, .source = config->source->name, .store = options->store},
         &rollout->owner, err);

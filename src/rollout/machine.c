@@ -219,6 +219,11 @@ static void go_on(const struct decision *decision)
 {
     const struct machine *machine = decision->machine;
 
+    if (decision->policy->shadow_only && machine->state == MACHINE_SHADOW) {
+        refuse(decision, "the façade of this domain does not understand all of the application's writes: the rollout "
+                         "ends with the shadow");
+        return;
+    }
     if (!may_go_on(decision))
         return;
     if (machine->state == MACHINE_SHADOW && decision->policy->step_count > 0) {

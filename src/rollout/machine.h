@@ -82,7 +82,8 @@ struct machine_policy {
     uint32_t
         steps[MACHINE_STEPS_MAX]; /* shares: the first is the canary, the others the ramp; default 5, 25, 50, 100 % */
     size_t step_count;
-    bool automatic; /* next without being asked, where all checks pass; default no */
+    bool shadow_only; /* the domain's façade is (banyan_facade.shadow_only): no step behind the shadow */
+    bool automatic;   /* next without being asked, where all checks pass; default no */
     struct guards_limits limits;
 };
 void machine_policy_init(struct machine_policy *ret); /* the defaults */

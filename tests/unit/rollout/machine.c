@@ -286,6 +286,21 @@ static void test_no_data_holds(void **state)
     assert_int_equal(rig.answer.event.checks.verdict, GUARDS_HOLD);
 }
 
+static void test_shadow_only(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    go_to(&rig, MACHINE_SHADOW);
+    rig.policy.shadow_only = true;
+    expect_refusal(&rig, MACHINE_NEXT, "ends with the shadow");
+    assert_false(ask_with(&rig, MACHINE_NEXT, true));
+    rig.policy.automatic = true;
+    assert_false(ask(&rig, MACHINE_TICK));
+    rig.policy.shadow_only = false;
+    expect(&rig, MACHINE_NEXT, "CanaryStarted", MACHINE_CANARY);
+}
+
 static void test_time_in_a_step(void **state)
 {
     struct machine_request request = {.verb = MACHINE_NEXT};
@@ -529,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_backfill_waits),
         cmocka_unit_test(test_no_data_holds),
+        cmocka_unit_test(test_shadow_only),
         cmocka_unit_test(test_time_in_a_step),
         cmocka_unit_test(test_breach_goes_back),
         cmocka_unit_test(test_paused),
