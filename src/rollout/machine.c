@@ -84,8 +84,9 @@ static void judge(const struct decision *decision, const struct traffic_window *
     struct guards_stage stage = {
         .candidate_reads = banyan_answers(machine->state),
         .candidate_writes = banyan_answers(machine->state),
-        .shadow =
-            machine->state == MACHINE_SHADOW || machine->state == MACHINE_CANARY || machine->state == MACHINE_RAMP,
+        .shadow = machine->state == MACHINE_SHADOW ||
+                  ((machine->state == MACHINE_CANARY || machine->state == MACHINE_RAMP) &&
+                   machine->share < ROUTING_SHARE_ALL), /* at 100 % no read is left to compare */
         .mirror = machine->state >= MACHINE_SHADOW && machine->state != MACHINE_COMPLETED,
         .in_step_us = decision->now.us > machine->since.us ? decision->now.us - machine->since.us : 0,
     };

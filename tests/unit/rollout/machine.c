@@ -286,6 +286,21 @@ static void test_no_data_holds(void **state)
     assert_int_equal(rig.answer.event.checks.verdict, GUARDS_HOLD);
 }
 
+/* At 100 % every read is Banyan's: nothing is compared, and that must not hold the cutover for ever. */
+static void test_no_read_left_to_compare(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    go_to(&rig, MACHINE_CANARY);
+    rig.window.answers = rig.late.answers = (struct traffic_comparison){0, 0};
+    expect_refusal(&rig, MACHINE_NEXT, "answers");
+    rig.machine.state = MACHINE_RAMP;
+    rig.machine.step = rig.policy.step_count - 1;
+    rig.machine.share = ROUTING_SHARE_ALL;
+    expect(&rig, MACHINE_NEXT, "CutoverStarted", MACHINE_CUTTING_OVER);
+}
+
 static void test_shadow_only(void **state)
 {
     struct rig rig;
@@ -544,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_backfill_waits),
         cmocka_unit_test(test_no_data_holds),
+        cmocka_unit_test(test_no_read_left_to_compare),
         cmocka_unit_test(test_shadow_only),
         cmocka_unit_test(test_time_in_a_step),
         cmocka_unit_test(test_breach_goes_back),
