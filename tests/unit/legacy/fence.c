@@ -357,6 +357,9 @@ static void an_answer_that_is_lost_is_uncertain(void **unused)
     test_run(conn, "SELECT pg_reload_conf()");
     wait_value("SHOW synchronous_standby_names", "nobody");
     test_run(conn, "SET synchronous_commit = local");
+    /* Commits begin to wait when the checkpointer has read it too; it does so before it works. */
+    test_run(conn, "CHECKPOINT");
+    test_run(conn, "CHECKPOINT");
     if (fork() == 0) {
         struct pg_conn *own = test_connect(false);
 
