@@ -121,11 +121,6 @@ bool catalog_zone_is_utc(const struct catalog *catalog)
     return catalog->zone_is_utc;
 }
 
-void catalog_set_zone(struct catalog *catalog, bool utc)
-{
-    catalog->zone_is_utc = utc;
-}
-
 struct banyan_arena *catalog_arena(struct catalog *catalog)
 {
     return &catalog->arena;

@@ -149,7 +149,6 @@ bool catalog_is_offline(const struct catalog *catalog);
 int catalog_server_version(const struct catalog *catalog);
 /* TimeZone is UTC in the session that migrates: timestamp and timestamptz change into each other without a rewrite. */
 bool catalog_zone_is_utc(const struct catalog *catalog);
-void catalog_set_zone(struct catalog *catalog, bool utc);
 /* What the catalog gives lives in it. */
 struct banyan_arena *catalog_arena(struct catalog *catalog);
 

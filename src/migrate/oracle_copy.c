@@ -32,6 +32,15 @@ static const char *conninfo_of(const char *conninfo, const char *database, struc
     return banyan_arena_printf(arena, "%s dbname=%s", conninfo, database).data;
 }
 
+/* pg_dump and psql get it as an argument, which everybody on the machine can read. */
+static bool has_password(const char *conninfo)
+{
+    const char *host = strstr(conninfo, "://"), *at = host == NULL ? NULL : strchr(host, '@');
+
+    return strcasestr(conninfo, "password") != NULL ||
+           (at != NULL && memchr(host + 3, ':', (size_t)(at - host) - 3) != NULL);
+}
+
 static enum banyan_status run_program(const char *const *arguments, struct banyan_error *err)
 {
     pid_t pid;
@@ -135,7 +144,14 @@ enum banyan_status oracle_copy(const char *conninfo, struct banyan_arena *arena,
                                            (long long)(os_clock_monotonic_us(os_clock_real()) % 1000000000))
                            .data;
     const char *copy = conninfo_of(conninfo, name, arena);
-    enum banyan_status st = pg_connect(&options, &conn, err);
+    enum banyan_status st;
+
+    if (has_password(conninfo)) {
+        st = banyan_error_set(err, BANYAN_CONFIG, "a password in the connection string would be seen by others");
+        banyan_error_hint(err, "leave it out and use PGPASSWORD, PGPASSFILE or ~/.pgpass");
+        return st;
+    }
+    st = pg_connect(&options, &conn, err);
 
     if (st == BANYAN_OK)
         st = create_database(conn, name, err);
