@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate/node.h"
 
+#include <pg_query.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
 enum statement_kind node_statement_kind(const PgQuery__Node *node)
 {
     switch (node->node_case) {
@@ -52,4 +58,84 @@ bool node_is_one_expression(const PgQuery__Node *node)
            select->n_group_clause == 0 && select->having_clause == NULL && select->n_sort_clause == 0 &&
            select->limit_count == NULL && select->limit_offset == NULL && select->with_clause == NULL &&
            select->larg == NULL && select->n_values_lists == 0;
+}
+
+/* ---- back to SQL ---- */
+
+struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena)
+{
+    PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
+    PgQuery__RawStmt *statements[1] = {&raw};
+    PgQuery__ParseResult result = PG_QUERY__PARSE_RESULT__INIT;
+    struct banyan_str ret = {.data = NULL};
+    PgQueryProtobuf packed;
+    PgQueryDeparseResult text;
+
+    raw.stmt = (PgQuery__Node *)statement; /* it is only read */
+    result.n_stmts = 1;
+    result.stmts = statements;
+    packed.len = pg_query__parse_result__get_packed_size(&result);
+    packed.data = alloc_zeroed(packed.len + 1, 1);
+    pg_query__parse_result__pack(&result, (uint8_t *)packed.data);
+    text = pg_query_deparse_protobuf(packed);
+    if (text.error == NULL && text.query != NULL)
+        ret = banyan_arena_str(arena, banyan_str_of(text.query));
+    pg_query_free_deparse_result(text);
+    free(packed.data);
+    return ret;
+}
+
+/* Without the word in front: "SELECT ". */
+static struct banyan_str deparse_target(PgQuery__Node *value, struct banyan_arena *arena)
+{
+    static const char word[] = "SELECT ";
+    PgQuery__SelectStmt select = PG_QUERY__SELECT_STMT__INIT;
+    PgQuery__ResTarget target = PG_QUERY__RES_TARGET__INIT;
+    PgQuery__Node node = PG_QUERY__NODE__INIT, column = PG_QUERY__NODE__INIT;
+    PgQuery__Node *columns[1] = {&column};
+    struct banyan_str ret;
+
+    target.val = value;
+    column.node_case = PG_QUERY__NODE__NODE_RES_TARGET;
+    column.res_target = &target;
+    select.n_target_list = 1;
+    select.target_list = columns;
+    select.limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;
+    select.op = PG_QUERY__SET_OPERATION__SETOP_NONE;
+    node.node_case = PG_QUERY__NODE__NODE_SELECT_STMT;
+    node.select_stmt = &select;
+    ret = node_deparse(&node, arena);
+    if (ret.size <= sizeof(word) - 1 || memcmp(ret.data, word, sizeof(word) - 1) != 0)
+        return (struct banyan_str){.data = NULL};
+    ret.data += sizeof(word) - 1;
+    ret.size -= sizeof(word) - 1;
+    return ret;
+}
+
+struct banyan_str node_deparse_expression(const PgQuery__Node *expression, struct banyan_arena *arena)
+{
+    return deparse_target((PgQuery__Node *)expression, arena);
+}
+
+struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena *arena)
+{
+    static const char head[] = "NULL::";
+    PgQuery__AConst none = PG_QUERY__A__CONST__INIT;
+    PgQuery__TypeCast cast = PG_QUERY__TYPE_CAST__INIT;
+    PgQuery__Node constant = PG_QUERY__NODE__INIT, node = PG_QUERY__NODE__INIT;
+    struct banyan_str ret;
+
+    none.isnull = true;
+    constant.node_case = PG_QUERY__NODE__NODE_A_CONST;
+    constant.a_const = &none;
+    cast.arg = &constant;
+    cast.type_name = type;
+    node.node_case = PG_QUERY__NODE__NODE_TYPE_CAST;
+    node.type_cast = &cast;
+    ret = deparse_target(&node, arena);
+    if (ret.size <= sizeof(head) - 1 || memcmp(ret.data, head, sizeof(head) - 1) != 0)
+        return (struct banyan_str){.data = NULL};
+    ret.data += sizeof(head) - 1;
+    ret.size -= sizeof(head) - 1;
+    return ret;
 }

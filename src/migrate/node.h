@@ -8,10 +8,17 @@
 
 #include <pg_query/pg_query.pb-c.h>
 
+#include "banyan/arena.h"
 #include "migrate/statement.h"
 
 enum statement_kind node_statement_kind(const PgQuery__Node *node);
 /* Is it SELECT of one target and of nothing else?  For expressions that came as text. */
 bool node_is_one_expression(const PgQuery__Node *node);
+
+/* The tree as SQL again, by libpg_query's deparser; in *arena*.  data NULL: it cannot.  A tree may be a shallow copy
+ * with parts left out.  Of names it keeps what was written: without a schema they depend on search_path. */
+struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena);
+struct banyan_str node_deparse_expression(const PgQuery__Node *expression, struct banyan_arena *arena);
+struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena *arena);
 
 #endif
