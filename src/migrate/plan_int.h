@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of plan.h share: a plan at work.
+ *
+ *   plan.c             dispatch, order of phases, locks of each step by effect.h, the rules' own check
+ *   plan_column.c      ADD COLUMN in all its forms, DROP COLUMN, defaults, NOT NULL, DROP TABLE
+ *   plan_rename.c      RENAME COLUMN, RENAME TABLE
+ *   plan_type.c        ALTER TYPE: metadata only, or shadow column and swap
+ *   plan_swap.c        the trigger of each table (sync.h), and the one transaction of contract in which its columns
+ *                      change places, with all that hangs on them: indexes, constraints, foreign keys to them, views
+ *   plan_constraint.c  CHECK, UNIQUE, PRIMARY KEY, FOREIGN KEY, EXCLUDE; drop of them
+ *   plan_index.c       CREATE, DROP, REINDEX
+ *   plan_partition.c   ATTACH, DETACH, PARTITION OF
+ *   plan_rows.c        backfill directives and UPDATE, DELETE as batches, with values kept
+ *   plan_other.c       new objects, views, enum values; everything else as written
+ *   plan_print.c, plan_json.c
+ *
+ * A failure of the world stays in *st*; a refusal does not end the work: all of them are told.
+ */
+#ifndef MIGRATE_PLAN_INT_H
+#define MIGRATE_PLAN_INT_H
+
+#include "banyan/attributes.h"
+#include "migrate/node.h"
+#include "migrate/plan.h"
+#include "migrate/sql.h"
+#include "migrate/sync.h"
+
+struct plan_work {
+    const struct migration *migration;
+    const struct statement *statement; /* at work */
+    size_t of;                         /* its index */
+    struct catalog *catalog;           /* as it is before the statement, in the eyes of the user */
+    struct banyan_arena *arena;
+    struct plan *ret;
+    struct plan_swap *swaps; /* one a table; they become steps when all statements are known */
+    size_t swap_count;
+    bool *directive_used; /* one each; an unused one is an error */
+    struct banyan_error *err;
+    enum banyan_status st; /* sticky */
+};
+
+/* ---- plan.c ---- */
+
+bool plan_goes_on(const struct plan_work *work);
+/* A new step at the end of its phase; fill it at once, the next call may move it. */
+struct plan_step *plan_add(struct plan_work *work, enum plan_phase phase, const char *name, enum plan_kind kind,
+                           enum plan_retry retry);
+/* sql_make() onto an action. */
+void plan_sql(struct plan_work *work, struct plan_action *action, const char *format, ...);
+/* One more action that undoes the step. */
+struct plan_action *plan_undo(struct plan_work *work, struct plan_step *step, enum plan_kind kind,
+                              enum plan_retry retry);
+/* "LOCK TABLE … IN ACCESS EXCLUSIVE MODE" in front, for a transaction over more than one table. */
+void plan_lock_tables(struct plan_work *work, struct plan_action *action, const struct catalog_table *const *tables,
+                      size_t count, const char *mode);
+struct plan_check *plan_check_add(struct plan_work *work, enum plan_phase phase);
+void plan_refuse(struct plan_work *work, const char *format, ...) BANYAN_PRINTF_LIKE(2, 3);
+void plan_note(struct plan_work *work, const char *format, ...) BANYAN_PRINTF_LIKE(2, 3);
+/* The statement itself, as it was written: expand, or contract where it breaks old code.  Needs --allow unless effect.h
+ * says that nobody waits. */
+void plan_as_written(struct plan_work *work, const char *why);
+/* Its leaf partitions, or itself. */
+void plan_leaves(struct plan_work *work, const struct catalog_table *table, const struct catalog_table ***ret,
+                 size_t *ret_count);
+/* A name of ours for *part*, never longer than 63 bytes, the same in each run: _banyan_<part>, cut with a hash of the
+ * version where it is too long or taken.  plan_kept_name(): of what is kept aside until cleanup. */
+struct banyan_str plan_new_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str part);
+struct banyan_str plan_kept_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str part);
+/* NULL: none; marks it as used. */
+const struct directive *plan_directive(struct plan_work *work, enum directive_kind kind,
+                                       const struct catalog_table *table, struct banyan_str column);
+/* Small enough to be read and written under a lock (rule 2). */
+bool plan_is_small(const struct catalog_table *table);
+
+/* ---- one family each; false: not theirs ---- */
+
+bool plan_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
+bool plan_type(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
+bool plan_constraint(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
+bool plan_partition(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
+bool plan_rename(struct plan_work *work, const PgQuery__RenameStmt *statement);
+bool plan_index(struct plan_work *work);
+bool plan_rows(struct plan_work *work);
+bool plan_other(struct plan_work *work);
+/* DROP TABLE (plan_column.c), CREATE TABLE … PARTITION OF (plan_partition.c). */
+bool plan_drop_table(struct plan_work *work);
+bool plan_create_partition(struct plan_work *work);
+
+/* ---- pieces that several families use ---- */
+
+/* plan_swap.c: a column that the trigger of *table* holds from expand on.  *kept* not empty: in contract *from*
+ * (SYNC_TO) or *to* (SYNC_BOTH) goes aside under that name and is held equal by the turned trigger until cleanup drops
+ * it.  Several columns of one table have one trigger and one swap. */
+void plan_sync(struct plan_work *work, const struct catalog_table *table, const struct sync_column *column,
+               struct banyan_str kept);
+/* Behind the last statement: the triggers' steps and the swaps; called by plan.c. */
+void plan_swap_finish(struct plan_work *work);
+
+/* plan_column.c: NOT NULL by four steps: CHECK NOT VALID in *proven_in* (contract for columns that are there, expand
+ * for one that a trigger fills), VALIDATE, SET NOT NULL, the CHECK dropped. */
+void plan_not_null(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
+                   enum plan_phase check_in, enum plan_phase set_in);
+/* plan_rows.c: fill *column* of every leaf, batch by batch. */
+void plan_fill(struct plan_work *work, const struct catalog_table *table, struct banyan_str set,
+               struct banyan_str needs);
+/* plan_constraint.c: the steps of one constraint, its definition as SQL ("FOREIGN KEY (a) REFERENCES b (c)"). */
+void plan_constraint_checked(struct plan_work *work, const struct catalog_table *table, struct banyan_str name,
+                             struct banyan_str definition, enum plan_phase add_in, enum plan_phase validate_in);
+/* plan_index.c: an index CONCURRENTLY, on a partitioned table leaf by leaf; undone by dropping it.  *definition* is
+ * what follows the table: "USING btree (a, b) WHERE c". */
+void plan_index_build(struct plan_work *work, const struct catalog_table *table, struct banyan_str name, bool unique,
+                      struct banyan_str definition, enum plan_phase phase);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Columns that are held equal while old and new code both write: one BEFORE trigger a table.
+ *
+ * The direction is told by what changed, OLD against NEW; nobody has to say which code he is.  That works behind a
+ * pooler, and a statement that touches neither column costs one comparison.
+ *
+ *   | written       | INSERT                       | UPDATE                                                        |
+ *   | both names    | new is not NULL: old := new  | new changed: old := new · else old changed: new := old        |
+ *   | (SYNC_BOTH)   | else new := old              | · else new is NULL, old not (not filled yet): new := old      |
+ *   | one name      | to := from                   | from changed, or to not filled: to := from                    |
+ *   | (SYNC_TO)     |                              |                                                               |
+ *   | filled        | NULL: to := expression       | NULL: to := expression                                        |
+ *   | (SYNC_FILL)   |                              |                                                               |
+ *
+ * Both changed in one UPDATE: the new name wins, the old one follows it.
+ *
+ * The trigger is ENABLE ALWAYS (also where a replica writes), and its name sorts behind all names of ASCII letters: it
+ * sees what the user's own triggers made of the row.  Expressions of the user see the row as the table itself:
+ * SELECT (expression) FROM (SELECT NEW.*) AS table, under the search_path of the one who planned it; own ones read
+ * NEW."column".  A value that does not go back into the old type must not fail the statement: the expression guards it
+ * and gives NULL.
+ *
+ * Lives in plpgsql, in the schema banyan; dropped with the migration.
+ */
+#ifndef MIGRATE_SYNC_H
+#define MIGRATE_SYNC_H
+
+#include "migrate/sql.h"
+
+enum sync_kind {
+    SYNC_BOTH = 1,
+    SYNC_TO,
+    SYNC_FILL,
+};
+
+struct sync_column {
+    enum sync_kind kind;
+    struct banyan_str from, to;   /* columns; from empty: FILL */
+    struct banyan_str forth;      /* value of *to*; $ stands for the value of *from*: "$::numeric(18,8)", "$" */
+    struct banyan_str back;       /* BOTH: value of *from*; $ stands for the value of *to* */
+    struct banyan_str expression; /* FILL: of the user */
+};
+
+struct sync {
+    const struct catalog_table *table;
+    struct sync_column *columns;
+    size_t column_count;
+    bool turned; /* the one that follows the swap: what is live fills what is kept aside; has a name of its own */
+};
+
+/* The value with $ replaced by *prefix* and the quoted column: for the trigger "NEW.", for a batch "t.".  "$$" is "$".
+ */
+struct banyan_str sync_value(struct banyan_arena *arena, struct banyan_str expression, const char *prefix,
+                             struct banyan_str column);
+/* What makes the function and its trigger, and what removes both; *version* makes their names. */
+struct banyan_str sync_function_sql(const struct sync *sync, struct banyan_str version, struct banyan_str search_path,
+                                    struct banyan_arena *arena);
+struct banyan_str sync_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
+/* CREATE TRIGGER and ENABLE ALWAYS are two statements. */
+struct banyan_str sync_always_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
+struct banyan_str sync_drop_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
+struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_str version,
+                                         struct banyan_arena *arena);
+
+#endif

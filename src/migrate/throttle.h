@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When a backfill has to wait: asked between two batches, over a connection of its own.  The first reason that holds is
+ * told; what cannot be known counts as a reason.
+ *
+ *   flag file › replica not streaming › replica lag › WAL kept › lock waiters › active sessions › the user's query
+ *
+ * Replicas: rows of pg_stat_replication (walsenders of physical replicas; names can be given, then each of them has to
+ * be there).  Their lag is the greater of replay_lag and the age of what they have not replayed, so that a replica that
+ * answers nothing does not look near.
+ */
+#ifndef MIGRATE_THROTTLE_H
+#define MIGRATE_THROTTLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banyan/buf.h"
+#include "pg/conn.h"
+
+struct throttle_options {
+    int64_t replica_lag_us_max;  /* 0: 1 s; negative: not looked at */
+    const char *const *replicas; /* application names that have to be there; NULL: those that are */
+    size_t replica_count;
+    int64_t kept_wal_bytes_max;  /* by the slots; 0: not looked at */
+    int64_t lock_waiters_max;    /* sessions that wait for a lock; 0: 4; negative: not looked at */
+    int64_t active_sessions_max; /* 0: not looked at */
+    const char *flag_file;       /* while it is there; NULL: none */
+    const char *query;           /* while it answers true; NULL: none */
+};
+struct throttle_state {
+    bool hold;
+    struct banyan_buf reason; /* "replica r1 is 1.4 s behind (limit 1 s)" */
+    int64_t replica_lag_us;   /* of the slowest; -1: none is there */
+    int64_t kept_wal_bytes;
+    int64_t lock_waiters, active_sessions;
+};
+
+/* A failure to ask is not a failure: hold, with the reason. */
+void throttle_ask(const struct throttle_options *options, struct pg_conn *conn, struct throttle_state *ret);
+void throttle_state_release(struct throttle_state *state);
+
+#endif
