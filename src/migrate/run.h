@@ -32,6 +32,19 @@ struct run_progress {
     const struct batches_progress *batches; /* of a backfill; NULL: another step */
 };
 
+/* For who wants to see more than progress (rehearse.c); each may be NULL, a failure of one ends the run. */
+struct run_hooks {
+    /* At the end of each step or undo of it: before the commit, over the connection in whose transaction it was done
+     * (its locks are still held); for one that runs outside of transactions after it.  *elapsed_us*: of the try that
+     * worked. */
+    enum banyan_status (*step)(void *context, struct pg_conn *conn, size_t step, bool undo, int64_t elapsed_us,
+                               struct banyan_error *err);
+    /* Behind each change of the migration's state, when it is committed and no transaction is open: BACKFILLING tells
+     * that expand is done. */
+    enum banyan_status (*state)(void *context, enum books_state state, struct banyan_error *err);
+    void *context;
+};
+
 struct run_options {
     const char *conninfo;
     struct throttle_options throttle;
@@ -43,6 +56,7 @@ struct run_options {
     struct os_stop *stop;    /* may be NULL */
     void (*progress)(void *context, const struct run_progress *progress); /* may be NULL */
     void *context;
+    const struct run_hooks *hooks; /* may be NULL */
 };
 
 /* *plan* was made just now, over the same database. */
