@@ -223,13 +223,27 @@ void controller_route(struct controller *controller)
 
 /* ---- the look thread ---- */
 
+/* What was seen before this step says nothing about it: a fault that led back would lead back again. */
+static int64_t within_step(struct controller *controller, int64_t window_us)
+{
+    struct machine machine;
+    int64_t in_step_us;
+
+    controller_machine(controller, &machine);
+    in_step_us = os_clock_now(os_clock_real()).us - machine.since.us;
+    if (in_step_us < CONTROLLER_TICK_US)
+        return CONTROLLER_TICK_US;
+    return in_step_us < window_us ? in_step_us : window_us;
+}
+
 static void look_at_figures(struct controller *controller)
 {
     struct traffic_window *windows = alloc_zeroed(2, sizeof(*windows));
+    const struct guards_limits *limits = &controller->options.policy.limits;
     struct guards_facts facts;
 
-    traffic_window(controller->options.traffic, controller->options.policy.limits.window_us, &windows[0]);
-    traffic_window(controller->options.traffic, LATE_US, &windows[1]);
+    traffic_window(controller->options.traffic, within_step(controller, limits->window_us), &windows[0]);
+    traffic_window(controller->options.traffic, within_step(controller, LATE_US), &windows[1]);
     controller_facts(controller, &facts);
     pthread_mutex_lock(&controller->shared.lock);
     controller->shared.window = windows[0];

@@ -159,6 +159,8 @@ back event-first
 forward "canary" canary
 forward "ramp" ramp
 forward "cutover" event-first
+could_complete() { rollout complete --dry-run; }
+wait_until 30 "enough answers of Banyan's" could_complete
 end_traffic
 complete() { rollout complete --reason "the end"; }
 wait_until 30 "complete" complete
