@@ -9,14 +9,25 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 compare_rows=$build/tests/compare_rows
 orders=400
 
-sql -c 'CREATE DATABASE oms' && export PGDATABASE=oms
+# documented FILE HEADING   the first SQL block below the heading
+documented() { awk -v heading="## $2" '$0 == heading { on = 1 } on && /^```$/ { exit } on && block { print } on && /^```sql$/ { block = 1 }' "$root/docs/$1"; }
+
+# The tables belong to a role of the application's; Banyan has what its documentation asks for, and nothing else.
+superuser=$PGUSER
+sql -c 'CREATE ROLE app_owner LOGIN' -c 'CREATE DATABASE oms OWNER app_owner' && export PGDATABASE=oms PGUSER=app_owner
 sql -f "$root/examples/legacy-oms/schema.sql"
+{
+    documented CONFIGURATION.md "What the role at the legacy database needs"
+    documented ROLLOUT.md "What the role at the legacy database needs besides"
+} >"$work/grants.sql"
+PGUSER=$superuser sql -f "$work/grants.sql"
+equal "grants as documented" "$?" 0
 "$example/legacy-seed" --orders $orders --seed 5 >/dev/null
 start_bg oms "$example/legacy-oms" --faults none --port-file "$work/oms.port"
 wait_until 20 "the application" test -s "$work/oms.port" || exit 1
 oms=http://127.0.0.1:$(cat "$work/oms.port")
 
-conninfo="host=$PGHOST port=$PGPORT user=$PGUSER dbname=oms"
+conninfo="host=$PGHOST port=$PGPORT user=banyan dbname=oms"
 write_config "$work/banyan.yaml" "$conninfo" "gateway:
   listen: 127.0.0.1:0
   upstream: $oms
