@@ -11,6 +11,7 @@
 #include "cli/config.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/rollout_text.h"
 #include "cli/table.h"
 #include "os/stop.h"
 
@@ -167,6 +168,7 @@ static void print_status(const json_t *status)
            json_is_false(json_object_get(log, "healthy")) ? "  BROKEN" : "");
     if (json_is_object(legacy))
         print_legacy(legacy);
+    rollout_print_line(json_object_get(status, "rollout"));
     print_views(json_object_get(status, "views"));
 }
 

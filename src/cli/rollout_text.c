@@ -57,6 +57,18 @@ static void print_state(const json_t *machine)
         printf(", %g %% of new aggregates", real(machine, "share_percent"));
 }
 
+void rollout_print_line(const json_t *rollout)
+{
+    if (!json_is_object(rollout))
+        return;
+    printf("rollout   ");
+    print_state(rollout);
+    printf("%s, owner %s", is(rollout, "paused") ? ", paused" : "", answer_text(rollout, "owner"));
+    if (answer_text(rollout, "refusal")[0] != '\0')
+        printf("; next step: %s", answer_text(rollout, "refusal"));
+    putchar('\n');
+}
+
 /* ---- checks ---- */
 
 static int severity(const json_t *check)

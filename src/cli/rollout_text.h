@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 void rollout_print_status(const json_t *status);
+/* One line of `banyan status`, from its "rollout"; nothing where there is none. */
+void rollout_print_line(const json_t *rollout);
 void rollout_print_plan(const json_t *plan);
 void rollout_print_history(const json_t *history);
 /* Of an act, or of its dry run. */

@@ -342,6 +342,8 @@ void http_projection(struct http_call *call);
 void http_projection_asides(struct http_call *call);
 void http_projection_act(struct http_call *call);
 void http_rollout_status(struct http_call *call);
+/* Where it stands, in short; null where there is none (NULL). */
+void http_add_rollout(struct banyan_buf *ret, const struct http_rollout *rollout);
 void http_rollout_plan(struct http_call *call);
 void http_rollout_history(struct http_call *call);
 void http_rollout_act(struct http_call *call);

@@ -232,6 +232,24 @@ static void add_status(struct banyan_buf *ret, const struct http_rollout *rollou
     free(status);
 }
 
+void http_add_rollout(struct banyan_buf *ret, const struct http_rollout *rollout)
+{
+    struct controller_status *status;
+    if (rollout == NULL) {
+        banyan_buf_add_text(ret, "null");
+        return;
+    }
+    status = alloc_zeroed(1, sizeof(*status)); /* too large for a stack */
+    controller_status(rollout->controller, status);
+    banyan_buf_add_char(ret, '{');
+    add_machine(ret, &status->machine);
+    http_json_text(ret, "owner", owner_mode_name(status->owner));
+    add_bool(ret, "next_refused", status->next.refused);
+    http_json_text(ret, "refusal", status->next.refused ? status->next.refusal : "");
+    banyan_buf_add_char(ret, '}');
+    free(status);
+}
+
 /* ---- looking ---- */
 
 /* The rollout, or NULL: a problem was sent. */

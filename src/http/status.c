@@ -169,7 +169,9 @@ void http_status(struct http_call *call)
         banyan_buf_add_text(&body, i > 0 ? "," : "");
         http_add_projection(server, i, &body);
     }
-    banyan_buf_add_text(&body, "]}\n");
+    banyan_buf_add_text(&body, "],\"rollout\":");
+    http_add_rollout(&body, server->options.rollout);
+    banyan_buf_add_text(&body, "}\n");
     http_reply(call, 200, "application/json", &body);
     banyan_buf_release(&body);
     banyan_buf_release(&missing);

@@ -176,6 +176,7 @@ end_traffic
 complete() { rollout complete --reason "the end"; }
 wait_until 30 "complete" complete
 equal "complete" "$(state)" completed
+matches "status says so" "$("$banyan" status --config "$work/banyan.yaml")" 'rollout   completed, owner banyan'
 rollout rollback
 equal "there is no way back then" $? 27
 check "the tables equal the fold of the log at the end" "$compare_rows" "$work/data" "$conninfo"
