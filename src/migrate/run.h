@@ -32,6 +32,9 @@ struct run_progress {
     const struct batches_progress *batches; /* of a backfill; NULL: another step */
 };
 
+/* Name of the runner's connections in pg_stat_activity, by which watch.c finds them. */
+#define RUN_APPLICATION "banyan migrate run"
+
 /* For who wants to see more than progress (rehearse.c); each may be NULL, a failure of one ends the run. */
 struct run_hooks {
     /* At the end of each step or undo of it: before the commit, over the connection in whose transaction it was done
