@@ -126,6 +126,38 @@ struct banyan_arena *catalog_arena(struct catalog *catalog)
     return &catalog->arena;
 }
 
+static void *copied(struct catalog *catalog, const void *items, size_t count, size_t size)
+{
+    char *ret = banyan_arena_zalloc(&catalog->arena, (count + 1) * size);
+
+    if (count > 0)
+        memcpy(ret, items, count * size);
+    return ret;
+}
+
+struct catalog *catalog_copy(const struct catalog *catalog)
+{
+    struct catalog *copy = catalog_offline(catalog->version);
+    struct entry **end = &copy->entries;
+
+    copy->conn = catalog->conn;
+    copy->zone_is_utc = catalog->zone_is_utc;
+    copy->next_made = catalog->next_made;
+    for (const struct entry *entry = catalog->entries; entry != NULL; entry = entry->next) {
+        struct catalog_table *table;
+
+        *end = banyan_arena_zalloc(&copy->arena, sizeof(**end));
+        **end = (struct entry){.table = entry->table, .gone = entry->gone};
+        table = &(*end)->table;
+        table->columns = copied(copy, table->columns, table->column_count, sizeof(*table->columns));
+        table->indexes = copied(copy, table->indexes, table->index_count, sizeof(*table->indexes));
+        table->constraints = copied(copy, table->constraints, table->constraint_count, sizeof(*table->constraints));
+        table->references = copied(copy, table->references, table->reference_count, sizeof(*table->references));
+        end = &(*end)->next;
+    }
+    return copy;
+}
+
 /* ---- reading one relation ---- */
 
 static struct banyan_str keep(struct catalog *catalog, const struct pg_result *result, size_t row, size_t column)
@@ -175,6 +207,8 @@ static enum banyan_status read_columns(struct catalog *catalog, struct catalog_t
             .inherited = pg_bool(result, i, 12),
             .collation = keep(catalog, result, i, 13),
             .sequence = (uint32_t)pg_int(result, i, 14),
+            .default_value = keep(catalog, result, i, 15),
+            .identity_always = pg_bool(result, i, 16),
         };
     pg_result_free(result);
     return BANYAN_OK;
@@ -205,6 +239,7 @@ static enum banyan_status read_indexes(struct catalog *catalog, struct catalog_t
             .keys = columns_of(pg_text(result, i, 8)),
             .bytes = pg_int(result, i, 10),
             .of_constraint = pg_bool(result, i, 11),
+            .definition = keep(catalog, result, i, 12),
         };
         for (size_t word = 0; word < sizeof(mentioned.bits) / sizeof(mentioned.bits[0]); word++)
             index->columns.bits[word] = index->keys.bits[word] | mentioned.bits[word];
@@ -237,6 +272,7 @@ static enum banyan_status read_constraints(struct catalog *catalog, struct catal
             .index = (uint32_t)pg_int(result, i, 7),
             .expression = keep(catalog, result, i, 8),
             .inherited = pg_bool(result, i, 9),
+            .definition = keep(catalog, result, i, 10),
         };
 
         if (constraint.table == table->oid)
@@ -410,12 +446,19 @@ enum banyan_status catalog_table(struct catalog *catalog, struct banyan_str sche
     enum banyan_status st = BANYAN_OK;
     uint32_t oid;
 
+    bool gone = false;
+
     *ret = NULL;
     for (struct entry *entry = catalog->entries; entry != NULL; entry = entry->next)
         if (is_named(&entry->table, schema, name)) {
-            *ret = entry->gone ? NULL : &entry->table;
+            gone |= entry->gone;
+            if (entry->gone)
+                continue; /* another one may have its name now */
+            *ret = &entry->table;
             return BANYAN_OK;
         }
+    if (gone)
+        return BANYAN_OK;
     if (catalog->conn == NULL) {
         *ret = push(catalog);
         **ret = (struct catalog_table){.oid = catalog->next_made++,
@@ -454,6 +497,19 @@ void catalog_forget(struct catalog *catalog, struct catalog_table *table)
     for (struct entry *entry = catalog->entries; entry != NULL; entry = entry->next)
         if (&entry->table == table)
             entry->gone = true;
+}
+
+void catalog_rename(struct catalog *catalog, struct catalog_table *table, struct banyan_str name)
+{
+    struct catalog_table *old = push(catalog);
+
+    *old = (struct catalog_table){.schema = table->schema, .name = table->name, .shown = table->shown, .known = true};
+    catalog_forget(catalog, old);
+    table->shown = table->shown.size == table->name.size
+                       ? banyan_arena_str(&catalog->arena, name)
+                       : banyan_arena_printf(&catalog->arena, "%.*s.%.*s", (int)table->schema.size, table->schema.data,
+                                             (int)name.size, name.data);
+    table->name = banyan_arena_str(&catalog->arena, name);
 }
 
 const struct catalog_column *catalog_column(const struct catalog_table *table, struct banyan_str name)

@@ -54,8 +54,12 @@ struct catalog_column {
     int number;
     struct catalog_type type;
     bool not_null, has_default, is_identity, is_generated, inherited;
-    struct banyan_str collation; /* where it is not the type's own */
-    uint32_t sequence;           /* owned by it; 0: none */
+    struct banyan_str collation;     /* where it is not the type's own */
+    uint32_t sequence;               /* owned by it; 0: none */
+    struct banyan_str default_value; /* as SQL; of a generated column its expression; data NULL: none */
+    bool identity_always;
+    bool made_here;    /* by an earlier statement of the same migration */
+    bool changed_here; /* its type or its name, by one */
 };
 
 struct catalog_index {
@@ -66,6 +70,7 @@ struct catalog_index {
     struct catalog_columns columns; /* of the key; and what expressions and the predicate mention */
     struct catalog_columns keys;
     int64_t bytes;
+    struct banyan_str definition; /* pg_get_indexdef(); data NULL: not known */
 };
 
 enum catalog_constraint_kind {
@@ -87,6 +92,7 @@ struct catalog_constraint {
     uint32_t index;               /* that it is made of, or rests on */
     struct banyan_str expression; /* of a CHECK, as text; or, of the migration's own, as */
     const struct PgQuery__Node *tree;
+    struct banyan_str definition; /* pg_get_constraintdef(): "CHECK ((a > 0)) NOT VALID"; data NULL: not known */
 };
 
 /* What stands in the way of a type change or a drop. */
@@ -143,6 +149,8 @@ struct catalog;
 struct catalog *catalog_offline(int server_version);
 /* Tables are read when they are asked for, over *conn* (borrowed). */
 BANYAN_MUST_CHECK enum banyan_status catalog_open(struct pg_conn *conn, struct catalog **ret, struct banyan_error *err);
+/* As it is now, to be changed on its own; texts are borrowed from *catalog*. */
+struct catalog *catalog_copy(const struct catalog *catalog);
 void catalog_free(struct catalog *catalog); /* NULL allowed */
 
 bool catalog_is_offline(const struct catalog *catalog);
@@ -161,8 +169,10 @@ BANYAN_MUST_CHECK enum banyan_status catalog_by_oid(struct catalog *catalog, uin
                                                     struct banyan_error *err);
 /* A table that a statement makes: known, empty, without columns. */
 struct catalog_table *catalog_make(struct catalog *catalog, struct banyan_str schema, struct banyan_str name);
-/* It is gone, or has another name. */
+/* It is gone. */
 void catalog_forget(struct catalog *catalog, struct catalog_table *table);
+/* It has another name; its oid stays. */
+void catalog_rename(struct catalog *catalog, struct catalog_table *table, struct banyan_str name);
 
 BANYAN_MUST_CHECK enum banyan_status catalog_function(struct catalog *catalog, struct banyan_str schema,
                                                       struct banyan_str name, unsigned arguments,

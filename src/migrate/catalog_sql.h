@@ -38,7 +38,9 @@ static const char catalog_sql_columns[] =
                       "'S' "
                       "WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
                       "a.attrelid "
-                      "AND d.refobjsubid = a.attnum LIMIT 1), 0) "
+                      "AND d.refobjsubid = a.attnum LIMIT 1), 0), "
+                      "(SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND "
+                      "d.adnum = a.attnum), a.attidentity = 'a' "
                       "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
                       "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
@@ -50,12 +52,12 @@ static const char catalog_sql_indexes[] = "SELECT i.indexrelid, " SHOWN(
                     "AND d.objid = i.indexrelid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid), "
                     "CASE WHEN c.relkind = 'i' THEN pg_relation_size(c.oid) ELSE 0 END, "
                     "EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', "
-                    "'x')) "
+                    "'x')), pg_get_indexdef(i.indexrelid) "
                     "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1::oid ORDER BY 1";
 
 static const char catalog_sql_constraints[] =
     "SELECT conname, contype, convalidated, conrelid, confrelid, conkey, confkey, conindid, "
-    "CASE WHEN contype = 'c' THEN pg_get_expr(conbin, conrelid) END, coninhcount > 0 "
+    "CASE WHEN contype = 'c' THEN pg_get_expr(conbin, conrelid) END, coninhcount > 0, pg_get_constraintdef(oid) "
     "FROM pg_constraint WHERE conrelid = $1::oid OR confrelid = $1::oid ORDER BY oid";
 
 static const char catalog_sql_dependents[] =

@@ -101,7 +101,7 @@ struct plan_step {
     bool as_written;                        /* not made safe: needs --allow */
     struct banyan_str old_code, new_code;   /* what each sees from here on; empty: nothing changes for it */
     struct plan_lock locks[PLAN_LOCKS_MAX]; /* strongest first; measured facts of effect.h */
-    size_t lock_count;
+    size_t lock_count;                      /* may be more than are told */
     int64_t work_us, disk_bytes, wal_bytes; /* estimates; CATALOG_UNKNOWN, 0: none to speak of */
     size_t of;                              /* statement of the migration that it comes from */
 };

@@ -2,7 +2,9 @@
 /*
  * What the files of plan.h share: a plan at work.
  *
- *   plan.c             dispatch, order of phases, locks of each step by effect.h, the rules' own check
+ *   plan.c             dispatch, order of phases
+ *   plan_work.c        what a plan is put together with: steps, SQL, checks, refusals, names, directives
+ *   plan_effect.c      locks and estimates of each step by effect.h, the rules' own check
  *   plan_column.c      ADD COLUMN in all its forms, DROP COLUMN, defaults, NOT NULL, DROP TABLE
  *   plan_rename.c      RENAME COLUMN, RENAME TABLE
  *   plan_type.c        ALTER TYPE: metadata only, or shadow column and swap
@@ -35,12 +37,13 @@ struct plan_work {
     struct plan *ret;
     struct plan_swap *swaps; /* one a table; they become steps when all statements are known */
     size_t swap_count;
-    bool *directive_used; /* one each; an unused one is an error */
+    const struct plan_name *names; /* that were given out */
+    bool *directive_used;          /* one each; an unused one is an error */
     struct banyan_error *err;
     enum banyan_status st; /* sticky */
 };
 
-/* ---- plan.c ---- */
+/* ---- plan_work.c, plan.c ---- */
 
 bool plan_goes_on(const struct plan_work *work);
 /* A new step at the end of its phase; fill it at once, the next call may move it. */
@@ -72,6 +75,20 @@ const struct directive *plan_directive(struct plan_work *work, enum directive_ki
                                        const struct catalog_table *table, struct banyan_str column);
 /* Small enough to be read and written under a lock (rule 2). */
 bool plan_is_small(const struct catalog_table *table);
+/* It goes into plan.tables; plan.c does so for the table that a statement names. */
+void plan_changes(struct plan_work *work, const struct catalog_table *table);
+/* NULL: there is none; then it is refused, unless *missing_ok*. */
+struct catalog_table *plan_find(struct plan_work *work, const PgQuery__RangeVar *name, bool missing_ok);
+struct catalog_table *plan_by_oid(struct plan_work *work, uint32_t oid);
+
+/* ---- plan_effect.c ---- */
+
+/* What a statement does to the tables as the user sees them now. */
+bool plan_effect(struct plan_work *work, const struct statement *statement, struct effect *ret);
+/* The table is written anew, or read from end to end, while its writers wait; *perhaps*: or that is not known. */
+const struct effect_relation *plan_heavy(const struct effect *effect, bool perhaps);
+/* Locks and estimates of all steps, followed in the order in which they run over *catalog*, as it was at the start. */
+void plan_measure(struct plan_work *work, struct catalog *catalog);
 
 /* ---- one family each; false: not theirs ---- */
 
