@@ -4,17 +4,14 @@
  * name begins with banyan_explain_, so that one that was left behind can be told and dropped.
  */
 #include <errno.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "migrate/oracle.h"
+#include "migrate/program.h"
 #include "os/clock.h"
-
-extern char **environ;
 
 enum {
     SQL_MAX = 4096,
@@ -30,38 +27,6 @@ static const char *conninfo_of(const char *conninfo, const char *database, struc
                                    database)
             .data;
     return banyan_arena_printf(arena, "%s dbname=%s", conninfo, database).data;
-}
-
-/* pg_dump and psql get it as an argument, which everybody on the machine can read. */
-static bool has_password(const char *conninfo)
-{
-    const char *host = strstr(conninfo, "://"), *at = host == NULL ? NULL : strchr(host, '@');
-
-    return strcasestr(conninfo, "password") != NULL ||
-           (at != NULL && memchr(host + 3, ':', (size_t)(at - host) - 3) != NULL);
-}
-
-static enum banyan_status run_program(const char *const *arguments, struct banyan_error *err)
-{
-    pid_t pid;
-    int state = 0, code;
-    char *copies[16];
-    size_t count = 0;
-
-    for (; arguments[count] != NULL && count < sizeof(copies) / sizeof(copies[0]) - 1; count++)
-        copies[count] = (char *)(uintptr_t)arguments[count]; /* not written to */
-    copies[count] = NULL;
-    code = posix_spawnp(&pid, arguments[0], NULL, NULL, copies, environ);
-    if (code != 0)
-        return banyan_error_errno(err, code, "%s", arguments[0]);
-    while (waitpid(pid, &state, 0) < 0)
-        if (errno != EINTR)
-            return banyan_error_errno(err, errno, "waiting for %s", arguments[0]);
-    if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
-        return BANYAN_OK;
-    banyan_error_set(err, BANYAN_QUERY, "%s failed; it told why above", arguments[0]);
-    banyan_error_hint(err, "its version has to be that of the server, or newer");
-    return BANYAN_QUERY;
 }
 
 static enum banyan_status copy_schema(const char *from, const char *to, struct banyan_error *err)
@@ -87,9 +52,9 @@ static enum banyan_status copy_schema(const char *from, const char *to, struct b
     const char *const load[] = {"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f",
                                 path,   "-d", to,   NULL};
 
-    st = run_program(dump, err);
+    st = program_run(dump, false, err);
     if (st == BANYAN_OK)
-        st = run_program(load, err);
+        st = program_run(load, false, err);
     (void)unlink(path); /* what is left in /tmp is a schema, no data */
     return st;
 }
@@ -146,7 +111,7 @@ enum banyan_status oracle_copy(const char *conninfo, struct banyan_arena *arena,
     const char *copy = conninfo_of(conninfo, name, arena);
     enum banyan_status st;
 
-    if (has_password(conninfo)) {
+    if (program_shows_password(conninfo)) {
         st = banyan_error_set(err, BANYAN_CONFIG, "a password in the connection string would be seen by others");
         banyan_error_hint(err, "leave it out and use PGPASSWORD, PGPASSFILE or ~/.pgpass");
         return st;

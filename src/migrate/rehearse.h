@@ -31,8 +31,9 @@ struct rehearse_step {
 struct rehearse_run {
     enum books_state at;
     bool is_new;
-    size_t statement;
-    bool failed, allowed_to;
+    size_t statement; /* of its file, and where it begins */
+    unsigned line;
+    bool failed, allowed_to; /* to fail: see the table above */
     struct banyan_str message;
     int64_t elapsed_us;
 };
@@ -42,10 +43,15 @@ struct rehearse_report {
     size_t step_count;
     struct rehearse_run *runs;
     size_t run_count;
-    int64_t rows; /* that were copied */
-    bool failed;  /* a step, or code that must work */
+    int64_t rows;              /* that were copied */
+    struct banyan_str failure; /* of a phase: what ended the rehearsal; empty: none */
+    bool rolled_back;          /* the rollback was tried, and worked */
+    struct banyan_str differs; /* tables whose values are not as before after it; empty: none */
+    bool failed;               /* a phase, the values, or code that must work */
 };
 
+/* INVALID where old or new code cannot be split into statements.  A plan that refuses, or a step that fails, is no
+ * failure of this: it is in the report. */
 BANYAN_MUST_CHECK enum banyan_status rehearse(const struct rehearse_options *options, const struct migration *migration,
                                               struct banyan_arena *arena, struct rehearse_report *ret,
                                               struct banyan_error *err);

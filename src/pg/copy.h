@@ -98,4 +98,11 @@ BANYAN_MUST_CHECK enum banyan_status pg_copy_in_row(struct pg_copy_in *copy, con
 BANYAN_MUST_CHECK enum banyan_status pg_copy_in_end(struct pg_copy_in *copy, struct banyan_error *err);
 void pg_copy_in_abort(struct pg_copy_in *copy);
 
+/* ---- from one server into another ---- */
+
+/* *out_sql* is a whole COPY … TO STDOUT, *in_sql* a COPY … FROM STDIN of the same format; rows are counted as the
+ * server sends them, one a message in the text format. */
+BANYAN_MUST_CHECK enum banyan_status pg_copy_pass(struct pg_conn *from, const char *out_sql, struct pg_conn *to,
+                                                  const char *in_sql, uint64_t *ret_rows, struct banyan_error *err);
+
 #endif
