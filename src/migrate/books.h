@@ -46,7 +46,8 @@ enum books_step_state {
 };
 struct books_step {
     enum books_step_state state;
-    int64_t started_us, ended_us; /* of the server's clock, UTC; 0: not yet */
+    int64_t started_us, ended_us; /* of the server's clock, UTC; 0: not yet; written as 0 where it has begun (or has
+                                     ended), it is the time of the mark's transaction (of the mark) */
     uint32_t tries, undone;
     uint32_t pass;             /* of a backfill: from 1 */
     int64_t page, pages;       /* the next one, and as many as there were at the start of the pass */
@@ -56,7 +57,7 @@ struct books_step {
 
 struct books_migration {
     struct banyan_str version, description;
-    uint8_t checksum[32];
+    uint8_t checksum[32]; /* zeroes: adopted, not known */
     enum books_state state;
     bool paused;
     int64_t applied_us; /* when it was started */
@@ -69,14 +70,16 @@ struct books_migration {
     size_t step_count;
 };
 
-/* Make or upgrade the tables.  Where a schema_migrations of the usual form is found (public, version, description,
- * applied_at, applied_by, execution_time_ms, rollback_script) and ours is empty, its rows are adopted, once. */
+/* Make or upgrade the tables; PRIVILEGE with the GRANT to run.  Where a schema_migrations of the usual form is found
+ * (public, version, description, applied_at, applied_by, execution_time_ms, rollback_script) and ours is empty, its
+ * rows are adopted, once. */
 BANYAN_MUST_CHECK enum banyan_status books_prepare(struct pg_conn *conn, struct banyan_error *err);
 /* The session lock; BUSY with who has it (pid, application, since when). */
 BANYAN_MUST_CHECK enum banyan_status books_lock(struct pg_conn *conn, struct banyan_error *err);
 
-/* A new one, state started.  CONFLICT: the version is there (with the diff where the file was edited), or a table is in
- * another unfinished one. */
+/* A new one, state started; also in place of one of the same version that was rolled back.  CONFLICT: the version is
+ * there (with the diff where the file was edited), or a table is in another unfinished one: one that was completed
+ * counts until its cleanup is done, if there is any. */
 BANYAN_MUST_CHECK enum banyan_status books_start(struct pg_conn *conn, const struct migration *migration,
                                                  const struct plan *plan, struct banyan_error *err);
 /* NOT_FOUND where there is none (also no tables). */
@@ -87,7 +90,8 @@ BANYAN_MUST_CHECK enum banyan_status books_read(struct pg_conn *conn, struct ban
 BANYAN_MUST_CHECK enum banyan_status books_list(struct pg_conn *conn, struct banyan_arena *arena,
                                                 struct books_migration **ret, size_t *ret_count,
                                                 struct banyan_error *err);
-/* MISMATCH with a unified diff: the file is not the one that was started. */
+/* MISMATCH with a unified diff as the detail, cut to what fits (difference.h gives all of it): the file is not the one
+ * that was started. */
 BANYAN_MUST_CHECK enum banyan_status books_same(const struct books_migration *books, const struct migration *migration,
                                                 struct banyan_error *err);
 

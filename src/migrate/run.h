@@ -45,6 +45,7 @@ struct run_hooks {
     /* Behind each change of the migration's state, when it is committed and no transaction is open: BACKFILLING tells
      * that expand is done. */
     enum banyan_status (*state)(void *context, enum books_state state, struct banyan_error *err);
+    void (*at)(void *context, const char *place); /* tests: named places, where they stop the world */
     void *context;
 };
 
@@ -62,7 +63,9 @@ struct run_options {
     const struct run_hooks *hooks; /* may be NULL */
 };
 
-/* *plan* was made just now, over the same database. */
+/* *plan* was made just now, over the same database.  NOT_MET: a check, a refusal, a step as written that is not
+ * allowed. All: BUSY where another migrator is at work, or it was paused in the books (run_resume() takes the pause
+ * back); TIMEOUT with the blockers where a lock could not be had; CONFLICT where the state does not allow it. */
 BANYAN_MUST_CHECK enum banyan_status run_start(const struct run_options *options, const struct migration *migration,
                                                const struct plan *plan, struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status run_complete(const struct run_options *options, struct banyan_str version,

@@ -63,6 +63,13 @@ BANYAN_MUST_CHECK enum banyan_status pg_exec(struct pg_conn *conn, const char *s
                                              struct banyan_error *err);
 /* Several statements without parameters or results (BEGIN; SET …). */
 BANYAN_MUST_CHECK enum banyan_status pg_run(struct pg_conn *conn, const char *sql, struct banyan_error *err);
+/* One statement in three parts, to look around (over another connection) while it runs: send it, ask now and then
+ * whether it has ended, take its result.  pg_ended() waits for up to *wait_us*; it is true as soon as pg_receive() has
+ * something to say: a result, a lost connection, a stop. */
+BANYAN_MUST_CHECK enum banyan_status pg_send(struct pg_conn *conn, const char *sql, struct banyan_error *err);
+bool pg_ended(struct pg_conn *conn, int64_t wait_us);
+BANYAN_MUST_CHECK enum banyan_status pg_receive(struct pg_conn *conn, struct pg_result **ret_result,
+                                                struct banyan_error *err);
 void pg_result_free(struct pg_result *result); /* NULL allowed */
 size_t pg_rows(const struct pg_result *result);
 size_t pg_columns(const struct pg_result *result);

@@ -233,6 +233,42 @@ enum banyan_status pg_exec(struct pg_conn *conn, const char *sql, const struct p
     return collect(conn, PG_CONTEXT_STATEMENT, ret_result, err);
 }
 
+enum banyan_status pg_send(struct pg_conn *conn, const char *sql, struct banyan_error *err)
+{
+    enum banyan_status st = pg_statement_begin(conn, err);
+
+    if (st == BANYAN_OK && PQsendQueryParams(conn->pq, sql, 0, NULL, NULL, NULL, NULL, 0) == 0)
+        st = pg_link_error(conn, err);
+    return st;
+}
+
+bool pg_ended(struct pg_conn *conn, int64_t wait_us)
+{
+    int64_t deadline_us = pg_now_us() + wait_us;
+
+    for (;;) {
+        int left = PQflush(conn->pq);
+
+        if (!PQisBusy(conn->pq))
+            return true;
+        switch (pg_wait(conn, left > 0 ? POLLIN | POLLOUT : POLLIN, deadline_us, conn->stop)) {
+        case PG_WAKE_READY:
+            if (PQconsumeInput(conn->pq) == 0 && PQstatus(conn->pq) == CONNECTION_BAD)
+                return true;
+            break;
+        case PG_WAKE_TIMEOUT:
+            return false;
+        case PG_WAKE_STOPPED:
+            return true;
+        }
+    }
+}
+
+enum banyan_status pg_receive(struct pg_conn *conn, struct pg_result **ret_result, struct banyan_error *err)
+{
+    return collect(conn, PG_CONTEXT_STATEMENT, ret_result, err);
+}
+
 enum banyan_status pg_run(struct pg_conn *conn, const char *sql, struct banyan_error *err)
 {
     return pg_simple(conn, sql, PG_CONTEXT_STATEMENT, NULL, err);
