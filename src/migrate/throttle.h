@@ -5,9 +5,19 @@
  *
  *   flag file › replica not streaming › replica lag › WAL kept › lock waiters › active sessions › the user's query
  *
- * Replicas: rows of pg_stat_replication (walsenders of physical replicas; names can be given, then each of them has to
- * be there).  Their lag is the greater of replay_lag and the age of what they have not replayed, so that a replica that
- * answers nothing does not look near.
+ * Replicas: rows of pg_stat_replication that are no logical stream and no base backup; names can be given, then each of
+ * them has to be there and to stream.  A replica's lag is the greatest of
+ *
+ *   replay_lag          what it says
+ *   the age             of the oldest WAL that it has not replayed, by our own clock: a replica that answers nothing
+ *                       does not look near
+ *   the time to drain   what it has not replayed / how fast it replayed of late: a slow replica is seen before it is
+ *                       late, and lag stays under the limit, not around it
+ *
+ * While it holds for a replica each question writes a message of some bytes into the WAL: a replica with nothing to
+ * receive answers only every 10 s.
+ *
+ * Threads: a state belongs to one at a time.
  */
 #ifndef MIGRATE_THROTTLE_H
 #define MIGRATE_THROTTLE_H
@@ -28,16 +38,18 @@ struct throttle_options {
     const char *flag_file;       /* while it is there; NULL: none */
     const char *query;           /* while it answers true; NULL: none */
 };
-struct throttle_state {
+struct throttle_memory;
+struct throttle_state { /* all zero at first; given to each question again, which remembers what was before */
     bool hold;
     struct banyan_buf reason; /* "replica r1 is 1.4 s behind (limit 1 s)" */
     int64_t replica_lag_us;   /* of the slowest; -1: none is there */
     int64_t kept_wal_bytes;
     int64_t lock_waiters, active_sessions;
+    struct throttle_memory *memory; /* owned */
 };
 
 /* A failure to ask is not a failure: hold, with the reason. */
-void throttle_ask(const struct throttle_options *options, struct pg_conn *conn, struct throttle_state *ret);
+void throttle_ask(const struct throttle_options *options, struct pg_conn *conn, struct throttle_state *state);
 void throttle_state_release(struct throttle_state *state);
 
 #endif
