@@ -240,14 +240,29 @@ void facade_go(struct ask *ask)
         return;
     }
     ask->place = ASK_AT_WORK;
-    timer_set(&ask->front->timer, INT64_MAX);
     write_begin(ask);
+}
+
+/* The guards need not wait for the answer to know that it is missing. */
+static void answer_is_late(struct ask *ask)
+{
+    struct gateway *gateway = ask->loop->gateway;
+    enum traffic_kind kind = ask->route.kind == BANYAN_REQUEST_WRITE ? TRAFFIC_WRITE : TRAFFIC_READ;
+    if (ask->late || gateway->options.traffic == NULL)
+        return;
+    ask->late = true;
+    traffic_answered(gateway->options.traffic, TRAFFIC_BANYAN, kind, gateway_now(gateway) - ask->began_us, true);
 }
 
 void facade_late(struct front *front)
 {
     struct ask *ask = front->ask;
     struct gateway *gateway = front->loop->gateway;
+    if (ask->place == ASK_AT_WORK) {
+        timer_set(&front->timer, INT64_MAX);
+        answer_is_late(ask);
+        return;
+    }
     if (ask->place == ASK_COLLECT) {
         front->close_after = true;
         ask_problem(ask, 408, NULL, "TIMEOUT", "the body of the request did not come in time");

@@ -40,6 +40,7 @@ struct ask {
     struct banyan_route route;
     struct exchange *exchange; /* NULL: none */
     int64_t began_us;
+    bool late; /* it was counted as not answered in time */
     /* reads */
     bool wants_source;            /* the legacy application may have written it just now */
     struct banyan_position wants; /* the read model has to be there; 0: anywhere */

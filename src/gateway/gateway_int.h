@@ -41,6 +41,7 @@ enum {
     GATEWAY_IDLE_US = 60 * 1000 * 1000,     /* between requests */
     GATEWAY_BODY_US = 30 * 1000 * 1000,     /* without a byte of a body */
     GATEWAY_LINGER_US = 2 * 1000 * 1000,
+    GATEWAY_LATE_US = 1000 * 1000,       /* what Banyan answers later counts as not answered in time, at that moment */
     GATEWAY_DRAIN_IDLE_US = 1000 * 1000, /* an idle connection may still speak for so long */
     GATEWAY_STALL_S = 30,                /* a client that takes nothing */
     GATEWAY_TUNNEL_US = 600 * 1000 * 1000,

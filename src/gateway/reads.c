@@ -24,7 +24,8 @@ enum {
 static void measure(const struct ask *ask, enum traffic_side side, bool failed)
 {
     const struct gateway *gateway = ask->loop->gateway;
-    if (gateway->options.traffic != NULL)
+    bool told = side == TRAFFIC_BANYAN && ask->late;
+    if (gateway->options.traffic != NULL && !told)
         traffic_answered(gateway->options.traffic, side, TRAFFIC_READ, gateway_now(gateway) - ask->began_us, failed);
 }
 

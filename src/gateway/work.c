@@ -197,6 +197,8 @@ void work_submit(struct ask *ask, bool source)
     ask->status = BANYAN_OK;
     banyan_error_clear(&ask->err);
     ask->position = (struct banyan_position){0};
+    if (ask->front != NULL && !source) /* how long the source takes is its own guard's matter */
+        timer_set(&ask->front->timer, GATEWAY_LATE_US);
     (void)pthread_mutex_lock(&work->shared.lock);
     list_add(source ? &work->shared.sources : &work->shared.queue, ask);
     (void)pthread_cond_signal(source ? &work->shared.asked : &work->shared.more);

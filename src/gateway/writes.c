@@ -47,7 +47,8 @@ static void measure(const struct ask *ask, enum traffic_side side, bool failed)
 {
     const struct gateway *gateway = ask->loop->gateway;
     int64_t since = ask->began_us;
-    if (gateway->options.traffic != NULL)
+    bool told = side == TRAFFIC_BANYAN && ask->late;
+    if (gateway->options.traffic != NULL && !told)
         traffic_answered(gateway->options.traffic, side, TRAFFIC_WRITE, gateway_now(gateway) - since, failed);
 }
 

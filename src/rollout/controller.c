@@ -223,17 +223,20 @@ void controller_route(struct controller *controller)
 
 /* ---- the look thread ---- */
 
-/* What was seen before this step says nothing about it: a fault that led back would lead back again. */
-static int64_t within_step(struct controller *controller, int64_t window_us)
+/* What was seen before the shadow of this attempt says nothing about it: a fault that led back would lead back again.
+ */
+static int64_t within_attempt(struct controller *controller, int64_t window_us)
 {
     struct machine machine;
-    int64_t in_step_us;
+    int64_t in_attempt_us;
 
     controller_machine(controller, &machine);
-    in_step_us = os_clock_now(os_clock_real()).us - machine.since.us;
-    if (in_step_us < CONTROLLER_TICK_US)
+    if (machine.state <= MACHINE_SHADOW)
+        controller->attempt_from_us = machine.since.us;
+    in_attempt_us = os_clock_now(os_clock_real()).us - controller->attempt_from_us;
+    if (in_attempt_us < CONTROLLER_TICK_US)
         return CONTROLLER_TICK_US;
-    return in_step_us < window_us ? in_step_us : window_us;
+    return in_attempt_us < window_us ? in_attempt_us : window_us;
 }
 
 static void look_at_figures(struct controller *controller)
@@ -242,8 +245,8 @@ static void look_at_figures(struct controller *controller)
     const struct guards_limits *limits = &controller->options.policy.limits;
     struct guards_facts facts;
 
-    traffic_window(controller->options.traffic, within_step(controller, limits->window_us), &windows[0]);
-    traffic_window(controller->options.traffic, within_step(controller, LATE_US), &windows[1]);
+    traffic_window(controller->options.traffic, within_attempt(controller, limits->window_us), &windows[0]);
+    traffic_window(controller->options.traffic, within_attempt(controller, LATE_US), &windows[1]);
     controller_facts(controller, &facts);
     pthread_mutex_lock(&controller->shared.lock);
     controller->shared.window = windows[0];

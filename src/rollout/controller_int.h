@@ -72,6 +72,7 @@ struct controller {
     int64_t transactions_at_us; /* monotone: when they last moved */
     uint64_t conflicts_before;  /* events of the conflict stream that belong to earlier attempts */
     uint64_t conflicts_attempt; /* that the number above is for; 0: not counted yet */
+    int64_t attempt_from_us;    /* wall clock: when the shadow of this attempt began */
     /* The act thread's own. */
     bool recover;         /* an earlier process may have stopped in the middle */
     uint64_t act_version; /* of the machine when it was last tried */

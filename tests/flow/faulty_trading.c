@@ -5,6 +5,7 @@
  *
  *   -   nothing
  *   s   slow: a command takes 100 ms longer to decide
+ *   h   hangs: a command takes 5 s to decide
  *   f   fails: every twentieth answer of the façade is a 500
  *   l   lies: a read's answer has another price
  *
@@ -25,6 +26,7 @@
 
 enum {
     SLOW_MS = 100,
+    HANG_SECONDS = 5,
     FAILS_EVERY = 20,
     AGGREGATES_MAX = 8,
 };
@@ -43,6 +45,8 @@ static bool decide(const void *state, bool exists, const struct banyan_command *
 {
     if (is_told('s'))
         (void)nanosleep(&(struct timespec){.tv_nsec = SLOW_MS * 1000000L}, NULL); /* shorter is as good */
+    if (is_told('h'))
+        (void)nanosleep(&(struct timespec){.tv_sec = HANG_SECONDS}, NULL);
     return banyan_domain_trading.aggregates[0].decide(state, exists, command, out, ret);
 }
 
