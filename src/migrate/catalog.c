@@ -158,6 +158,33 @@ struct catalog *catalog_copy(const struct catalog *catalog)
     return copy;
 }
 
+enum banyan_status catalog_query(struct catalog *catalog, const char *sql, const struct pg_param *params,
+                                 size_t param_count, struct pg_result **ret, struct banyan_error *err)
+{
+    if (catalog->conn == NULL)
+        return banyan_error_set(err, BANYAN_INVALID, "the schema is not known without a database");
+    return pg_exec(catalog->conn, sql, params, param_count, ret, err);
+}
+
+enum banyan_status catalog_search_path(struct catalog *catalog, struct banyan_str *ret, struct banyan_error *err)
+{
+    struct pg_result *result = NULL;
+    enum banyan_status st;
+
+    *ret = BANYAN_STR("");
+    if (catalog->conn == NULL)
+        return BANYAN_OK;
+    st = pg_exec(catalog->conn,
+                 "SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'pg_catalog') "
+                 "FROM unnest(current_schemas(false)) WITH ORDINALITY all_of_them(name, place)",
+                 NULL, 0, &result, err);
+    if (st != BANYAN_OK)
+        return st;
+    *ret = banyan_arena_str(&catalog->arena, pg_text(result, 0, 0));
+    pg_result_free(result);
+    return BANYAN_OK;
+}
+
 /* ---- reading one relation ---- */
 
 static struct banyan_str keep(struct catalog *catalog, const struct pg_result *result, size_t row, size_t column)

@@ -160,6 +160,14 @@ bool catalog_zone_is_utc(const struct catalog *catalog);
 /* What the catalog gives lives in it. */
 struct banyan_arena *catalog_arena(struct catalog *catalog);
 
+/* Quoted schemas of the search path, those that are there: "\"sales\", public".  Empty: offline. */
+BANYAN_MUST_CHECK enum banyan_status catalog_search_path(struct catalog *catalog, struct banyan_str *ret,
+                                                         struct banyan_error *err);
+/* A question of one's own.  INVALID: offline. */
+BANYAN_MUST_CHECK enum banyan_status catalog_query(struct catalog *catalog, const char *sql,
+                                                   const struct pg_param *params, size_t param_count,
+                                                   struct pg_result **ret, struct banyan_error *err);
+
 /* Any relation, also an index or a view.  *ret NULL: it is known not to exist.  Offline: one that is not known, unless
  * it was made here.  May be changed by who applies a statement. */
 BANYAN_MUST_CHECK enum banyan_status catalog_table(struct catalog *catalog, struct banyan_str schema,

@@ -9,44 +9,6 @@
 
 #include "migrate/effect_int.h"
 
-typedef void (*visit_fn)(void *context, const ProtobufCMessage *message);
-
-static void walk(const ProtobufCMessage *message, visit_fn visit, void *context)
-{
-    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
-
-    visit(context, message);
-    for (unsigned i = 0; i < descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
-        const char *member = (const char *)message + field->offset;
-
-        if (field->type != PROTOBUF_C_TYPE_MESSAGE)
-            continue;
-        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
-            size_t count;
-            ProtobufCMessage *const *messages;
-
-            memcpy(&count, (const char *)message + field->quantifier_offset, sizeof(count));
-            memcpy(&messages, member, sizeof(messages));
-            for (size_t k = 0; k < count; k++)
-                walk(messages[k], visit, context);
-            continue;
-        }
-        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
-            uint32_t chosen;
-
-            memcpy(&chosen, (const char *)message + field->quantifier_offset, sizeof(chosen));
-            if (chosen != field->id)
-                continue;
-        }
-        ProtobufCMessage *one;
-
-        memcpy(&one, member, sizeof(one));
-        if (one != NULL)
-            walk(one, visit, context);
-    }
-}
-
 /* ---- volatility ---- */
 
 struct volatility {
@@ -125,7 +87,7 @@ static enum effect_certainty volatile_body(struct volatility *all, struct banyan
     if (tree != NULL && tree->n_stmts == 1 && node_is_one_expression(tree->stmts[0]->stmt)) {
         struct volatility inner = {.work = all->work, .depth = all->depth + 1};
 
-        walk(&tree->stmts[0]->stmt->base, visit_call, &inner);
+        node_walk(&tree->stmts[0]->stmt->base, visit_call, &inner);
         certainty = inner.certainty;
     }
     if (tree != NULL)
@@ -169,7 +131,7 @@ enum effect_certainty effect_is_volatile(struct effect_work *work, const PgQuery
 {
     struct volatility all = {.work = work};
 
-    walk(&expression->base, visit_call, &all);
+    node_walk(&expression->base, visit_call, &all);
     return all.certainty;
 }
 
@@ -197,7 +159,7 @@ static void visit_nextval(void *context, const ProtobufCMessage *message)
 
 void effect_lock_sequences(struct effect_work *work, const PgQuery__Node *expression)
 {
-    walk(&expression->base, visit_nextval, work);
+    node_walk(&expression->base, visit_nextval, work);
 }
 
 /* ---- proofs ---- */
@@ -305,5 +267,5 @@ void effect_query(struct effect_work *work, const PgQuery__Node *node)
 {
     struct reading reading = {.work = work, .node = node};
 
-    walk(&node->base, visit_range, &reading);
+    node_walk(&node->base, visit_range, &reading);
 }

@@ -60,6 +60,44 @@ bool node_is_one_expression(const PgQuery__Node *node)
            select->larg == NULL && select->n_values_lists == 0;
 }
 
+/* ---- walking ---- */
+
+void node_walk(const ProtobufCMessage *message, node_visit_fn visit, void *context)
+{
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+
+    visit(context, message);
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+        const char *member = (const char *)message + field->offset;
+
+        if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+            continue;
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            size_t count;
+            ProtobufCMessage *const *messages;
+
+            memcpy(&count, (const char *)message + field->quantifier_offset, sizeof(count));
+            memcpy(&messages, member, sizeof(messages));
+            for (size_t k = 0; k < count; k++)
+                node_walk(messages[k], visit, context);
+            continue;
+        }
+        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
+            uint32_t chosen;
+
+            memcpy(&chosen, (const char *)message + field->quantifier_offset, sizeof(chosen));
+            if (chosen != field->id)
+                continue;
+        }
+        ProtobufCMessage *one;
+
+        memcpy(&one, member, sizeof(one));
+        if (one != NULL)
+            node_walk(one, visit, context);
+    }
+}
+
 /* ---- back to SQL ---- */
 
 struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena)

@@ -15,6 +15,10 @@ enum statement_kind node_statement_kind(const PgQuery__Node *node);
 /* Is it SELECT of one target and of nothing else?  For expressions that came as text. */
 bool node_is_one_expression(const PgQuery__Node *node);
 
+/* Every message of a tree, parents first: by the descriptors of protobuf-c, so that no kind of node is forgotten. */
+typedef void (*node_visit_fn)(void *context, const ProtobufCMessage *message);
+void node_walk(const ProtobufCMessage *message, node_visit_fn visit, void *context);
+
 /* The tree as SQL again, by libpg_query's deparser; in *arena*.  data NULL: it cannot.  A tree may be a shallow copy
  * with parts left out.  Of names it keeps what was written: without a schema they depend on search_path. */
 struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena);

@@ -9,7 +9,8 @@
  *   plan_rename.c      RENAME COLUMN, RENAME TABLE
  *   plan_type.c        ALTER TYPE: metadata only, or shadow column and swap
  *   plan_swap.c        the trigger of each table (sync.h), and the one transaction of contract in which its columns
- *                      change places, with all that hangs on them: indexes, constraints, foreign keys to them, views
+ *                      change places
+ *   plan_hang.c        what hangs on them: indexes, constraints, foreign keys to them, defaults, views; plan_swap.h
  *   plan_constraint.c  CHECK, UNIQUE, PRIMARY KEY, FOREIGN KEY, EXCLUDE; drop of them
  *   plan_index.c       CREATE, DROP, REINDEX
  *   plan_partition.c   ATTACH, DETACH, PARTITION OF

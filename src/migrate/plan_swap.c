@@ -1,17 +1,463 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See plan_int.h. */
-#include "migrate/plan_int.h"
+/*
+ * The trigger of each table, and the one transaction in which its columns change places.
+ *
+ *   expand    columns added (by whoever calls), trigger made, or its function made again with one more column
+ *   backfill  fill; what hang_all() says
+ *   contract  forward: trigger off ▶ … ▶ c renamed to the kept name, the shadow to c ▶ … ▶ turned trigger
+ *   cleanup   turned trigger, kept columns
+ *
+ * The function is replaced under SHARE ROW EXCLUSIVE: a statement that still runs the old one would write a row behind
+ * the backfill without filling the new column.
+ *
+ *   writer (old function)           migrator                      with the lock
+ *   UPDATE … begins
+ *                                   CREATE OR REPLACE FUNCTION    waits for the writer's end
+ *                                   backfill fills row 7
+ *   writes row 7, column not synced                               cannot be
+ */
+#include <string.h>
+
+#include "migrate/plan_swap.h"
+
+enum {
+    SET_MAX = 256 * 1024,
+    SWAPS_MAX = 64, /* tables of one migration */
+};
+
+/* ---- the lists ---- */
+
+static void list_add(struct plan_work *work, struct swap_list *list, struct banyan_str text)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 8 : 2 * list->capacity;
+        struct banyan_str *items = banyan_arena_zalloc(work->arena, capacity * sizeof(*items));
+
+        if (list->count > 0)
+            memcpy(items, list->items, list->count * sizeof(*items));
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = text;
+}
+
+void swap_sql(struct plan_work *work, struct swap_list *section, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    list_add(work, section, sql_make_list(work->arena, format, list));
+    va_end(list);
+}
+
+struct plan_swap *swap_find(struct plan_work *work, uint32_t table)
+{
+    for (size_t i = 0; i < work->swap_count; i++)
+        if (work->swaps[i].table->oid == table)
+            return &work->swaps[i];
+    return NULL;
+}
+
+static struct plan_swap *find_or_make(struct plan_work *work, const struct catalog_table *table)
+{
+    struct plan_swap *swap = swap_find(work, table->oid);
+
+    if (swap != NULL)
+        return swap;
+    if (work->swaps == NULL)
+        work->swaps = banyan_arena_zalloc(work->arena, SWAPS_MAX * sizeof(*work->swaps));
+    if (work->swap_count == SWAPS_MAX) {
+        plan_refuse(work, "columns of more than %d tables change: make it two migrations", (int)SWAPS_MAX);
+        return NULL;
+    }
+    swap = &work->swaps[work->swap_count++];
+    swap->table = table;
+    return swap;
+}
+
+/* ---- the trigger ---- */
+
+static struct banyan_str search_path(struct plan_work *work, const struct plan_swap *swap)
+{
+    struct banyan_str path = BANYAN_STR("");
+
+    if (swap->needs_path && work->st == BANYAN_OK)
+        work->st = catalog_search_path(work->catalog, &path, work->err);
+    return path;
+}
+
+/* The trigger of the first *count* columns; turned: of those that are kept aside. */
+static struct sync sync_of(struct plan_work *work, const struct plan_swap *swap, size_t count, bool turned)
+{
+    struct sync sync = {.table = swap->table,
+                        .turned = turned,
+                        .columns = banyan_arena_zalloc(work->arena, (count + 1) * sizeof(*sync.columns))};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+        struct banyan_str live = swap_is_type(column) ? column->sync.from : column->sync.to;
+
+        if (!turned)
+            sync.columns[sync.column_count++] = column->sync;
+        else if (column->kept.size > 0)
+            sync.columns[sync.column_count++] =
+                (struct sync_column){.kind = SYNC_TO,
+                                     .from = live,
+                                     .to = column->kept,
+                                     .forth = swap_is_type(column) ? column->back : BANYAN_STR("$"),
+                                     .forth_fails = swap_is_type(column)};
+    }
+    return sync;
+}
+
+static void make_trigger(struct plan_work *work, struct swap_list *section, const struct sync *sync,
+                         struct banyan_str path)
+{
+    struct banyan_str version = work->migration->version;
+
+    list_add(work, section, sync_function_sql(sync, version, path, work->arena));
+    list_add(work, section, sync_trigger_sql(sync, version, work->arena));
+    list_add(work, section, sync_always_sql(sync, version, work->arena));
+    if (sync->table->kind == 'p') {
+        const struct catalog_table **leaves = NULL;
+        size_t count = 0;
+
+        plan_leaves(work, sync->table, &leaves, &count);
+        for (size_t i = 0; i < count; i++)
+            list_add(work, section, sync_always_of_sql(sync, leaves[i], version, work->arena));
+    }
+}
+
+static void drop_trigger(struct plan_work *work, struct swap_list *section, const struct sync *sync)
+{
+    list_add(work, section, sync_drop_trigger_sql(sync, work->migration->version, work->arena));
+    list_add(work, section, sync_drop_function_sql(sync, work->migration->version, work->arena));
+}
+
+static void put(struct plan_work *work, struct plan_action *action, const struct swap_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        plan_sql(work, action, "%S", list->items[i]);
+}
+
+static void lock_for_writers(struct plan_work *work, struct plan_action *action, const struct plan_swap *swap)
+{
+    plan_sql(work, action, "LOCK TABLE %T IN SHARE ROW EXCLUSIVE MODE", swap->table);
+}
+
+/* The first column makes the trigger, each other one the function again. */
+static void trigger_step(struct plan_work *work, struct plan_swap *swap)
+{
+    bool first = swap->column_count == 1;
+    struct plan_step *step = plan_add(work, PLAN_EXPAND, first ? "make-sync-trigger" : "extend-sync-trigger",
+                                      PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    struct sync now = sync_of(work, swap, swap->column_count, false);
+    struct sync before = sync_of(work, swap, swap->column_count - 1, false);
+    struct banyan_str path = search_path(work, swap), version = work->migration->version;
+    struct swap_list list = {.items = NULL};
+    struct plan_action *undo;
+
+    step->title = banyan_arena_printf(work->arena, "%s of %.*s holds %zu column%s equal while both codes write",
+                                      first ? "the trigger" : "the trigger's function", (int)swap->table->shown.size,
+                                      swap->table->shown.data, swap->column_count, first ? "" : "s");
+    undo = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    if (first) {
+        make_trigger(work, &list, &now, path);
+        put(work, &step->act, &list);
+        list = (struct swap_list){.items = NULL};
+        drop_trigger(work, &list, &now);
+        put(work, undo, &list);
+        return;
+    }
+    lock_for_writers(work, &step->act, swap);
+    plan_sql(work, &step->act, "%S", sync_function_sql(&now, version, path, work->arena));
+    lock_for_writers(work, undo, swap);
+    plan_sql(work, undo, "%S", sync_function_sql(&before, version, path, work->arena));
+}
+
+void swap_add(struct plan_work *work, const struct catalog_table *table, const struct swap_column *column)
+{
+    struct plan_swap *swap = plan_goes_on(work) ? find_or_make(work, table) : NULL;
+    struct swap_column *columns;
+
+    if (swap == NULL)
+        return;
+    columns = banyan_arena_zalloc(work->arena, (swap->column_count + 1) * sizeof(*columns));
+    if (swap->column_count > 0)
+        memcpy(columns, swap->columns, swap->column_count * sizeof(*columns));
+    columns[swap->column_count++] = *column;
+    swap->columns = columns;
+    swap->of = work->of;
+    swap->needs_path = swap->needs_path || column->user_wrote || column->sync.kind == SYNC_FILL;
+    trigger_step(work, swap);
+}
 
 void plan_sync(struct plan_work *work, const struct catalog_table *table, const struct sync_column *column,
                struct banyan_str kept)
 {
-    (void)table;
-    (void)column;
-    (void)kept;
-    plan_refuse(work, "columns cannot be held equal yet");
+    struct swap_column one = {.sync = *column, .kept = kept};
+
+    swap_add(work, table, &one);
+}
+
+/* ---- backfill ---- */
+
+static void add_part(struct banyan_buf *list, const char *between, struct banyan_str part)
+{
+    if (list->size > 0)
+        banyan_buf_add_text(list, between);
+    banyan_buf_add_str(list, part);
+}
+
+/* One pass for all columns of the table.  A value that fills nothing (NULL of a user's expression, one that does not
+ * fit) is no work, or the passes would never end. */
+static void fill(struct plan_work *work, const struct plan_swap *swap)
+{
+    struct banyan_buf set = BANYAN_BUF_INIT(SET_MAX), needs = BANYAN_BUF_INIT(SET_MAX);
+
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+        struct banyan_str from = column->sync.from, to = column->sync.to, value, due;
+
+        if (column->kept.size == 0)
+            continue;
+        value = sync_value(work->arena, column->sync.forth, "t.", from);
+        due = sql_make(work->arena, "%S IS NOT NULL",
+                       column->user_wrote ? sql_make(work->arena, "(%S)", value) : sql_make(work->arena, "t.%I", from));
+        if (column->fits.size > 0) {
+            due = sql_make(work->arena, "CASE WHEN %S(t.%I) THEN %S ELSE false END", column->fits, from, due);
+            value = sql_make(work->arena, "CASE WHEN %S(t.%I) THEN %S END", column->fits, from, value);
+        }
+        /* Those of the other columns that are filled already are written once more, with what they hold. */
+        if (swap->column_count > 1)
+            value = sql_make(work->arena, "CASE WHEN t.%I IS NULL THEN %S ELSE t.%I END", to, value, to);
+        add_part(&set, ", ", sql_make(work->arena, "%I = %S", to, value));
+        add_part(&needs, " OR ", sql_make(work->arena, "(t.%I IS NULL AND %S)", to, due));
+    }
+    plan_fill(work, swap->table, banyan_arena_str(work->arena, banyan_buf_str(&set)),
+              banyan_arena_str(work->arena, banyan_buf_str(&needs)));
+    banyan_buf_release(&set);
+    banyan_buf_release(&needs);
+}
+
+/* ---- contract ---- */
+
+static void columns_change(struct plan_work *work, struct plan_swap *swap)
+{
+    struct swap_list *forward = &swap->forward[SWAP_COLUMNS], *backward = &swap->backward[SWAP_COLUMNS];
+
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+        /* A type change puts the old one aside, a rename the helper. */
+        bool is_type = swap_is_type(column);
+        struct banyan_str goes = is_type ? column->sync.from : column->sync.to;
+        struct banyan_str comes = is_type ? column->sync.to : column->sync.from;
+
+        if (column->kept.size == 0)
+            continue;
+        swap_sql(work, forward, "ALTER TABLE %T RENAME COLUMN %I TO %I", swap->table, goes, column->kept);
+        swap_sql(work, forward, "ALTER TABLE %T RENAME COLUMN %I TO %I", swap->table, comes, goes);
+        swap_sql(work, backward, "ALTER TABLE %T RENAME COLUMN %I TO %I", swap->table, goes, comes);
+        swap_sql(work, backward, "ALTER TABLE %T RENAME COLUMN %I TO %I", swap->table, column->kept, goes);
+    }
+}
+
+static void triggers_change(struct plan_work *work, struct plan_swap *swap)
+{
+    struct sync sync = sync_of(work, swap, swap->column_count, false);
+    struct sync turned = sync_of(work, swap, swap->column_count, true);
+    struct banyan_str path = search_path(work, swap);
+
+    drop_trigger(work, &swap->forward[SWAP_TRIGGER_OFF], &sync);
+    make_trigger(work, &swap->forward[SWAP_TRIGGER], &turned, path);
+    drop_trigger(work, &swap->backward[SWAP_TRIGGER_OFF], &turned);
+    make_trigger(work, &swap->backward[SWAP_TRIGGER], &sync, path);
+}
+
+static void lock_all(struct plan_work *work, struct plan_action *action, const struct plan_swap *swap)
+{
+    const struct catalog_table **tables = banyan_arena_zalloc(work->arena, (swap->other_count + 1) * sizeof(*tables));
+
+    tables[0] = swap->table;
+    if (swap->other_count > 0)
+        memcpy(&tables[1], swap->others, swap->other_count * sizeof(*tables));
+    plan_lock_tables(work, action, tables, swap->other_count + 1, "ACCESS EXCLUSIVE");
+}
+
+/* Before what was kept aside comes back: every value that is live has come back into it, and NOT NULL is proven, so
+ * that nothing is read under the strong lock, and nothing is lost. */
+static void undo_is_whole(struct plan_work *work, struct plan_step *step, struct plan_swap *swap)
+{
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+        struct plan_action *action;
+        struct banyan_str name;
+
+        if (!swap_is_type(column))
+            continue;
+        name = plan_new_name(work, swap->table, sql_make(work->arena, "%S_whole", column->sync.from));
+        action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+        plan_sql(work, action, "ALTER TABLE %T DROP CONSTRAINT IF EXISTS %I", swap->table, name);
+        if (column->column->not_null)
+            plan_sql(work, action, "ALTER TABLE %T ADD CONSTRAINT %I CHECK (%I IS NOT NULL) NOT VALID", swap->table,
+                     name, column->kept);
+        else
+            plan_sql(work, action, "ALTER TABLE %T ADD CONSTRAINT %I CHECK (%I IS NULL OR %I IS NOT NULL) NOT VALID",
+                     swap->table, name, column->sync.from, column->kept);
+        action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_LONG);
+        plan_sql(work, action, "ALTER TABLE %T VALIDATE CONSTRAINT %I", swap->table, name);
+        if (column->column->not_null) {
+            action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+            plan_sql(work, action, "ALTER TABLE %T ALTER COLUMN %I SET NOT NULL", swap->table, column->kept);
+        }
+        swap_sql(work, &swap->backward[SWAP_CONSTRAINTS_OFF], "ALTER TABLE %T DROP CONSTRAINT %I", swap->table, name);
+    }
+}
+
+static void undo_swap(struct plan_work *work, struct plan_step *step, struct plan_swap *swap)
+{
+    struct plan_action *action;
+
+    for (size_t i = 0; i < swap->index_count; i++) {
+        const struct swap_index *index = &swap->indexes[i];
+
+        action = plan_undo(work, step, PLAN_INDEX, PLAN_RETRY_WATCH);
+        action->index = sql_make(work->arena, "%I.%I", index->schema, index->name);
+        plan_sql(work, action, "CREATE UNIQUE INDEX CONCURRENTLY %I ON %T %S", index->name, swap->table,
+                 index->definition);
+    }
+    undo_is_whole(work, step, swap);
+    action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    lock_all(work, action, swap);
+    for (size_t i = 0; i < SWAP_SECTIONS; i++)
+        put(work, action, &swap->backward[i]);
+    for (size_t i = 0; i < swap->validation_count; i++) {
+        action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_LONG);
+        plan_sql(work, action, "ALTER TABLE %T VALIDATE CONSTRAINT %I", swap->validations[i].table,
+                 swap->validations[i].name);
+    }
+}
+
+static struct banyan_str names_of(struct plan_work *work, const struct plan_swap *swap)
+{
+    struct banyan_buf names = BANYAN_BUF_INIT(SET_MAX);
+    struct banyan_str ret;
+
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+
+        if (column->kept.size > 0)
+            add_part(&names, ", ", swap_is_type(column) ? column->sync.from : column->sync.to);
+    }
+    ret = banyan_arena_str(work->arena, banyan_buf_str(&names));
+    banyan_buf_release(&names);
+    return ret;
+}
+
+static void swap_step(struct plan_work *work, struct plan_swap *swap)
+{
+    struct plan_step *step = plan_add(work, PLAN_CONTRACT, "swap-columns", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    struct banyan_str names = names_of(work, swap);
+
+    step->title =
+        banyan_arena_printf(work->arena, "the columns of %.*s change places: %.*s", (int)swap->table->shown.size,
+                            swap->table->shown.data, (int)names.size, names.data);
+    step->old_code = BANYAN_STR("a renamed column's old name is gone; a changed type is there");
+    step->new_code = BANYAN_STR("the new names and types, without a helper column");
+    lock_all(work, &step->act, swap);
+    for (size_t i = 0; i < SWAP_SECTIONS; i++)
+        put(work, &step->act, &swap->forward[i]);
+    undo_swap(work, step, swap);
+}
+
+static void cleanup_step(struct plan_work *work, const struct plan_swap *swap)
+{
+    struct plan_step *step = plan_add(work, PLAN_CLEANUP, "drop-kept-columns", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    struct sync turned = sync_of(work, swap, swap->column_count, true);
+    struct swap_list list = {.items = NULL};
+
+    step->title = banyan_arena_printf(work->arena, "what was kept aside of %.*s goes", (int)swap->table->shown.size,
+                                      swap->table->shown.data);
+    step->final = true;
+    drop_trigger(work, &list, &turned);
+    put(work, &step->act, &list);
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+
+        if (column->kept.size > 0)
+            plan_sql(work, &step->act, "ALTER TABLE %T DROP COLUMN IF EXISTS %I", swap->table, column->kept);
+        if (column->fits.size > 0)
+            plan_sql(work, &step->act, "DROP FUNCTION IF EXISTS %S", column->fits);
+    }
+}
+
+/* Nothing is kept aside: the trigger was there for old code only. */
+static void drop_trigger_step(struct plan_work *work, struct plan_swap *swap)
+{
+    struct plan_step *step = plan_add(work, PLAN_CONTRACT, "drop-sync-trigger", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    struct sync sync = sync_of(work, swap, swap->column_count, false);
+    struct swap_list off = {.items = NULL}, on = {.items = NULL};
+
+    step->title = banyan_arena_printf(work->arena, "%.*s needs no trigger any more", (int)swap->table->shown.size,
+                                      swap->table->shown.data);
+    drop_trigger(work, &off, &sync);
+    put(work, &step->act, &off);
+    make_trigger(work, &on, &sync, search_path(work, swap));
+    put(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), &on);
+}
+
+static void finish(struct plan_work *work, struct plan_swap *swap)
+{
+    bool kept = false;
+
+    swap->finished = true;
+    work->of = swap->of;
+    for (size_t i = 0; i < swap->column_count; i++)
+        kept = kept || swap->columns[i].kept.size > 0;
+    if (!kept) {
+        drop_trigger_step(work, swap);
+        return;
+    }
+    fill(work, swap);
+    columns_change(work, swap);
+    triggers_change(work, swap);
+    hang_all(work, swap);
+    if (!plan_goes_on(work))
+        return;
+    swap_step(work, swap);
+    cleanup_step(work, swap);
+}
+
+/* Does a foreign key with both its ends in swaps lead from *swap* to one that is not finished?  That one goes first. */
+static bool waits(struct plan_work *work, const struct plan_swap *swap)
+{
+    for (size_t i = 0; i < swap->table->constraint_count; i++) {
+        const struct catalog_constraint *foreign = &swap->table->constraints[i];
+        const struct plan_swap *other = swap_find(work, foreign->referenced);
+
+        if (foreign->kind == CATALOG_FOREIGN && other != NULL && other != swap && !other->finished &&
+            hang_is_double(work, foreign))
+            return true;
+    }
+    return false;
 }
 
 void plan_swap_finish(struct plan_work *work)
 {
-    (void)work;
+    size_t left = work->swap_count;
+
+    while (left > 0 && plan_goes_on(work)) {
+        size_t before = left;
+
+        for (size_t i = 0; i < work->swap_count && plan_goes_on(work); i++) {
+            if (work->swaps[i].finished || waits(work, &work->swaps[i]))
+                continue;
+            finish(work, &work->swaps[i]);
+            left--;
+        }
+        if (left == before) {
+            plan_refuse(work, "tables whose columns change refer to each other in a circle: make it two migrations");
+            return;
+        }
+    }
 }

@@ -18,8 +18,12 @@
  * The trigger is ENABLE ALWAYS (also where a replica writes), and its name sorts behind all names of ASCII letters: it
  * sees what the user's own triggers made of the row.  Expressions of the user see the row as the table itself:
  * SELECT (expression) FROM (SELECT NEW.*) AS table, under the search_path of the one who planned it; own ones read
- * NEW."column".  A value that does not go back into the old type must not fail the statement: the expression guards it
- * and gives NULL.
+ * NEW."column".  A value that does not go into the other type must not fail the statement: where that can be, an
+ * exception block gives NULL.
+ *
+ * Changed is what has other bytes, not what is unequal: 1.0 and 1.00, or 1 month and 30 days, are two values.
+ *
+ * The turned trigger has SYNC_TO columns only: *from* is the live one, *to* the one that is kept aside.
  *
  * Lives in plpgsql, in the schema banyan; dropped with the migration.
  */
@@ -40,6 +44,7 @@ struct sync_column {
     struct banyan_str forth;      /* value of *to*; $ stands for the value of *from*: "$::numeric(18,8)", "$" */
     struct banyan_str back;       /* BOTH: value of *from*; $ stands for the value of *to* */
     struct banyan_str expression; /* FILL: of the user */
+    bool forth_fails, back_fails; /* for some values: those become NULL, and the statement goes on */
 };
 
 struct sync {
@@ -53,12 +58,17 @@ struct sync {
  */
 struct banyan_str sync_value(struct banyan_arena *arena, struct banyan_str expression, const char *prefix,
                              struct banyan_str column);
-/* What makes the function and its trigger, and what removes both; *version* makes their names. */
+/* What makes the function and its trigger, and what removes both; *version* makes their names.  Making the function
+ * again with other columns is harmless.  *search_path*: quoted schemas, for what the user wrote; empty: every type and
+ * function is of the system or qualified, and each call saves the setting. */
 struct banyan_str sync_function_sql(const struct sync *sync, struct banyan_str version, struct banyan_str search_path,
                                     struct banyan_arena *arena);
 struct banyan_str sync_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 /* CREATE TRIGGER and ENABLE ALWAYS are two statements. */
 struct banyan_str sync_always_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
+/* The same on a partition, whose trigger is a copy of the parent's. */
+struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catalog_table *partition,
+                                     struct banyan_str version, struct banyan_arena *arena);
 struct banyan_str sync_drop_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_str version,
                                          struct banyan_arena *arena);
