@@ -23,9 +23,9 @@ enum {
 
 /* Whether the schema and the tables are there, and what the role may do with them. */
 static const char look_sql[] =
-    "SELECT to_regclass('banyan.schema_migrations') IS NOT NULL AND "
-    "to_regclass('banyan.schema_migration_steps') IS NOT NULL, "
-    "EXISTS (SELECT FROM pg_namespace WHERE nspname = 'banyan'), current_user, current_database()";
+    "SELECT (SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname IN "
+    "('schema_migrations', 'schema_migration_steps')) = 2, n.oid IS NOT NULL, current_user, current_database() "
+    "FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'banyan'";
 static const char make_schema_sql[] = "CREATE SCHEMA IF NOT EXISTS banyan";
 static const char make_tables_sql[] =
     "CREATE TABLE IF NOT EXISTS banyan.schema_migrations ("
@@ -111,11 +111,11 @@ static enum banyan_status make_where_missing(struct pg_conn *conn, bool *ret_the
 static enum banyan_status may_use(struct pg_conn *conn, struct banyan_error *err)
 {
     static const char sql[] =
-        "SELECT has_schema_privilege('banyan', 'USAGE') AND has_schema_privilege('banyan', 'CREATE') AND "
-        "has_table_privilege(to_regclass('banyan.schema_migrations'), 'SELECT') AND "
-        "has_table_privilege(to_regclass('banyan.schema_migrations'), 'INSERT') AND "
-        "has_table_privilege(to_regclass('banyan.schema_migrations'), 'UPDATE') AND "
-        "has_table_privilege(to_regclass('banyan.schema_migration_steps'), 'UPDATE'), current_user";
+        "SELECT has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') AND bool_and("
+        "has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND "
+        "has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), current_user "
+        "FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN "
+        "('schema_migrations', 'schema_migration_steps') WHERE n.nspname = 'banyan' GROUP BY n.oid";
     struct pg_result *result = NULL;
     enum banyan_status st = pg_exec(conn, sql, NULL, 0, &result, err);
 

@@ -240,7 +240,7 @@ static enum banyan_status outside(struct run *run, const struct run_work *work, 
     enum banyan_status st = BANYAN_OK;
     char limit[64];
 
-    if (again && action->done.size > 0)
+    if (action->done.size > 0)
         st = run_ask(run, action->done, &done, err);
     if (st == BANYAN_OK && again && action->index.size > 0)
         st = run_index_leftovers(run, action->index, err);
