@@ -11,6 +11,7 @@ enum {
     OPTION_DRY_RUN,
     OPTION_WATCH,
     OPTION_COMPLETE,
+    OPTION_CLEANUP,
     OPTION_ALLOW,
     OPTION_LOCK_TIMEOUT,
     OPTION_GIVE_UP,
@@ -36,6 +37,7 @@ enum {
 struct parsing {
     const struct migrate_verb *verb;
     struct migrate_command *command;
+    size_t child_count;
 };
 
 static const struct argp_option common_options[] = {
@@ -53,6 +55,7 @@ static const struct argp_option watch_options[] = {
 };
 static const struct argp_option complete_options[] = {
     {"complete", OPTION_COMPLETE, NULL, 0, "Contract each one, too, before the next begins: where no old code runs", 0},
+    {"cleanup", OPTION_CLEANUP, NULL, 0, "Contract each one and drop what is kept: where nobody needs the way back", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 static const struct argp_option allow_options[] = {
@@ -202,7 +205,7 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case ARGP_KEY_INIT:
-        for (size_t i = 0; state->root_argp->children[i].argp != NULL; i++)
+        for (size_t i = 0; i < parsing->child_count; i++)
             state->child_inputs[i] = parsing;
         return 0;
     case OPTION_CONNINFO:
@@ -220,6 +223,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
     case OPTION_COMPLETE:
         command->complete = true;
         return 0;
+    case OPTION_CLEANUP:
+        command->complete = command->cleanup = true;
+        return 0;
     case ARGP_KEY_ARG:
         take_argument(parsing, argument, state);
         return 0;
@@ -235,8 +241,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
 /* Flags of the command itself: no arguments of their own, so the root's parser takes them. */
 static error_t parse_flag(int key, char *argument, struct argp_state *state)
 {
-    return key == OPTION_DRY_RUN || key == OPTION_WATCH || key == OPTION_COMPLETE ? parse_common(key, argument, state)
-                                                                                  : ARGP_ERR_UNKNOWN;
+    return key == OPTION_DRY_RUN || key == OPTION_WATCH || key == OPTION_COMPLETE || key == OPTION_CLEANUP
+               ? parse_common(key, argument, state)
+               : ARGP_ERR_UNKNOWN;
 }
 
 static const struct argp dry_run_argp = {dry_run_options, parse_flag, NULL, NULL, NULL, NULL, NULL};
@@ -268,6 +275,7 @@ enum banyan_status migrate_begin(const struct migrate_verb *verb, int argc, char
         children[count++].argp = &run_argp;
     if (verb->rehearses)
         children[count++].argp = &rehearse_argp;
+    parsing.child_count = count;
     options_parse(&argp, verb->title, argc, argv, &parsing);
     ret->run.throttle.replicas = ret->run.throttle.replica_count > 0 ? ret->replicas : NULL;
     st = os_stop_open(&ret->stop, err);

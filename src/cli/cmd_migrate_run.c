@@ -161,6 +161,24 @@ static enum banyan_status start_known(struct running *all, const struct migratio
     }
 }
 
+/* As far as --complete and --cleanup say, from *state* on. */
+static enum banyan_status go_on(struct running *all, struct banyan_str version, enum books_state state,
+                                const char **did, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+
+    if (all->command.complete && state == BOOKS_READY) {
+        *did = *did == NULL ? "completed" : *did;
+        st = run_complete(&all->command.run, version, err);
+        state = BOOKS_COMPLETED;
+    }
+    if (st == BANYAN_OK && all->command.cleanup && state == BOOKS_COMPLETED) {
+        *did = *did == NULL ? "cleaned up" : *did;
+        st = run_cleanup(&all->command.run, version, err);
+    }
+    return st;
+}
+
 static enum banyan_status start_file(struct running *all, const struct migration *migration, struct banyan_error *err)
 {
     struct books_migration books = {.state = BOOKS_NONE};
@@ -176,10 +194,8 @@ static enum banyan_status start_file(struct running *all, const struct migration
     } else {
         *err = reading;
     }
-    if (st == BANYAN_OK && all->command.complete && (did != NULL || books.state == BOOKS_READY)) {
-        did = did == NULL ? "completed" : did;
-        st = run_complete(&all->command.run, migration->version, err);
-    }
+    if (st == BANYAN_OK)
+        st = go_on(all, migration->version, did != NULL ? BOOKS_READY : books.state, &did, err);
     if (st != BANYAN_OK)
         return st;
     if (did == NULL && !all->command.json) {

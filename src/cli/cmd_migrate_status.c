@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "cli/cmd_migrate.h"
-#include "migrate/watch.h"
+#include "migrate/look.h"
 
 enum {
     WATCH_EVERY_US = 1000 * 1000,
@@ -19,7 +19,7 @@ enum {
 struct looking {
     struct migrate_command command;
     struct pg_conn *conn;
-    struct watch_memory memories[SHOWN_MAX];
+    struct look_memory memories[SHOWN_MAX];
     struct banyan_arena arena; /* of one look */
     struct banyan_buf text;
 };
@@ -40,28 +40,28 @@ static const char *phase_text(const struct books_migration *books)
     }
 }
 
-static void add_step(struct banyan_buf *text, const struct watch *watch)
+static void add_step(struct banyan_buf *text, const struct look *look)
 {
     const struct plan_step *step;
     const struct books_step *books;
     char number[OUTPUT_TEXT_SIZE];
 
-    if (watch->step >= watch->plan.step_count || watch->step >= watch->migration.step_count)
+    if (look->step >= look->plan.step_count || look->step >= look->migration.step_count)
         return;
-    step = &watch->plan.steps[watch->step];
-    books = &watch->migration.steps[watch->step];
+    step = &look->plan.steps[look->step];
+    books = &look->migration.steps[look->step];
     banyan_buf_printf(text, "  %s %zu/%zu  %s: %.*s\n",
-                      books->state == BOOKS_STEP_UNDOING ? "undo" : plan_phase_name(step->phase), watch->step + 1,
-                      watch->plan.step_count, step->name, (int)step->title.size, step->title.data);
+                      books->state == BOOKS_STEP_UNDOING ? "undo" : plan_phase_name(step->phase), look->step + 1,
+                      look->plan.step_count, step->name, (int)step->title.size, step->title.data);
     banyan_buf_add_text(text, "   ");
-    if (watch->fraction >= 0)
-        banyan_buf_printf(text, " %.0f %%", watch->fraction >= 0.99 ? 99 : watch->fraction * 100);
+    if (look->fraction >= 0)
+        banyan_buf_printf(text, " %.0f %%", look->fraction >= 0.99 ? 99 : look->fraction * 100);
     if (step->act.kind == PLAN_BATCHES) {
         banyan_buf_printf(text, "  %s rows", output_count((uint64_t)books->rows, number));
-        if (watch->rows_a_second >= 0)
-            banyan_buf_printf(text, "  %s/s", output_count((uint64_t)watch->rows_a_second, number));
-        if (watch->eta_us >= 0)
-            banyan_buf_printf(text, "  ETA %s", output_duration(watch->eta_us, number));
+        if (look->rows_a_second >= 0)
+            banyan_buf_printf(text, "  %s/s", output_count((uint64_t)look->rows_a_second, number));
+        if (look->eta_us >= 0)
+            banyan_buf_printf(text, "  ETA %s", output_duration(look->eta_us, number));
         banyan_buf_printf(text, "  pass %" PRIu32 ", page %s", books->pass,
                           output_count((uint64_t)books->page, number));
         banyan_buf_printf(text, " of %s", output_count((uint64_t)books->pages, number));
@@ -71,7 +71,7 @@ static void add_step(struct banyan_buf *text, const struct watch *watch)
         banyan_buf_printf(text, "    waits: %.*s\n", (int)books->message.size, books->message.data);
 }
 
-static void add_index(struct banyan_buf *text, const struct watch_index *index)
+static void add_index(struct banyan_buf *text, const struct look_index *index)
 {
     char done[OUTPUT_TEXT_SIZE], total[OUTPUT_TEXT_SIZE];
 
@@ -102,19 +102,19 @@ static void add_throttle(struct banyan_buf *text, const struct throttle_state *t
         banyan_buf_printf(text, "  a backfill waits now: %.*s\n", (int)throttle->reason.size, throttle->reason.data);
 }
 
-static void add_text(struct banyan_buf *text, const struct watch *watch, struct banyan_arena *arena)
+static void add_text(struct banyan_buf *text, const struct look *look, struct banyan_arena *arena)
 {
-    const struct books_migration *books = &watch->migration;
+    const struct books_migration *books = &look->migration;
     char time[OUTPUT_TEXT_SIZE];
 
     banyan_buf_printf(text, "%.*s  %.*s\n  %s%s%s, %zu of %zu steps, %s of work\n", (int)books->version.size,
                       books->version.data, (int)books->description.size, books->description.data, phase_text(books),
-                      books->paused ? ", PAUSED" : "", watch->working ? ", at work" : "", watch->done,
-                      watch->plan.step_count, output_duration(books->execution_ms * 1000, time));
-    add_step(text, watch);
-    add_index(text, &watch->index);
-    for (size_t i = 0; i < watch->blocker_count; i++) {
-        struct banyan_str who = blocker_text(&watch->blockers[i], arena);
+                      books->paused ? ", PAUSED" : "", look->working ? ", at work" : "", look->done,
+                      look->plan.step_count, output_duration(books->execution_ms * 1000, time));
+    add_step(text, look);
+    add_index(text, &look->index);
+    for (size_t i = 0; i < look->blocker_count; i++) {
+        struct banyan_str who = blocker_text(&look->blockers[i], arena);
 
         banyan_buf_printf(text, "    in the way: %.*s\n", (int)who.size, who.data);
     }
@@ -128,18 +128,18 @@ static void add_text_member(struct banyan_buf *json, const char *name, struct ba
     banyan_buf_add_json(json, text.data == NULL ? BANYAN_STR("") : text);
 }
 
-static void add_step_json(struct banyan_buf *json, const struct watch *watch)
+static void add_step_json(struct banyan_buf *json, const struct look *look)
 {
     const struct plan_step *step;
     const struct books_step *books;
 
-    if (watch->step >= watch->plan.step_count || watch->step >= watch->migration.step_count) {
+    if (look->step >= look->plan.step_count || look->step >= look->migration.step_count) {
         banyan_buf_add_text(json, ",\"step\":null");
         return;
     }
-    step = &watch->plan.steps[watch->step];
-    books = &watch->migration.steps[watch->step];
-    banyan_buf_printf(json, ",\"step\":{\"number\":%zu,\"phase\":\"%s\",\"name\":\"%s\"", watch->step + 1,
+    step = &look->plan.steps[look->step];
+    books = &look->migration.steps[look->step];
+    banyan_buf_printf(json, ",\"step\":{\"number\":%zu,\"phase\":\"%s\",\"name\":\"%s\"", look->step + 1,
                       plan_phase_name(step->phase), step->name);
     add_text_member(json, "title", step->title);
     banyan_buf_printf(json,
@@ -147,21 +147,21 @@ static void add_step_json(struct banyan_buf *json, const struct watch *watch)
                       ",\"page\":%" PRId64 ",\"pages\":%" PRId64,
                       books->state == BOOKS_STEP_UNDOING ? "true" : "false", books->tries, books->rows, books->pass,
                       books->page, books->pages);
-    if (watch->fraction >= 0)
-        banyan_buf_printf(json, ",\"fraction\":%.4f", watch->fraction);
-    if (watch->rows_a_second >= 0)
-        banyan_buf_printf(json, ",\"rows_a_second\":%.0f", watch->rows_a_second);
-    if (watch->eta_us >= 0)
-        banyan_buf_printf(json, ",\"eta_us\":%" PRId64, watch->eta_us);
+    if (look->fraction >= 0)
+        banyan_buf_printf(json, ",\"fraction\":%.4f", look->fraction);
+    if (look->rows_a_second >= 0)
+        banyan_buf_printf(json, ",\"rows_a_second\":%.0f", look->rows_a_second);
+    if (look->eta_us >= 0)
+        banyan_buf_printf(json, ",\"eta_us\":%" PRId64, look->eta_us);
     add_text_member(json, "waits", books->message);
     banyan_buf_add_char(json, '}');
 }
 
-static void add_blockers_json(struct banyan_buf *json, const struct watch *watch)
+static void add_blockers_json(struct banyan_buf *json, const struct look *look)
 {
     banyan_buf_add_text(json, ",\"blockers\":[");
-    for (size_t i = 0; i < watch->blocker_count; i++) {
-        const struct blocker *blocker = &watch->blockers[i];
+    for (size_t i = 0; i < look->blocker_count; i++) {
+        const struct blocker *blocker = &look->blockers[i];
 
         banyan_buf_printf(json, "%s{\"pid\":%d,\"age_us\":%" PRId64 ",\"idle_in_transaction\":%s,\"prepared\":%s",
                           i > 0 ? "," : "", blocker->pid, blocker->age_us,
@@ -175,15 +175,15 @@ static void add_blockers_json(struct banyan_buf *json, const struct watch *watch
     banyan_buf_add_char(json, ']');
 }
 
-static void add_json(struct banyan_buf *json, const struct watch *watch)
+static void add_json(struct banyan_buf *json, const struct look *look)
 {
-    const struct watch_index *index = &watch->index;
+    const struct look_index *index = &look->index;
 
     banyan_buf_add_char(json, '{');
-    migrate_add_json(json, &watch->migration);
-    banyan_buf_printf(json, ",\"at_work\":%s,\"steps_done\":%zu,\"steps\":%zu", watch->working ? "true" : "false",
-                      watch->done, watch->plan.step_count);
-    add_step_json(json, watch);
+    migrate_add_json(json, &look->migration);
+    banyan_buf_printf(json, ",\"at_work\":%s,\"steps_done\":%zu,\"steps\":%zu", look->working ? "true" : "false",
+                      look->done, look->plan.step_count);
+    add_step_json(json, look);
     if (index->phase.size > 0) {
         banyan_buf_printf(json, ",\"index\":{\"done\":%" PRId64 ",\"total\":%" PRId64 ",\"waiting_for_pid\":%" PRId64,
                           index->done, index->total, index->waiting_pid);
@@ -191,7 +191,7 @@ static void add_json(struct banyan_buf *json, const struct watch *watch)
         add_text_member(json, "table", index->table);
         banyan_buf_add_char(json, '}');
     }
-    add_blockers_json(json, watch);
+    add_blockers_json(json, look);
     banyan_buf_add_char(json, '}');
 }
 
@@ -234,7 +234,7 @@ static enum banyan_status shown(struct looking *all, struct banyan_str *ret, siz
     return st;
 }
 
-static enum banyan_status look(struct looking *all, struct banyan_error *err)
+static enum banyan_status show(struct looking *all, struct banyan_error *err)
 {
     struct banyan_str versions[SHOWN_MAX];
     struct throttle_state throttle = {.hold = false};
@@ -245,19 +245,18 @@ static enum banyan_status look(struct looking *all, struct banyan_error *err)
     if (json)
         banyan_buf_add_text(&all->text, "{\"migrations\":[");
     for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
-        struct watch watch;
+        struct look look;
 
-        st =
-            watch_look(all->conn, versions[i], &all->command.run.throttle, &all->memories[i], &all->arena, &watch, err);
+        st = look_at(all->conn, versions[i], &all->command.run.throttle, &all->memories[i], &all->arena, &look, err);
         if (st != BANYAN_OK)
             break;
         if (i > 0 && json)
             banyan_buf_add_char(&all->text, ',');
         if (json)
-            add_json(&all->text, &watch);
+            add_json(&all->text, &look);
         else
-            add_text(&all->text, &watch, &all->arena);
-        watch_release(&watch);
+            add_text(&all->text, &look, &all->arena);
+        look_release(&look);
     }
     if (st == BANYAN_OK)
         throttle_ask(&all->command.run.throttle, all->conn, &throttle);
@@ -291,7 +290,7 @@ enum banyan_status migrate_status(struct cli *cli, int argc, char **argv, struct
     if (st == BANYAN_OK)
         st = migrate_connect(&all.command, "banyan migrate status", &all.conn, err);
     while (st == BANYAN_OK) {
-        st = look(&all, err);
+        st = show(&all, err);
         if (st == BANYAN_OK && all.command.watch && output_colored(stdout) && !all.command.json)
             fputs("\033[H\033[2J", stdout);
         if (st == BANYAN_OK)

@@ -32,7 +32,7 @@ struct run_progress {
     const struct batches_progress *batches; /* of a backfill; NULL: another step */
 };
 
-/* Name of the runner's connections in pg_stat_activity, by which watch.c finds them. */
+/* Name of the runner's connections in pg_stat_activity, by which look.c finds them. */
 #define RUN_APPLICATION "banyan migrate run"
 
 /* For who wants to see more than progress (rehearse.c); each may be NULL, a failure of one ends the run. */

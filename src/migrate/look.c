@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See watch.h.
+ * See look.h.
  *
  * Who works on a migration is told by the session's name in pg_stat_activity: the runner calls its connections
  * RUN_APPLICATION.  Several migrations may be unfinished, but only one is worked on at a time (books_lock()), and it is
@@ -8,8 +8,8 @@
  */
 #include <string.h>
 
+#include "migrate/look.h"
 #include "migrate/run.h"
-#include "migrate/watch.h"
 #include "os/clock.h"
 
 enum {
@@ -18,30 +18,30 @@ enum {
 
 /* ---- the step ---- */
 
-static void find_step(struct watch *watch)
+static void find_step(struct look *look)
 {
-    const struct books_migration *books = &watch->migration;
+    const struct books_migration *books = &look->migration;
 
-    watch->step = watch->plan.step_count;
+    look->step = look->plan.step_count;
     for (size_t i = books->step_count; i-- > 0;) {
         enum books_step_state state = books->steps[i].state;
 
         if (state == BOOKS_STEP_RUNNING || state == BOOKS_STEP_UNDOING)
-            watch->step = i;
-        watch->done += state == BOOKS_STEP_DONE;
+            look->step = i;
+        look->done += state == BOOKS_STEP_DONE;
     }
-    if (watch->step != watch->plan.step_count)
+    if (look->step != look->plan.step_count)
         return;
     /* Between two steps: the next of what is under way. */
-    for (size_t i = 0; i < books->step_count && i < watch->plan.step_count; i++) {
-        enum plan_phase phase = watch->plan.steps[i].phase;
+    for (size_t i = 0; i < books->step_count && i < look->plan.step_count; i++) {
+        enum plan_phase phase = look->plan.steps[i].phase;
         enum plan_phase until = books->state == BOOKS_CLEANING      ? PLAN_CLEANUP
                                 : books->state == BOOKS_CONTRACTING ? PLAN_CONTRACT
                                 : books->state <= BOOKS_BACKFILLING ? PLAN_BACKFILL
                                                                     : 0;
 
         if (phase <= until && books->steps[i].state == BOOKS_STEP_OPEN) {
-            watch->step = i;
+            look->step = i;
             return;
         }
     }
@@ -62,10 +62,10 @@ static enum banyan_status running_us(struct pg_conn *conn, const struct books_st
 }
 
 /* Since the last look, or since the start of the step. */
-static void rate_of(struct watch *watch, struct watch_memory *memory, const struct books_step *step, int64_t elapsed_us)
+static void rate_of(struct look *look, struct look_memory *memory, const struct books_step *step, int64_t elapsed_us)
 {
     int64_t now = os_clock_monotonic_us(os_clock_real());
-    bool same = memory->at_us != 0 && memory->step == watch->step && memory->pass == step->pass;
+    bool same = memory->at_us != 0 && memory->step == look->step && memory->pass == step->pass;
 
     if (same && now - memory->at_us < RATE_AFTER_US)
         return;
@@ -78,17 +78,17 @@ static void rate_of(struct watch *watch, struct watch_memory *memory, const stru
         memory->rows_a_second = (double)step->rows * 1e6 / (double)elapsed_us;
         memory->pages_a_second = (double)step->page * 1e6 / (double)elapsed_us;
     }
-    memory->step = watch->step;
+    memory->step = look->step;
     memory->pass = step->pass;
     memory->at_us = now;
     memory->rows = step->rows;
     memory->page = step->page;
 }
 
-static enum banyan_status look_at_batches(struct pg_conn *conn, struct watch *watch, struct watch_memory *memory,
+static enum banyan_status look_at_batches(struct pg_conn *conn, struct look *look, struct look_memory *memory,
                                           struct banyan_error *err)
 {
-    const struct books_step *step = &watch->migration.steps[watch->step];
+    const struct books_step *step = &look->migration.steps[look->step];
     int64_t elapsed_us = 0;
     enum banyan_status st;
 
@@ -97,19 +97,19 @@ static enum banyan_status look_at_batches(struct pg_conn *conn, struct watch *wa
     st = running_us(conn, step, &elapsed_us, err);
     if (st != BANYAN_OK)
         return st;
-    rate_of(watch, memory, step, elapsed_us);
-    watch->rows_a_second = memory->rows_a_second;
+    rate_of(look, memory, step, elapsed_us);
+    look->rows_a_second = memory->rows_a_second;
     if (step->pages > 0)
-        watch->fraction = (double)step->page / (double)step->pages;
+        look->fraction = (double)step->page / (double)step->pages;
     if (step->pages > step->page && memory->pages_a_second > 0)
-        watch->eta_us = (int64_t)((double)(step->pages - step->page) / memory->pages_a_second * 1e6);
+        look->eta_us = (int64_t)((double)(step->pages - step->page) / memory->pages_a_second * 1e6);
     return BANYAN_OK;
 }
 
 /* ---- who works on it ---- */
 
 static enum banyan_status look_at_index(struct pg_conn *conn, const struct pg_param *pid, struct banyan_arena *arena,
-                                        struct watch *watch, struct banyan_error *err)
+                                        struct look *look, struct banyan_error *err)
 {
     static const char sql[] = "SELECT phase, relid::regclass::text,"
                               " CASE WHEN blocks_total > 0 THEN blocks_done ELSE tuples_done END,"
@@ -119,31 +119,31 @@ static enum banyan_status look_at_index(struct pg_conn *conn, const struct pg_pa
     enum banyan_status st = pg_exec(conn, sql, pid, 1, &result, err);
 
     if (st == BANYAN_OK && pg_rows(result) > 0) {
-        watch->index.phase = banyan_arena_str(arena, pg_text(result, 0, 0));
-        watch->index.table = banyan_arena_str(arena, pg_text(result, 0, 1));
-        watch->index.done = pg_int(result, 0, 2);
-        watch->index.total = pg_int(result, 0, 3);
-        watch->index.waiting_pid = pg_int(result, 0, 4);
-        if (watch->index.total > 0)
-            watch->fraction = (double)watch->index.done / (double)watch->index.total;
+        look->index.phase = banyan_arena_str(arena, pg_text(result, 0, 0));
+        look->index.table = banyan_arena_str(arena, pg_text(result, 0, 1));
+        look->index.done = pg_int(result, 0, 2);
+        look->index.total = pg_int(result, 0, 3);
+        look->index.waiting_pid = pg_int(result, 0, 4);
+        if (look->index.total > 0)
+            look->fraction = (double)look->index.done / (double)look->index.total;
     }
     pg_result_free(result);
     return st;
 }
 
 static enum banyan_status look_at_session(struct pg_conn *conn, const struct pg_result *sessions, size_t row,
-                                          struct banyan_arena *arena, struct watch *watch, struct banyan_error *err)
+                                          struct banyan_arena *arena, struct look *look, struct banyan_error *err)
 {
     struct pg_param pid = {pg_text(sessions, row, 0)};
-    enum banyan_status st = look_at_index(conn, &pid, arena, watch, err);
+    enum banyan_status st = look_at_index(conn, &pid, arena, look, err);
 
-    watch->working = true;
-    if (st == BANYAN_OK && pg_bool(sessions, row, 1) && watch->blocker_count == 0)
-        st = blockers_of(conn, (int)pg_int(sessions, row, 0), arena, &watch->blockers, &watch->blocker_count, err);
+    look->working = true;
+    if (st == BANYAN_OK && pg_bool(sessions, row, 1) && look->blocker_count == 0)
+        st = blockers_of(conn, (int)pg_int(sessions, row, 0), arena, &look->blockers, &look->blocker_count, err);
     return st;
 }
 
-static enum banyan_status look_at_sessions(struct pg_conn *conn, struct banyan_arena *arena, struct watch *watch,
+static enum banyan_status look_at_sessions(struct pg_conn *conn, struct banyan_arena *arena, struct look *look,
                                            struct banyan_error *err)
 {
     static const char sql[] = "SELECT pid, wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity"
@@ -154,7 +154,7 @@ static enum banyan_status look_at_sessions(struct pg_conn *conn, struct banyan_a
     enum banyan_status st = pg_exec(conn, sql, &name, 1, &sessions, err);
 
     for (size_t i = 0; st == BANYAN_OK && i < pg_rows(sessions); i++)
-        st = look_at_session(conn, sessions, i, arena, watch, err);
+        st = look_at_session(conn, sessions, i, arena, look, err);
     pg_result_free(sessions);
     return st;
 }
@@ -175,13 +175,13 @@ static bool is_under_way(const struct books_migration *books)
     }
 }
 
-enum banyan_status watch_look(struct pg_conn *conn, struct banyan_str version, const struct throttle_options *throttle,
-                              struct watch_memory *memory, struct banyan_arena *arena, struct watch *ret,
-                              struct banyan_error *err)
+enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version, const struct throttle_options *throttle,
+                           struct look_memory *memory, struct banyan_arena *arena, struct look *ret,
+                           struct banyan_error *err)
 {
     enum banyan_status st;
 
-    *ret = (struct watch){.fraction = -1, .rows_a_second = -1, .eta_us = CATALOG_UNKNOWN};
+    *ret = (struct look){.fraction = -1, .rows_a_second = -1, .eta_us = CATALOG_UNKNOWN};
     st = books_read(conn, version, arena, &ret->migration, err);
     if (st == BANYAN_OK && ret->migration.plan.size > 0)
         st = plan_read(ret->migration.plan, arena, &ret->plan, err);
@@ -198,7 +198,7 @@ enum banyan_status watch_look(struct pg_conn *conn, struct banyan_str version, c
     return st;
 }
 
-void watch_release(struct watch *watch)
+void look_release(struct look *look)
 {
-    throttle_state_release(&watch->throttle);
+    throttle_state_release(&look->throttle);
 }

@@ -5,15 +5,15 @@
  *
  * Threads: one at a time.
  */
-#ifndef MIGRATE_WATCH_H
-#define MIGRATE_WATCH_H
+#ifndef MIGRATE_LOOK_H
+#define MIGRATE_LOOK_H
 
 #include "migrate/blockers.h"
 #include "migrate/books.h"
 #include "migrate/throttle.h"
 
 /* pg_stat_progress_create_index of a session that works on the migration. */
-struct watch_index {
+struct look_index {
     struct banyan_str phase; /* "building index: scanning table"; empty: none is built */
     struct banyan_str table;
     int64_t done, total; /* blocks, or tuples where the phase counts them; 0: not counted */
@@ -21,14 +21,14 @@ struct watch_index {
 };
 
 /* Two looks make a rate: keep it between them, all zero before the first. */
-struct watch_memory {
+struct look_memory {
     size_t step;
     uint32_t pass;
     int64_t at_us, rows, page; /* monotone time of the look, and what was done then */
     double rows_a_second, pages_a_second;
 };
 
-struct watch {
+struct look {
     struct books_migration migration;
     struct plan plan;
     size_t step;          /* at work, or the next one; plan.step_count: none is left in this phase */
@@ -37,17 +37,16 @@ struct watch {
     double fraction;      /* of the step; negative: not known */
     double rows_a_second; /* of a backfill; negative: not known */
     int64_t eta_us;       /* of the step; CATALOG_UNKNOWN */
-    struct watch_index index;
+    struct look_index index;
     struct blocker *blockers;
     size_t blocker_count;
     struct throttle_state throttle;
 };
 
-/* NOT_FOUND: no such migration.  Memory from *arena*, but the throttle's: watch_release(). */
-BANYAN_MUST_CHECK enum banyan_status watch_look(struct pg_conn *conn, struct banyan_str version,
-                                                const struct throttle_options *throttle, struct watch_memory *memory,
-                                                struct banyan_arena *arena, struct watch *ret,
-                                                struct banyan_error *err);
-void watch_release(struct watch *watch);
+/* NOT_FOUND: no such migration.  Memory from *arena*, but the throttle's: look_release(). */
+BANYAN_MUST_CHECK enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version,
+                                             const struct throttle_options *throttle, struct look_memory *memory,
+                                             struct banyan_arena *arena, struct look *ret, struct banyan_error *err);
+void look_release(struct look *look);
 
 #endif
