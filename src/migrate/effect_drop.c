@@ -22,12 +22,14 @@ void effect_drop_dependents(struct effect_work *work, const struct catalog_table
 
         if (columns != NULL ? !overlaps(columns, &dependent->columns) : !is_view)
             continue;
+        view = is_view ? effect_by_oid(work, dependent->oid) : NULL;
+        if (is_view && view == NULL) /* dropped by a statement above */
+            continue;
         if (!cascade) {
             effect_fails(work, "cannot drop it because other objects depend on it: %.*s", (int)dependent->name.size,
                          dependent->name.data);
             return;
         }
-        view = is_view ? effect_by_oid(work, dependent->oid) : NULL;
         if (view != NULL)
             effect_drop_table(work, view, true);
     }

@@ -36,20 +36,42 @@ bool plan_effect(struct plan_work *work, const struct statement *statement, stru
     return plan_goes_on(work);
 }
 
+bool plan_effect_sql(struct plan_work *work, struct banyan_str sql, struct effect *ret)
+{
+    struct migration *parsed = NULL;
+
+    *ret = (struct effect){.verdict = EFFECT_NOT_UNDERSTOOD, .why = BANYAN_STR("")};
+    if (plan_goes_on(work))
+        work->st = migration_parse("plan", sql, &parsed, work->err);
+    if (plan_goes_on(work) && parsed->statement_count == 1)
+        work->st = effect_of(&parsed->statements[0], work->catalog, work->arena, ret, work->err);
+    for (size_t i = 0; i < ret->relation_count; i++)
+        ret->relations[i].name = banyan_arena_str(work->arena, ret->relations[i].name);
+    migration_free(parsed);
+    return plan_goes_on(work);
+}
+
+/* All that is heavy counts together: a thousand small partitions are not small. */
 const struct effect_relation *plan_heavy(const struct effect *effect, bool perhaps)
 {
     enum effect_certainty least = perhaps ? EFFECT_PERHAPS : EFFECT_YES;
+    const struct effect_relation *heaviest = NULL;
+    int64_t bytes = 0;
 
     for (size_t i = 0; i < effect->relation_count; i++) {
         const struct effect_relation *relation = &effect->relations[i];
         bool heavy = relation->rewrite == EFFECT_YES || relation->scan == EFFECT_YES || relation->build == EFFECT_YES ||
                      relation->rewrite == least || relation->scan == least || relation->build == least;
-        bool small = relation->bytes != CATALOG_UNKNOWN && relation->bytes <= PLAN_SMALL_BYTES;
 
-        if (heavy && !small && !relation->made_here && relation->lock >= EFFECT_SHARE)
+        if (!heavy || relation->made_here || relation->lock < EFFECT_SHARE)
+            continue;
+        if (relation->bytes == CATALOG_UNKNOWN)
             return relation;
+        bytes += relation->bytes;
+        if (heaviest == NULL || relation->bytes > heaviest->bytes)
+            heaviest = relation;
     }
-    return NULL;
+    return bytes > PLAN_SMALL_BYTES ? heaviest : NULL;
 }
 
 /* ---- locks ---- */

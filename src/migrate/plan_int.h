@@ -5,7 +5,9 @@
  *   plan.c             dispatch, order of phases
  *   plan_work.c        what a plan is put together with: steps, SQL, checks, refusals, names, directives
  *   plan_effect.c      locks and estimates of each step by effect.h, the rules' own check
- *   plan_column.c      ADD COLUMN in all its forms, DROP COLUMN, defaults, NOT NULL, DROP TABLE
+ *   plan_column.c      commands on one column: defaults, NOT NULL
+ *   plan_add_column.c  ADD COLUMN in all its forms
+ *   plan_drop.c        DROP COLUMN, DROP TABLE: kept aside until cleanup
  *   plan_rename.c      RENAME COLUMN, RENAME TABLE
  *   plan_type.c        ALTER TYPE: metadata only, or shadow column and swap
  *   plan_swap.c        the trigger of each table (sync.h), and the one transaction of contract in which its columns
@@ -71,6 +73,9 @@ void plan_leaves(struct plan_work *work, const struct catalog_table *table, cons
  * version where it is too long or taken.  plan_kept_name(): of what is kept aside until cleanup. */
 struct banyan_str plan_new_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str part);
 struct banyan_str plan_kept_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str part);
+/* The name that the server would give: table_columns_label, cut to 63 bytes, with a number where it is taken. */
+struct banyan_str plan_server_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str columns,
+                                   const char *label);
 /* NULL: none; marks it as used. */
 const struct directive *plan_directive(struct plan_work *work, enum directive_kind kind,
                                        const struct catalog_table *table, struct banyan_str column);
@@ -86,6 +91,8 @@ struct catalog_table *plan_by_oid(struct plan_work *work, uint32_t oid);
 
 /* What a statement does to the tables as the user sees them now. */
 bool plan_effect(struct plan_work *work, const struct statement *statement, struct effect *ret);
+/* The same of SQL of our own. */
+bool plan_effect_sql(struct plan_work *work, struct banyan_str sql, struct effect *ret);
 /* The table is written anew, or read from end to end, while its writers wait; *perhaps*: or that is not known. */
 const struct effect_relation *plan_heavy(const struct effect *effect, bool perhaps);
 /* Locks and estimates of all steps, followed in the order in which they run over *catalog*, as it was at the start. */
@@ -101,7 +108,7 @@ bool plan_rename(struct plan_work *work, const PgQuery__RenameStmt *statement);
 bool plan_index(struct plan_work *work);
 bool plan_rows(struct plan_work *work);
 bool plan_other(struct plan_work *work);
-/* DROP TABLE (plan_column.c), CREATE TABLE … PARTITION OF (plan_partition.c). */
+/* DROP TABLE (plan_drop.c), CREATE TABLE … PARTITION OF (plan_partition.c). */
 bool plan_drop_table(struct plan_work *work);
 bool plan_create_partition(struct plan_work *work);
 
@@ -115,10 +122,19 @@ void plan_sync(struct plan_work *work, const struct catalog_table *table, const 
 /* Behind the last statement: the triggers' steps and the swaps; called by plan.c. */
 void plan_swap_finish(struct plan_work *work);
 
-/* plan_column.c: NOT NULL by four steps: CHECK NOT VALID in *proven_in* (contract for columns that are there, expand
- * for one that a trigger fills), VALIDATE, SET NOT NULL, the CHECK dropped. */
+/* plan_column.c: NOT NULL, proven by a CHECK: NOT VALID in *check_in* (contract for columns that are there, backfill
+ * for one that a trigger fills: triggers are made in expand), VALIDATE, SET NOT NULL, the CHECK dropped.  Less where
+ * less will do. */
 void plan_not_null(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
                    enum plan_phase check_in, enum plan_phase set_in);
+/* The same as actions that undo *step*; *value* fills NULLs first, as SQL over the table's columns; may be empty. */
+void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,
+                        struct banyan_str column, struct banyan_str value);
+/* An expression of the user over the columns of *table*, as SQL over t: names mean what they mean to him. */
+struct banyan_str plan_value(struct plan_work *work, const struct catalog_table *table, struct banyan_str expression);
+/* ADD COLUMN, DROP COLUMN. */
+void plan_add_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
+void plan_drop_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
 /* plan_rows.c: fill *column* of every leaf, batch by batch. */
 void plan_fill(struct plan_work *work, const struct catalog_table *table, struct banyan_str set,
                struct banyan_str needs);

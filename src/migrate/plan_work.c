@@ -311,6 +311,28 @@ struct banyan_str plan_kept_name(struct plan_work *work, const struct catalog_ta
     return name_of(work, table, part, true);
 }
 
+struct banyan_str plan_server_name(struct plan_work *work, const struct catalog_table *table, struct banyan_str columns,
+                                   const char *label)
+{
+    struct banyan_str name = BANYAN_STR("");
+
+    for (unsigned turn = 0; turn < 100; turn++) {
+        char number[12] = "";
+        size_t rest, first = table->name.size, second = columns.size;
+
+        if (turn > 0)
+            (void)snprintf(number, sizeof(number), "%u", turn);
+        rest = NAME_MAX_BYTES - strlen(label) - strlen(number) - (second > 0 ? 2 : 1);
+        while (first + second > rest) /* the longer one is cut */
+            *(first > second ? &first : &second) -= 1;
+        name = banyan_arena_printf(work->arena, "%.*s%s%.*s_%s%s", (int)cut(table->name, first).size, table->name.data,
+                                   second > 0 ? "_" : "", (int)cut(columns, second).size, columns.data, label, number);
+        if (!is_taken(work, table, name))
+            break;
+    }
+    return name;
+}
+
 /* ---- directives ---- */
 
 const struct directive *plan_directive(struct plan_work *work, enum directive_kind kind,
