@@ -321,8 +321,8 @@ struct banyan_projection {
     enum banyan_spread spread;
     enum banyan_priority priority;
     enum banyan_archive_policy archived;
-    /* A rebuild may serve new keys (the largest) while it still fills older ones: PARTITIONED only.  Declared for what
-     * is to come: no rebuild does so yet, all keys serve at once. */
+    /* Where nothing could be shown until a rebuild is over, the newest keys (the largest) are served before the others
+     * are there.  PARTITIONED and ARCHIVED_INCLUDED only. */
     bool recent_first;
     bool in_memory; /* prefers to be kept in memory, rebuilt at each start */
     const struct banyan_query *queries;

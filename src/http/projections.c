@@ -67,6 +67,10 @@ void http_add_projection(struct http_server *server, size_t view, struct banyan_
     banyan_buf_printf(ret, ",\"serves\":%s,\"paused\":%s,\"outdated\":%s", status.serves ? "true" : "false",
                       status.paused ? "true" : "false", status.outdated ? "true" : "false");
     http_json_count(ret, "generation", status.checkpoint.generation);
+    if (status.serves && status.checkpoint.ready.partial)
+        banyan_buf_printf(ret, ",\"ready_from\":%" PRId64, status.checkpoint.ready.from);
+    else
+        banyan_buf_add_text(ret, ",\"ready_from\":null");
     http_json_count(ret, "position", status.checkpoint.position.value);
     http_json_count(ret, "tail", status.tail.value);
     http_json_time(ret, "last_event_at",

@@ -7,7 +7,8 @@
  *   /views/{view}/search?q={words}         a search in it               /views/{view}/queries/{query}?{argument}=…
  *
  * Each answer says to which position its rows belong, when the newest event in them was recorded, and from which
- * generation they are.  A view that was never built whole is not shown: 503, and when to come again.
+ * generation they are.  A view that was never built whole is not shown: 503, and when to come again; where the newest
+ * keys are ready before the others, what touches others is answered so (projection/ready.h).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -65,6 +66,8 @@ static void add_freshness(struct http_call *call, const struct sink_checkpoint *
     struct banyan_buf time = BANYAN_BUF_INIT(64);
     http_header(call, "Banyan-Position", "%" PRIu64, checkpoint->position.value);
     http_header(call, "Banyan-Generation", "%" PRIu32, checkpoint->generation);
+    if (checkpoint->ready.partial)
+        http_header(call, "Banyan-Ready-From", "%" PRId64, checkpoint->ready.from);
     if (checkpoint->position.value > 0 && checkpoint->at.us != BANYAN_TIME_NULL) {
         http_add_time(&time, checkpoint->at);
         http_header(call, "Banyan-Last-Event", "%.*s", (int)time.size - 2, time.data + 1); /* its quotes */
@@ -72,13 +75,19 @@ static void add_freshness(struct http_call *call, const struct sink_checkpoint *
     banyan_buf_release(&time);
 }
 
-static void not_built(struct http_call *call, size_t view)
+/* When it will be whole. */
+static void add_retry(struct http_call *call, size_t view)
 {
     struct projection_status status;
     projections_status(call->server->options.projections, view, &status);
     int64_t eta_us = status.rebuild.phase == REBUILD_NONE ? status.eta_us : status.rebuild.eta_us;
     int64_t seconds = eta_us == INT64_MAX || eta_us < 0 ? 60 : eta_us / 1000000 + 1;
     http_header(call, "Retry-After", "%" PRId64, seconds > 3600 ? 3600 : seconds);
+}
+
+static void not_built(struct http_call *call, size_t view)
+{
+    add_retry(call, view);
     http_problem(call, 503, "GET /projections shows how long it will take", "view %s is still being built",
                  projections_name(call->server->options.projections, view));
 }
@@ -90,6 +99,10 @@ static void reply_rows(struct http_call *call, const struct asked *asked, enum b
     if (status == BANYAN_NOT_FOUND && checkpoint->generation == 0) { /* none serves any more */
         not_built(call, asked->view);
         return;
+    }
+    if (status == BANYAN_BUSY && checkpoint->ready.partial) {
+        add_retry(call, asked->view);
+        add_freshness(call, checkpoint);
     }
     if (status != BANYAN_OK) {
         http_failure(call, err);
@@ -132,12 +145,12 @@ static void one(struct http_call *call, const struct asked *asked, const char *t
 static const struct banyan_view_index *choose_index(struct http_call *call, const struct banyan_table *table)
 {
     const struct banyan_view_index *chosen = NULL;
-    const char *known[] = {"from", "to", "limit", "after", NULL, NULL};
+    const char *known[] = {"from", "to", "limit", "after", "partial", NULL, NULL};
     for (size_t i = 0; i < table->index_count; i++)
         if (http_parameter(call, table->indexes[i].equal) != NULL && chosen == NULL)
             chosen = &table->indexes[i];
     if (chosen != NULL)
-        known[4] = chosen->equal;
+        known[5] = chosen->equal;
     if (chosen == NULL) {
         char names[512] = "";
         for (size_t i = 0; i < table->index_count && strlen(names) < 400; i++) {
@@ -148,6 +161,17 @@ static const struct banyan_view_index *choose_index(struct http_call *call, cons
         return NULL;
     }
     return http_only(call, known) ? chosen : NULL;
+}
+
+/* partial=true: what is ready will do. */
+static bool partial_parameter(struct http_call *call, bool *ret)
+{
+    const char *text = http_parameter(call, "partial");
+    *ret = text != NULL && strcmp(text, "true") == 0;
+    if (text == NULL || *ret || strcmp(text, "false") == 0)
+        return true;
+    http_problem(call, 400, "docs/HTTP.md says what it does", "partial is true or false");
+    return false;
 }
 
 static bool after_parameter(struct http_call *call, struct sink_list *query)
@@ -183,6 +207,7 @@ static void list(struct http_call *call, const struct asked *asked)
                         .range = banyan_record_field(asked->rows->row, banyan_str_of(index->range)),
                         .body = &body};
     if (!http_time(call, "from", &query.from) || !http_time(call, "to", &query.to) || !after_parameter(call, &query) ||
+        !partial_parameter(call, &query.ready_only) ||
         !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit))
         return;
     query.limit = limit + 1;
@@ -202,7 +227,7 @@ static void list(struct http_call *call, const struct asked *asked)
 /* Every other parameter is a column that has to have its value. */
 static bool search_columns(struct http_call *call, const struct banyan_table *table, struct sink_search *query)
 {
-    static const char *const words[] = {"q", "from", "to", "by", "limit", "skip"};
+    static const char *const words[] = {"q", "from", "to", "by", "limit", "skip", "partial"};
     for (size_t i = 0; i < call->parameter_count; i++) {
         const struct http_parameter *parameter = &call->parameters[i];
         bool is_word = false;
@@ -255,6 +280,7 @@ static void search(struct http_call *call, const struct asked *asked)
         return;
     }
     if (!search_columns(call, asked->rows, &query) || !search_range(call, asked->rows, &query) ||
+        !partial_parameter(call, &query.ready_only) ||
         !http_number(call, "limit", HTTP_LIMIT_DEFAULT, 1, HTTP_LIMIT_MAX, &limit) ||
         !http_number(call, "skip", 0, 0, SKIP_MAX, &skip))
         return;

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "os/thread.h"
 #include "projection/archive.h"
+#include "projection/ready.h"
 #include "projection/runner_int.h"
 
 enum {
@@ -200,7 +201,11 @@ enum banyan_status projections_view(struct projections *projections, size_t inde
                                     struct banyan_error *err)
 {
     struct sink_home *home = at(projections, index)->options.home;
-    return home->ops->view(home, ret, err);
+    struct sink_view *view = NULL;
+    enum banyan_status st = home->ops->view(home, &view, err);
+    if (st == BANYAN_OK)
+        *ret = ready_view(view);
+    return st;
 }
 
 void projections_archive(struct projections *projections, struct projections_archive_status *ret)

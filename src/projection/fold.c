@@ -40,6 +40,7 @@ struct list {
 struct fold {
     const struct banyan_projection *projection;
     struct seen_rules *rules; /* owned */
+    struct sink_mark ready;   /* keys that are wanted */
     struct entry *batch;
     int64_t *keys; /* of the batch, for reading ahead */
     size_t count, capacity;
@@ -95,6 +96,11 @@ void fold_free(struct fold *fold)
     banyan_arena_release(&fold->arena);
     banyan_arena_release(&fold->released_arena);
     free(fold);
+}
+
+void fold_ready(struct fold *fold, struct sink_mark ready)
+{
+    fold->ready = ready;
 }
 
 const struct store_filter *fold_filter(const struct fold *fold)
@@ -304,7 +310,7 @@ static bool see(struct fold *fold, const struct store_read_event *event, bool bo
     ret->poison = kind == SEEN_POISON ? reason_of(&why, &fold->arena) : NULL;
     if (kind == SEEN_WANTED)
         ret->keyed = fold->projection->spread == BANYAN_PARTITIONED;
-    return true;
+    return !(fold->ready.partial && ret->keyed && ret->seen.key < fold->ready.from);
 }
 
 bool fold_add(struct fold *fold, const struct store_read_event *event)

@@ -32,6 +32,8 @@ struct fold;
 struct fold *fold_new(struct store *store, const struct banyan_domain *domain,
                       const struct banyan_projection *projection);
 void fold_free(struct fold *fold); /* NULL allowed */
+/* Events of other keys are not wanted from now on. */
+void fold_ready(struct fold *fold, struct sink_mark ready);
 /* What a reader may leave out; borrowed from the fold. */
 const struct store_filter *fold_filter(const struct fold *fold);
 

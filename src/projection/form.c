@@ -7,6 +7,9 @@
  * reader of the program of today can tell whether it understands rows that an earlier definition made.
  */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,7 +19,7 @@
 
 enum {
     FORM_BYTES_MAX = 16 * 1024 * 1024,
-    HALF = (SINK_FORM_SIZE - 1) / 2,
+    HALF = SINK_FORM_DIGITS / 2,
 };
 
 static_assert(HALF == 16, "a half is the digits of 64 bits");
@@ -97,4 +100,25 @@ void sink_form(const struct banyan_projection *projection, char ret[SINK_FORM_SI
 bool sink_form_readable(const char *stored, const char *wanted)
 {
     return strncmp(stored, wanted, HALF) == 0;
+}
+
+void sink_form_marked(const struct banyan_projection *projection, struct sink_mark ready, char ret[SINK_FORM_SIZE])
+{
+    sink_form(projection, ret);
+    if (ready.partial)
+        (void)snprintf(ret + SINK_FORM_DIGITS, SINK_FORM_SIZE - SINK_FORM_DIGITS, "+%016" PRIx64,
+                       (uint64_t)ready.from); /* always 17 characters */
+}
+
+struct sink_mark sink_form_mark(const char *stored)
+{
+    if (strnlen(stored, SINK_FORM_SIZE) != SINK_FORM_SIZE - 1 || stored[SINK_FORM_DIGITS] != '+')
+        return (struct sink_mark){.partial = false};
+    return (struct sink_mark){.partial = true, .from = (int64_t)strtoull(stored + SINK_FORM_DIGITS + 1, NULL, 16)};
+}
+
+bool sink_form_same(const char *stored, const char *wanted)
+{
+    return strncmp(stored, wanted, SINK_FORM_DIGITS) == 0 &&
+           (stored[SINK_FORM_DIGITS] == '\0' || sink_form_mark(stored).partial);
 }

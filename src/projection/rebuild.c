@@ -95,6 +95,13 @@ void rebuild_enter(struct rebuild *rebuild, enum rebuild_phase phase)
     pthread_mutex_unlock(&rebuild->shared.lock);
 }
 
+void rebuild_leave_out(struct rebuild *rebuild, int64_t us)
+{
+    pthread_mutex_lock(&rebuild->shared.lock);
+    rebuild->shared.phase_started_us += us;
+    pthread_mutex_unlock(&rebuild->shared.lock);
+}
+
 bool rebuild_ends(struct rebuild *rebuild)
 {
     pthread_mutex_lock(&rebuild->shared.lock);
@@ -257,16 +264,14 @@ static uint64_t chunk_events(struct rebuild *rebuild)
     return blocks == 0 ? CHUNK_BLOCK : blocks * CHUNK_BLOCK;
 }
 
-/* *ret_indexing* may run, also after a failure: end it. */
-static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink_checkpoint *known,
-                                      struct banyan_position *last, struct rebuild_indexing **ret_indexing,
-                                      struct banyan_error *err)
+static struct rebuild_fold_options fold_options(struct rebuild *rebuild, const struct sink_checkpoint *known,
+                                                struct banyan_position last)
 {
-    struct rebuild_fold_options options = {
+    return (struct rebuild_fold_options){
         .projection = rebuild->options.projection,
         .rules = rebuild->rules,
         .store = rebuild->options.store,
-        .last = *last,
+        .last = last,
         .workers = rebuild->options.workers,
         .slices = 1,
         .bytes_max = rebuild->options.memory_bytes,
@@ -280,6 +285,27 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         .rows = &rebuild->rows,
         .newest = &rebuild->newest,
     };
+}
+
+/* It did not fit: the same keys in more slices. */
+static enum banyan_status slice_more(struct rebuild *rebuild, struct rebuild_fold_options *options, uint64_t reached,
+                                     struct banyan_error *err)
+{
+    unsigned times = more_slices(reached, options->last.value);
+    banyan_error_clear(err);
+    options->slice *= times;
+    options->slices *= times;
+    __atomic_store_n(&rebuild->passed, options->last.value * options->slice, __ATOMIC_RELAXED);
+    expect(rebuild, options->last, options->slices, 0, (struct amount){0, 0});
+    return rebuild->recent ? rebuild_recent_slice(rebuild, options, err) : BANYAN_OK;
+}
+
+/* *ret_indexing* may run, also after a failure: end it. */
+static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink_checkpoint *known,
+                                      struct banyan_position *last, struct rebuild_indexing **ret_indexing,
+                                      struct banyan_error *err)
+{
+    struct rebuild_fold_options options = fold_options(rebuild, known, *last);
     struct amount amount = {0, 0};
     enum banyan_status st = BANYAN_OK;
     rebuild->checkpoint.source_lsn = known->source_lsn;
@@ -289,13 +315,7 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         rebuild_enter(rebuild, REBUILD_FOLD);
         st = rebuild_fold(&options, &folded, &reached, err);
         if (st == BANYAN_LIMIT && options.slices < SLICES_MAX) {
-            unsigned times = more_slices(reached.value, last->value);
-            banyan_error_clear(err);
-            options.slice *= times;
-            options.slices *= times;
-            __atomic_store_n(&rebuild->passed, last->value * options.slice, __ATOMIC_RELAXED);
-            expect(rebuild, *last, options.slices, 0, amount);
-            st = BANYAN_OK;
+            st = slice_more(rebuild, &options, reached.value, err);
             continue;
         }
         if (st != BANYAN_OK)
@@ -307,18 +327,21 @@ static enum banyan_status fold_slices(struct rebuild *rebuild, const struct sink
         add_rows(rebuild, &folded, &amount);
         options.slice++;
         expect(rebuild, *last, options.slices, options.slice, amount);
+        if (rebuild->recent)
+            st = rebuild_recent(rebuild, &folded, err);
         rebuild_enter(rebuild, REBUILD_LOAD);
-        if (options.slice == options.slices)
+        if (st == BANYAN_OK && options.slice == options.slices)
             *ret_indexing = rebuild_index_begin(rebuild);
-        st = rebuild_load(rebuild, &folded, *ret_indexing, err);
+        if (st == BANYAN_OK)
+            st = rebuild_load(rebuild, &folded, *ret_indexing, err);
         rebuild_folded_release(&folded);
     }
     return st;
 }
 
 /* recorded_at of the event at the checkpoint. */
-static enum banyan_status read_at(struct rebuild *rebuild, struct banyan_position position, struct banyan_time *ret,
-                                  struct banyan_error *err)
+enum banyan_status rebuild_read_at(struct rebuild *rebuild, struct banyan_position position, struct banyan_time *ret,
+                                   struct banyan_error *err)
 {
     struct store_read_event event = {.recorded_at = {BANYAN_TIME_NULL}};
     struct store_reader *reader = store_reader_open(rebuild->options.store);
@@ -357,6 +380,7 @@ static enum banyan_status build(struct rebuild *rebuild, const struct sink_gener
     if (known.position.value > last.value)
         known = (struct sink_checkpoint){.position = {0}};
     expect(rebuild, last, 1, 0, (struct amount){0, 0});
+    rebuild->recent = rebuild_recent_wanted(rebuild, generations, count);
     struct rebuild_indexing *indexing = NULL;
     st = fold_slices(rebuild, &known, &last, &indexing, err);
     if (st == BANYAN_OK)
@@ -366,7 +390,7 @@ static enum banyan_status build(struct rebuild *rebuild, const struct sink_gener
         return st;
     rebuild->checkpoint.position = last;
     rebuild->checkpoint.generation = rebuild->generation;
-    st = read_at(rebuild, last, &rebuild->checkpoint.at, err);
+    st = rebuild_read_at(rebuild, last, &rebuild->checkpoint.at, err);
     if (st != BANYAN_OK)
         return st;
     struct sink_flush seal = {
@@ -516,7 +540,7 @@ static enum banyan_status attempt(struct rebuild *rebuild, struct banyan_error *
         rebuild->sealed = false;
         rebuild->droppable = true;
         uint32_t number = 0;
-        st = home->ops->make(home, &number, err);
+        st = home->ops->make(home, (struct sink_mark){.partial = false}, &number, err);
         set_generation(rebuild, number);
     }
     if (st == BANYAN_OK)

@@ -111,6 +111,7 @@ struct rebuild_plan {
     enum rebuild_need need;
     uint32_t serving; /* 0: none */
     bool outdated;    /* what serves is of another form */
+    bool partial;     /* what serves is of the right form, and not all of its keys are ready */
     uint32_t resume;  /* of RESUME */
     const char *reason;
     uint32_t drop[SINK_GENERATIONS_MAX]; /* may go: never one that serves */

@@ -147,7 +147,7 @@ static enum banyan_status round_to(struct follow *follow, uint64_t target, bool 
 /* ---- switch ---- */
 
 /* Who serves, where a serve() has failed and may have happened. */
-static bool serves_now(struct rebuild *rebuild)
+bool rebuild_serves(struct rebuild *rebuild, uint32_t generation)
 {
     struct sink_generation generations[SINK_GENERATIONS_MAX];
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -155,7 +155,7 @@ static bool serves_now(struct rebuild *rebuild)
     if (rebuild->options.home->ops->generations(rebuild->options.home, generations, &count, &err) != BANYAN_OK)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (generations[i].number == rebuild->generation)
+        if (generations[i].number == generation)
             return generations[i].state == SINK_SERVING;
     return false;
 }
@@ -191,7 +191,7 @@ static enum banyan_status switch_over(struct follow *follow, struct banyan_error
         rebuild->checkpoint.source_lsn = old.source_lsn; /* it has all that the old one has */
     if (st == BANYAN_OK)
         st = home->ops->serve(home, rebuild->serving, rebuild->generation, err);
-    if (st != BANYAN_OK && st != BANYAN_STOPPED && serves_now(rebuild)) {
+    if (st != BANYAN_OK && st != BANYAN_STOPPED && rebuild_serves(rebuild, rebuild->generation)) {
         banyan_error_clear(err);
         st = BANYAN_OK;
     }

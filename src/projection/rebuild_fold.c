@@ -162,6 +162,8 @@ static void route(struct fold_run *run, struct chunk *chunk, struct banyan_seen 
         *list_add(&chunk->poison) = *event;
         return;
     }
+    if (run->options.ready.partial && event->key < run->options.ready.from)
+        return;
     if (run->options.slices > 1 && rebuild_slice_of(event->key, run->options.slices) != run->options.slice)
         return;
     *list_add(&chunk->lists[run->owners == 1 ? 0 : owner_of(event->key, run->owners)]) = *event;

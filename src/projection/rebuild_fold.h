@@ -48,6 +48,7 @@ struct rebuild_fold_options {
     struct banyan_position last; /* up to and including */
     unsigned workers;            /* at least 1 */
     unsigned slice, slices;      /* of the keys: 0 of 1 is all.  JOINED: 0 of 1 */
+    struct sink_mark ready;      /* of those, the keys that are wanted */
     size_t bytes_max;            /* of rows in memory */
     uint64_t chunk_events;       /* 0: by the size of the log's events */
     const struct rebuild_skip *skip;

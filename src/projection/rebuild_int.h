@@ -42,6 +42,7 @@ struct rebuild {
     struct sink *sink; /* owned, until the engine takes it */
     struct sink_checkpoint checkpoint;
     struct rebuild_skip skip;
+    bool recent;               /* the newest keys are still to be served first */
     bool carry_failed;         /* rows of archived streams could not be carried over: fold them, too */
     struct sink_aside *asides; /* owned array, texts in the arena */
     size_t aside_count;
@@ -85,6 +86,8 @@ void rebuild_enter(struct rebuild *rebuild, enum rebuild_phase phase);
 /* May *events* more be worked on?  Waits for critical ones and for the limit.  False: it is to end. */
 bool rebuild_gate(void *rebuild, uint64_t events);
 bool rebuild_ends(struct rebuild *rebuild);
+/* So long of the phase that runs had nothing to do with it. */
+void rebuild_leave_out(struct rebuild *rebuild, int64_t us);
 /* So many rows of a table are loaded. */
 void rebuild_loaded(struct rebuild *rebuild, unsigned table, size_t rows);
 
@@ -92,6 +95,19 @@ void rebuild_loaded(struct rebuild *rebuild, unsigned table, size_t rows);
  * to *last only, which is lowered. */
 BANYAN_MUST_CHECK enum banyan_status rebuild_archived(struct rebuild *rebuild, struct banyan_position *last,
                                                       struct banyan_error *err);
+
+/* recorded_at of the event there. */
+BANYAN_MUST_CHECK enum banyan_status rebuild_read_at(struct rebuild *rebuild, struct banyan_position position,
+                                                     struct banyan_time *ret, struct banyan_error *err);
+
+/* rebuild_recent.c: the newest keys, served while the others are loaded.  Can it be done, and is it of use? */
+bool rebuild_recent_wanted(const struct rebuild *rebuild, const struct sink_generation *generations, size_t count);
+/* Make and serve them, from all rows.  STOPPED; whatever else fails, the rebuild goes on without: OK. */
+BANYAN_MUST_CHECK enum banyan_status rebuild_recent(struct rebuild *rebuild, const struct rebuild_folded *folded,
+                                                    struct banyan_error *err);
+/* The same, where all rows do not fit into memory: those of the newest keys are folded alone. */
+BANYAN_MUST_CHECK enum banyan_status
+rebuild_recent_slice(struct rebuild *rebuild, const struct rebuild_fold_options *all, struct banyan_error *err);
 
 /* rebuild_index.c: what the store can make of a table whose loads are closed, beside other loads. */
 struct rebuild_indexing;
@@ -109,7 +125,8 @@ BANYAN_MUST_CHECK enum banyan_status rebuild_load(struct rebuild *rebuild, const
 /* MISMATCH with what differs. */
 BANYAN_MUST_CHECK enum banyan_status rebuild_verify(struct rebuild *rebuild, struct banyan_error *err);
 
-/* rebuild_catch_up.c: rounds, and the switch. */
+/* rebuild_catch_up.c: does it serve now?  Then rounds, and the switch. */
+bool rebuild_serves(struct rebuild *rebuild, uint32_t generation);
 BANYAN_MUST_CHECK enum banyan_status rebuild_catch_up(struct rebuild *rebuild, struct banyan_error *err);
 
 #endif

@@ -7,10 +7,11 @@
  *   one serves, of the program's form      │ NONE    unless a rebuild was going on:
  *     and one is BUILDING, sealed          │ RESUME  it goes on from its checkpoint
  *     and one is BUILDING, not sealed      │ START   somebody had asked for it
+ *   one serves, of some keys only          │ START   the others are still to come; RESUME when they are sealed
  *   one serves, of another form            │ START   its apply() is gone; RESUME when a new one is sealed
  *   none serves                            │ START   or RESUME
  *
- * What is BUILDING and is not resumed goes: nothing can come of it.
+ * What is BUILDING and is not resumed goes, and what was KEPT of some keys only: nothing can come of it.
  */
 #include <assert.h>
 #include <string.h>
@@ -43,32 +44,34 @@ void rebuild_plan(const struct sink_generation *generations, size_t count, const
     *ret = (struct rebuild_plan){.need = REBUILD_NEED_NONE};
     for (size_t i = 0; i < count; i++) {
         const struct sink_generation *generation = &generations[i];
-        bool right = strcmp(generation->form, form) == 0;
+        bool right = sink_form_same(generation->form, form), partial = sink_form_mark(generation->form).partial;
         if (generation->state == SINK_SERVING) {
             ret->serving = generation->number;
             ret->outdated = !right;
+            ret->partial = right && partial;
         } else if (generation->state == SINK_BUILDING) {
             was_building |= right;
-            if (right && generation->sealed && generation->number > ret->resume)
+            if (right && !partial && generation->sealed && generation->number > ret->resume)
                 ret->resume = generation->number;
         }
     }
     for (size_t i = 0; i < count; i++) {
         const struct sink_generation *generation = &generations[i];
-        bool right = strcmp(generation->form, form) == 0;
+        bool right = strcmp(generation->form, form) == 0, partial = sink_form_mark(generation->form).partial;
         if (generation->state == SINK_BUILDING && generation->number != ret->resume)
             plan_drop(ret, generation->number);
-        else if (generation->state == SINK_KEPT &&
-                 (right ? newer_kept(generations, count, i, form) >= keep : ret->serving != 0 && !ret->outdated))
+        else if (generation->state == SINK_KEPT && (partial || (right ? newer_kept(generations, count, i, form) >= keep
+                                                                      : ret->serving != 0 && !ret->outdated)))
             plan_drop(ret, generation->number);
     }
     if (ret->resume != 0)
         ret->need = REBUILD_NEED_RESUME;
-    else if (ret->serving == 0 || ret->outdated || was_building)
+    else if (ret->serving == 0 || ret->outdated || ret->partial || was_building)
         ret->need = REBUILD_NEED_START;
     ret->reason = ret->resume != 0    ? "going on"
                   : ret->serving == 0 ? "first build"
                   : ret->outdated     ? "form changed"
+                  : ret->partial      ? "older keys"
                   : was_building      ? "begun before"
                                       : "asked for";
 }

@@ -253,10 +253,12 @@ enum banyan_status runner_resume(struct runner *runner, struct banyan_error *err
         banyan_error_hint(err, "the read model belongs to another log: remove it, and it is built anew");
         goto out;
     }
+    runner->written.ready = sink->ready;
     runner->read = runner->written;
     runner->events_pending = runner->applied_pending = runner->recorded_count = 0;
     runner->at_batch_end = true;
     runner->live = false;
+    fold_ready(runner->fold, sink->ready);
     fold_restore(runner->fold, asides, aside_count);
     unit_forget(runner->unit, runner->written.position.value == 0);
     st = scan_reader_seek(runner->reader, (struct banyan_position){runner->written.position.value + 1}, err);

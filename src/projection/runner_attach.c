@@ -59,7 +59,7 @@ static enum banyan_status begin_empty(struct runner *runner, struct banyan_error
 {
     struct sink_home *home = runner->options.home;
     uint32_t generation = 0;
-    enum banyan_status st = home->ops->make(home, &generation, err);
+    enum banyan_status st = home->ops->make(home, (struct sink_mark){.partial = false}, &generation, err);
     if (st == BANYAN_OK)
         st = claim(runner, generation, err);
     if (st == BANYAN_OK)

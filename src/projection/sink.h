@@ -16,6 +16,7 @@
  *   3. serve() is one row (or one rename): before it all see the old generation, after it all see the new one.
  *   4. The last owner wins: its epoch is in the checkpoint, an earlier owner's write fails with BROKEN.
  *   5. A generation's form (sink_form()) says what it was made for; one of another form is never claimed.
+ *   6. A view tells the mark with each answer; who asks of keys that are not ready is refused by ready.h.
  *
  * Threads: one a handle; homes may be asked by any.
  */
@@ -38,11 +39,19 @@ struct sink_home;
 
 enum {
     SINK_GENERATIONS_MAX = 16,
-    SINK_FORM_SIZE = 33, /* hexadecimal digits of a hash of 128 bits, and a NUL */
+    SINK_FORM_DIGITS = 32,                  /* hexadecimal, of a hash of 128 bits */
+    SINK_FORM_SIZE = SINK_FORM_DIGITS + 18, /* behind them, where not all keys are ready: "+" and 16 digits */
     SINK_SKIP_MAX = 10000,
 };
 
 /* ---- what is kept ---- */
+
+/* The ready mark of a generation: which keys it has rows of.  It is stored with the generation's form, from its making
+ * on, and never changes: other keys become ready by the switch to a generation of all keys. */
+struct sink_mark {
+    bool partial; /* false: all keys */
+    int64_t from; /* of a partial one: this key and all larger ones */
+};
 
 /* What is stored beside the rows, in their transaction. */
 struct sink_checkpoint {
@@ -50,6 +59,7 @@ struct sink_checkpoint {
     struct banyan_time at;           /* of the event there: recorded_at */
     uint64_t source_lsn;             /* newest legacy position that they include; 0: none */
     uint32_t generation;             /* that it belongs to; given by the sink, not read by flush() */
+    struct sink_mark ready;          /* of that generation; given by a view, not read by flush() */
 };
 
 struct sink_row {
@@ -93,9 +103,9 @@ enum sink_generation_state {
 struct sink_generation {
     uint32_t number; /* from 1, never used twice */
     enum sink_generation_state state;
-    char form[SINK_FORM_SIZE];
-    unsigned version; /* of the projection that it was made for */
-    bool sealed;      /* it has a checkpoint, by seal() or flush(): a crash before that leaves nothing to go on from */
+    char form[SINK_FORM_SIZE]; /* sink_form_mark() is its mark */
+    unsigned version;          /* of the projection that it was made for */
+    bool sealed; /* it has a checkpoint, by seal() or flush(): a crash before that leaves nothing to go on from */
     struct sink_checkpoint checkpoint;
     struct banyan_time made_at, served_at; /* served_at: since when, or BANYAN_TIME_NULL */
 };
@@ -109,6 +119,7 @@ struct sink_list {
     struct banyan_str equal; /* value as text */
     struct banyan_time from; /* inclusive; BANYAN_TIME_NULL: open */
     struct banyan_time to;   /* exclusive; BANYAN_TIME_NULL: open */
+    bool ready_only;         /* where not all keys are ready: list those that are, do not refuse */
     bool after;              /* continue behind (after_range, after_key) */
     struct banyan_time after_range;
     int64_t after_key;
@@ -128,6 +139,7 @@ struct sink_search {
     const char *range;           /* a TIME column; NULL: none */
     struct banyan_time from, to; /* of it, as in a list */
     size_t skip, limit;          /* skip: at most SINK_SKIP_MAX */
+    bool ready_only;             /* as in a list */
 };
 
 /* Strings of *row* are borrowed for the call.  A status other than OK ends the query and becomes its result. */
@@ -182,6 +194,7 @@ struct sink {
     const struct sink_ops *ops;
     const struct banyan_projection *projection; /* borrowed for ever */
     uint32_t generation;
+    struct sink_mark ready; /* of the generation; known once it is claimed */
 };
 
 /* ---- for who asks ---- */
@@ -228,8 +241,10 @@ struct sink_home_ops {
     /* All there are, by number; *ret* has room for SINK_GENERATIONS_MAX. */
     enum banyan_status (*generations)(struct sink_home *home, struct sink_generation *ret, size_t *ret_count,
                                       struct banyan_error *err);
-    /* A new empty one, BUILDING, of sink_form(projection).  LIMIT when there are too many. */
-    enum banyan_status (*make)(struct sink_home *home, uint32_t *ret_number, struct banyan_error *err);
+    /* A new empty one, BUILDING, of sink_form(projection) and for the keys that *ready* names.  LIMIT when there are
+     * too many. */
+    enum banyan_status (*make)(struct sink_home *home, struct sink_mark ready, uint32_t *ret_number,
+                               struct banyan_error *err);
     /* A handle for writing; claim() it first.  NOT_FOUND. */
     enum banyan_status (*open)(struct sink_home *home, uint32_t number, struct sink **ret, struct banyan_error *err);
     /* The switch: *number* serves from now on, if *expected* (0: none) serves now; CONFLICT else.  Only a sealed one.
@@ -249,6 +264,11 @@ struct sink_home {
 /* What a projection's rows are made by: a hash over name, version, tables, columns, indexes, key columns, categories,
  * types, spread and archive policy.  Another form: rebuild. */
 void sink_form(const struct banyan_projection *projection, char ret[SINK_FORM_SIZE]);
+/* As a generation of these keys stores it. */
+void sink_form_marked(const struct banyan_projection *projection, struct sink_mark ready, char ret[SINK_FORM_SIZE]);
+struct sink_mark sink_form_mark(const char *stored);
+/* Are the rows made by *wanted* (of sink_form()), whatever keys are there? */
+bool sink_form_same(const char *stored, const char *wanted);
 /* Do both have the same tables, columns and lists?  Then a view of one reads rows of the other: a generation of an
  * earlier version answers until the new one is built.  To a view a generation that it cannot read does not serve. */
 bool sink_form_readable(const char *stored, const char *wanted);

@@ -158,6 +158,7 @@ static void read_generation(const struct pg_result *result, size_t at, struct si
         .served_at = {BANYAN_TIME_NULL},
     };
     memcpy(ret->form, form.data, form.size < SINK_FORM_SIZE ? form.size : SINK_FORM_SIZE - 1);
+    ret->checkpoint.ready = sink_form_mark(ret->form);
     if (ret->state == SINK_SERVING && pg_text(result, at, 9).data != NULL)
         ret->served_at.us = pg_int(result, at, 9);
 }
@@ -217,12 +218,13 @@ static enum banyan_status check_names(struct postgres_home *home, uint32_t numbe
     return st;
 }
 
-static enum banyan_status insert_generation(struct postgres_home *home, uint32_t *ret_number, struct banyan_error *err)
+static enum banyan_status insert_generation(struct postgres_home *home, struct sink_mark ready, uint32_t *ret_number,
+                                            struct banyan_error *err)
 {
     char form[SINK_FORM_SIZE], memory[2][POSTGRES_INT_MAX];
     struct pg_result *result = NULL;
     struct pg_param params[] = {postgres_text(banyan_str_of(home->place.view)), {{NULL, 0}}, {{NULL, 0}}, {{NULL, 0}}};
-    sink_form(home->base.projection, form);
+    sink_form_marked(home->base.projection, ready, form);
     enum banyan_status st = postgres_exec(&home->place, home->shared.conn,
                                           "INSERT INTO @view AS v (view, last) VALUES ($1, 1) ON CONFLICT (view) DO "
                                           "UPDATE SET last = v.last + 1 RETURNING last",
@@ -241,7 +243,8 @@ static enum banyan_status insert_generation(struct postgres_home *home, uint32_t
         params, 4, NULL, err);
 }
 
-static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number, struct banyan_error *err)
+static enum banyan_status home_make(struct sink_home *base, struct sink_mark ready, uint32_t *ret_number,
+                                    struct banyan_error *err)
 {
     struct postgres_home *home = (struct postgres_home *)base;
     struct sink_generation all[SINK_GENERATIONS_MAX];
@@ -256,7 +259,7 @@ static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number
     if (st == BANYAN_OK)
         st = sink_make_check(base->projection, count, err);
     if (st == BANYAN_OK)
-        st = insert_generation(home, &number, err);
+        st = insert_generation(home, ready, &number, err);
     if (st == BANYAN_OK)
         st = check_names(home, number, err);
     if (st == BANYAN_OK) {

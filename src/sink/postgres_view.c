@@ -28,9 +28,10 @@ enum {
 struct postgres_view {
     struct sink_view base;
     struct postgres_place place;
-    struct pg_conn *conn; /* NULL: to be made */
-    uint32_t generation;  /* that served when we looked; 0: look */
-    bool held;            /* between begin and end */
+    struct pg_conn *conn;   /* NULL: to be made */
+    uint32_t generation;    /* that served when we looked; 0: look */
+    struct sink_mark ready; /* of it */
+    bool held;              /* between begin and end */
 };
 
 struct params {
@@ -93,10 +94,12 @@ static enum banyan_status look(struct postgres_view *view, struct sink_checkpoin
         st = sink_not_built(view->base.projection, err);
     } else {
         view->generation = (uint32_t)pg_int(result, 0, 0);
+        view->ready = sink_form_mark(pg_text(result, 0, 1).data);
         *ret = (struct sink_checkpoint){.position = {(uint64_t)pg_int(result, 0, 2)},
                                         .at = {pg_int(result, 0, 3)},
                                         .source_lsn = (uint64_t)pg_int(result, 0, 4),
-                                        .generation = view->generation};
+                                        .generation = view->generation,
+                                        .ready = view->ready};
     }
     pg_result_free(result);
     return st;
@@ -183,7 +186,8 @@ static enum banyan_status ask_once(struct postgres_view *view, const struct ques
             *ret = (struct sink_checkpoint){.position = {(uint64_t)pg_int(result, 0, 0)},
                                             .at = {pg_int(result, 0, 1)},
                                             .source_lsn = (uint64_t)pg_int(result, 0, 2),
-                                            .generation = view->generation};
+                                            .generation = view->generation,
+                                            .ready = view->ready};
             if (question->select != NULL)
                 st = give_rows(question, result, err);
             pg_result_free(result);

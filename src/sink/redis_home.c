@@ -69,6 +69,7 @@ static void read_generation(const redisReply *reply, uint32_t serving, struct si
         .served_at = {number == serving ? redis_number(redis_item(reply, 8)) : BANYAN_TIME_NULL},
     };
     memcpy(ret->form, form.data == NULL ? "" : form.data, form.size < SINK_FORM_SIZE ? form.size : SINK_FORM_SIZE - 1);
+    ret->checkpoint.ready = sink_form_mark(ret->form);
 }
 
 static enum banyan_status list(struct redis_home *home, struct sink_generation *ret, size_t *ret_count,
@@ -103,7 +104,8 @@ static const char make_one[] =
     "  'at', '0', 'lsn', '0', 'made_at', ARGV[5], 'layout', ARGV[6]) "
     "return n";
 
-static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number, struct banyan_error *err)
+static enum banyan_status home_make(struct sink_home *base, struct sink_mark ready, uint32_t *ret_number,
+                                    struct banyan_error *err)
 {
     struct redis_home *home = (struct redis_home *)base;
     struct redis_conn *conn = &home->shared.conn;
@@ -111,7 +113,7 @@ static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number
     redisReply *reply = NULL;
     char form[SINK_FORM_SIZE];
     int64_t number = 0;
-    sink_form(base->projection, form);
+    sink_form_marked(base->projection, ready, form);
     redis_add_layout(base->projection, &layout);
     enum banyan_status st = begin_use(home, err);
     if (st == BANYAN_OK)

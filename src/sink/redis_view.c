@@ -17,10 +17,10 @@
 #include "sink/sink_value.h"
 
 enum {
-    HALF_FORM = (SINK_FORM_SIZE - 1) / 2, /* what sink_form_readable() compares */
+    HALF_FORM = SINK_FORM_DIGITS / 2, /* what sink_form_readable() compares */
     NOT_BUILT = 0,
     MOVED = 1,
-    ROWS_AT = 5, /* in the answer: behind code, generation, position, at, lsn */
+    ROWS_AT = 6, /* in the answer: behind code, generation, position, at, lsn, form */
 };
 
 struct redis_view {
@@ -41,10 +41,10 @@ static const char ask_script[] =
     "local m = redis.call('HMGET', p .. g .. ':meta', 'form', 'position', 'at', 'lsn') "
     "if ARGV[3] ~= '' and m[2] ~= ARGV[3] then return {1} end "
     "if not m[1] or string.sub(m[1], 1, #ARGV[4]) ~= ARGV[4] then return {0} end "
-    "local answer = {2, g, m[2], m[3], m[4]} "
+    "local answer = {2, g, m[2], m[3], m[4], m[1]} "
     "local what = ARGV[6] "
     "if what == 'none' then return answer end "
-    "if what == 'asides' then answer[6] = redis.call('HGETALL', p .. g .. ':asides') return answer end "
+    "if what == 'asides' then answer[7] = redis.call('HGETALL', p .. g .. ':asides') return answer end "
     "local columns, keys, rows = {}, {}, {} "
     "for i = 10, #ARGV do columns[#columns + 1] = ARGV[i] end "
     "if what == 'key' then keys[1] = ':' .. ARGV[7] "
@@ -53,7 +53,7 @@ static const char ask_script[] =
     "for i, k in ipairs(keys) do "
     "  rows[i] = redis.call('HMGET', p .. g .. ':' .. ARGV[5] .. string.match(k, ':%-?%d+$'), unpack(columns)) "
     "end "
-    "answer[6] = rows "
+    "answer[7] = rows "
     "return answer";
 
 struct question {
@@ -122,7 +122,8 @@ static enum banyan_status ask(struct redis_view *view, const struct question *qu
         *ret = (struct sink_checkpoint){.position = {(uint64_t)redis_number(redis_item(reply, 2))},
                                         .at = {redis_number(redis_item(reply, 3))},
                                         .source_lsn = (uint64_t)redis_number(redis_item(reply, 4)),
-                                        .generation = (uint32_t)redis_number(redis_item(reply, 1))};
+                                        .generation = (uint32_t)redis_number(redis_item(reply, 1)),
+                                        .ready = sink_form_mark(redis_text(redis_item(reply, 5)).data)};
     if (st == BANYAN_OK && ret_reply != NULL)
         *ret_reply = reply;
     else

@@ -250,7 +250,8 @@ static enum banyan_status home_generations(struct sink_home *base, struct sink_g
     return BANYAN_OK;
 }
 
-static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number, struct banyan_error *err)
+static enum banyan_status home_make(struct sink_home *base, struct sink_mark ready, uint32_t *ret_number,
+                                    struct banyan_error *err)
 {
     struct sink_memory_home *home = (struct sink_memory_home *)base;
     lock(&home->shared.lock);
@@ -264,9 +265,10 @@ static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number
                                                      .version = base->projection->version,
                                                      .made_at = os_clock_now(os_clock_real()),
                                                      .served_at = {BANYAN_TIME_NULL}};
-        sink_form(base->projection, generation->about.form);
+        sink_form_marked(base->projection, ready, generation->about.form);
         generation->state = state_new(base->projection, NULL);
         generation->state->checkpoint.generation = generation->about.number;
+        generation->state->checkpoint.ready = ready;
         home->shared.generations[home->shared.count++] = generation;
         *ret_number = generation->about.number;
     }
@@ -355,6 +357,7 @@ static enum banyan_status sink_memory_claim(struct sink *base, struct sink_check
         return st;
     lock(&sink->home->shared.lock);
     sink->epoch = ++sink->generation->epoch;
+    base->ready = sink_form_mark(sink->generation->about.form);
     *ret = sink->generation->state->checkpoint;
     unlock(&sink->home->shared.lock);
     return BANYAN_OK;
@@ -411,6 +414,7 @@ static enum banyan_status sink_memory_flush(struct sink *base, const struct sink
     state_change_asides(state, flush);
     state->checkpoint = flush->checkpoint;
     state->checkpoint.generation = base->generation;
+    state->checkpoint.ready = base->ready;
     return publish(sink, state, true, err);
 }
 

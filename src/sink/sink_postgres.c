@@ -138,6 +138,7 @@ static enum banyan_status claim(struct sink_postgres *sink, int64_t *ret_epoch, 
         *ret_epoch = pg_int(result, 0, 0);
         *ret_sealed = pg_bool(result, 0, 1);
         st = sink_form_check(sink->base.projection, sink->base.generation, pg_text(result, 0, 2).data, err);
+        sink->base.ready = sink_form_mark(pg_text(result, 0, 2).data);
     }
     if (st == BANYAN_OK && !*ret_sealed)
         st = begin_anew(sink, err);

@@ -62,7 +62,7 @@ static void redis_close(struct sink *base)
 static const char claim_one[] =
     "local m = ARGV[1] .. ARGV[2] .. ':' local form = redis.call('HGET', m .. 'meta', 'form') "
     "if not form then return {} end "
-    "if form ~= ARGV[3] then return {form} end "
+    "if string.sub(form, 1, #ARGV[3]) ~= ARGV[3] then return {form} end "
     "local t = redis.call('HMGET', m .. 'meta', 'sealed', 'layout') "
     "if t[1] ~= '1' then redis.call('DEL', m .. 'asides') end "
     "return {form, redis.call('INCR', m .. 'epoch'), t[1], t[2]}";
@@ -114,6 +114,7 @@ static enum banyan_status redis_claim(struct sink *base, struct sink_checkpoint 
     else
         st = sink_form_check(base->projection, base->generation, stored.data, err);
     if (st == BANYAN_OK) {
+        sink->base.ready = sink_form_mark(stored.data);
         sink->epoch = redis_number(redis_item(reply, 1));
         sink->sealed = redis_number(redis_item(reply, 2)) != 0;
         if (!sink->sealed) /* whatever was loaded before is not worth keeping */

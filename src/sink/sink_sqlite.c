@@ -76,7 +76,7 @@ static enum banyan_status make_tables(struct sink_sqlite *sink, struct banyan_er
 {
     char form[SINK_FORM_SIZE];
     struct banyan_buf sql = BANYAN_BUF_INIT(SINK_SQL_BYTES_MAX);
-    sink_form(sink->base.projection, form);
+    sink_form_marked(sink->base.projection, sink->base.ready, form);
     banyan_buf_printf(&sql,
                       "BEGIN IMMEDIATE; CREATE TABLE banyan_checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), "
                       "position INTEGER NOT NULL, at INTEGER NOT NULL, source_lsn INTEGER NOT NULL, "
@@ -127,7 +127,8 @@ static enum banyan_status sqlite_claim(struct sink *base, struct sink_checkpoint
     char *path = sqlite_place_file(&sink->place, base->generation);
     sqlite_db_close(sink->db);
     sink->db = NULL;
-    enum banyan_status st = sqlite_place_claim(&sink->place, base->generation, &sink->epoch, &sink->sealed, err);
+    enum banyan_status st =
+        sqlite_place_claim(&sink->place, base->generation, &sink->epoch, &sink->sealed, &base->ready, err);
     if (st == BANYAN_OK)
         st = sink->sealed ? go_on(sink, path, err) : begin_anew(sink, path, err);
     if (st == BANYAN_OK)

@@ -102,7 +102,7 @@ enum banyan_status sink_form_check(const struct banyan_projection *projection, u
 {
     char wanted[SINK_FORM_SIZE];
     sink_form(projection, wanted);
-    if (strcmp(form, wanted) == 0)
+    if (sink_form_same(form, wanted))
         return BANYAN_OK;
     enum banyan_status st = banyan_error_set(err, BANYAN_MISMATCH,
                                              "view %s, generation %u was made for another "

@@ -221,7 +221,7 @@ static enum banyan_status catalog_list(struct catalog *catalog, uint32_t serving
 }
 
 enum banyan_status sqlite_place_claim(const struct sqlite_place *place, uint32_t generation, int64_t *ret_epoch,
-                                      bool *ret_sealed, struct banyan_error *err)
+                                      bool *ret_sealed, struct sink_mark *ret_ready, struct banyan_error *err)
 {
     struct catalog catalog;
     struct sink_generation all[SINK_GENERATIONS_MAX];
@@ -249,8 +249,10 @@ enum banyan_status sqlite_place_claim(const struct sqlite_place *place, uint32_t
     }
     if (st == BANYAN_OK)
         st = catalog_run(&catalog, "COMMIT", err);
-    if (st == BANYAN_OK)
+    if (st == BANYAN_OK) {
         *ret_sealed = all[at].sealed;
+        *ret_ready = sink_form_mark(all[at].form);
+    }
     catalog_close(&catalog);
     return st;
 }
@@ -306,9 +308,11 @@ static enum banyan_status home_generations(struct sink_home *base, struct sink_g
     if (st == BANYAN_OK)
         st = catalog_list(&catalog, serving_file(place), ret, &count, err);
     /* Within the transaction of the catalog nobody can drop one. */
-    for (size_t i = 0; i < count && st == BANYAN_OK; i++)
+    for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
         if (ret[i].sealed)
             st = read_checkpoint(place, &ret[i], err);
+        ret[i].checkpoint.ready = sink_form_mark(ret[i].form);
+    }
     catalog_close(&catalog);
     if (st == BANYAN_OK)
         *ret_count = count;
@@ -334,11 +338,11 @@ static void remove_strays(const struct sqlite_place *place, const struct sink_ge
 }
 
 static enum banyan_status insert_generation(struct catalog *catalog, const struct sqlite_place *place,
-                                            struct banyan_error *err)
+                                            struct sink_mark ready, struct banyan_error *err)
 {
     char form[SINK_FORM_SIZE];
     struct banyan_buf sql = BANYAN_BUF_INIT(4096);
-    sink_form(place->projection, form);
+    sink_form_marked(place->projection, ready, form);
     banyan_buf_printf(&sql, "INSERT INTO generation (form, version, made_at) VALUES ('%s', ?1, ?2)", form);
     enum banyan_status st = catalog_change(
         catalog, sql.data, (int64_t[]){place->projection->version, os_clock_now(os_clock_real()).us}, 2, NULL, err);
@@ -346,7 +350,8 @@ static enum banyan_status insert_generation(struct catalog *catalog, const struc
     return st;
 }
 
-static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number, struct banyan_error *err)
+static enum banyan_status home_make(struct sink_home *base, struct sink_mark ready, uint32_t *ret_number,
+                                    struct banyan_error *err)
 {
     const struct sqlite_place *place = &((struct sqlite_home *)base)->place;
     struct catalog catalog;
@@ -359,7 +364,7 @@ static enum banyan_status home_make(struct sink_home *base, uint32_t *ret_number
     if (st == BANYAN_OK)
         st = sink_make_check(base->projection, count, err);
     if (st == BANYAN_OK)
-        st = insert_generation(&catalog, place, err);
+        st = insert_generation(&catalog, place, ready, err);
     if (st == BANYAN_OK) {
         number = (uint32_t)sqlite3_last_insert_rowid(catalog.db);
         if (sqlite_place_serving(place) == number) { /* of a catalog that somebody removed */

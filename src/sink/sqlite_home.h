@@ -33,9 +33,10 @@ uint32_t sqlite_place_serving(const struct sqlite_place *place);
 /* The file with all that SQLite put beside it; what is not there is no matter. */
 void sqlite_place_remove(const struct sqlite_place *place, uint32_t generation);
 
-/* Become the owner of a generation: its new epoch, and whether it is sealed.  NOT_FOUND, MISMATCH. */
+/* Become the owner of a generation: its new epoch, whether it is sealed, its mark.  NOT_FOUND, MISMATCH. */
 BANYAN_MUST_CHECK enum banyan_status sqlite_place_claim(const struct sqlite_place *place, uint32_t generation,
-                                                        int64_t *ret_epoch, bool *ret_sealed, struct banyan_error *err);
+                                                        int64_t *ret_epoch, bool *ret_sealed,
+                                                        struct sink_mark *ret_ready, struct banyan_error *err);
 /* It has a checkpoint that a power cut does not take away.  BROKEN when *epoch* is not that of the owner. */
 BANYAN_MUST_CHECK enum banyan_status sqlite_place_seal(const struct sqlite_place *place, uint32_t generation,
                                                        int64_t epoch, struct banyan_error *err);

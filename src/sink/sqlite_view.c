@@ -30,6 +30,7 @@ struct sqlite_view {
     struct sqlite_place place;
     struct sqlite_db *db;              /* NULL: none */
     uint32_t generation;               /* that it is of */
+    struct sink_mark ready;            /* of it */
     bool held;                         /* between begin and end, in a transaction */
     struct sink_checkpoint checkpoint; /* of the transaction */
 };
@@ -53,6 +54,8 @@ static enum banyan_status check_form(struct sqlite_view *view, struct banyan_err
         const char *stored = (const char *)sqlite3_column_text(stmt, 0);
         if (stored == NULL || !sink_form_readable(stored, form))
             st = sink_not_built(view->base.projection, err);
+        else
+            view->ready = sink_form_mark(stored);
     } else {
         st = sqlite_db_fail(view->db->db, view->db->path, rc, "read the form", err);
     }
@@ -65,7 +68,10 @@ static enum banyan_status begin_transaction(struct sqlite_view *view, bool fresh
     enum banyan_status st = sqlite_db_run(view->db, DB_BEGIN_READ, "begin", err);
     if (st == BANYAN_OK)
         st = sqlite_db_checkpoint(view->db, view->generation, &view->checkpoint, NULL, err);
-    return st == BANYAN_OK && fresh ? check_form(view, err) : st;
+    if (st == BANYAN_OK && fresh)
+        st = check_form(view, err);
+    view->checkpoint.ready = view->ready;
+    return st;
 }
 
 /* A transaction on the generation that serves; sqlite_db_roll_back() ends it. */

@@ -8,6 +8,9 @@
  * together, with the same keys aside; the checkpoint never goes back; nothing fails, once something has served.  In the
  * end all events are in, one generation serves and none is half made.
  *
+ * The last view is built with its newest keys first, over and over from nothing: while only they are ready, they are
+ * what a plain fold gives of them, and what touches others is refused.
+ *
  * The rows are in SQLite files; in PostgreSQL when run under tools/with-postgres.
  *
  * The seed of a run says where it dies.  BANYAN_TEST_SEED repeats them.
@@ -36,6 +39,8 @@ enum {
     RUN_US_MAX = 20 * 1000 * 1000,
     TICK_US = 10 * 1000,
     TICK_EVENTS = 10,
+    VIEW_RECENT = TALLY_VIEWS, /* orders, newest keys first */
+    VIEWS,
 };
 
 /* What survives a life: in a file that both map. */
@@ -46,6 +51,8 @@ struct shared {
     uint64_t checks;
     int call;         /* in which it died; 0: by time */
     uint32_t serving; /* atomic: generation, as far as is known */
+    uint64_t partial; /* atomic: looks at the newest keys only */
+    bool whole;       /* atomic: all keys were seen to serve */
 };
 
 /* Calls at which it may die. */
@@ -165,10 +172,11 @@ static enum banyan_status counted_count(struct sink *sink, unsigned table, uint6
     return called(dies, real_sink->count(sink, table, ret, err));
 }
 
-static enum banyan_status counted_make(struct sink_home *home, uint32_t *ret, struct banyan_error *err)
+static enum banyan_status counted_make(struct sink_home *home, struct sink_mark ready, uint32_t *ret,
+                                       struct banyan_error *err)
 {
     bool dies = counted_call(CALL_MAKE);
-    return called(dies, real_home->make(home, ret, err));
+    return called(dies, real_home->make(home, ready, ret, err));
 }
 
 static enum banyan_status counted_open(struct sink_home *home, uint32_t number, struct sink **ret,
@@ -241,7 +249,7 @@ static const struct sink_ops *ops_of(const struct banyan_projection *projection,
     char name[32];
     (void)snprintf(name, sizeof(name), "probe%d", (int)getpid());
     must(home_of(projection, folder, name, &home, &err), "probe", &err);
-    must(home->ops->make(home, &number, &err), "probe", &err);
+    must(home->ops->make(home, (struct sink_mark){.partial = false}, &number, &err), "probe", &err);
     must(home->ops->open(home, number, &sink, &err), "probe", &err);
     const struct sink_ops *ops = sink->ops;
     sink_close(sink);
@@ -258,6 +266,7 @@ struct life {
     struct projections *projections;
     struct os_stop stop;
     const char *folder;
+    unsigned number; /* tells its rows from those of other folders in one server */
     uint64_t seed;
 };
 
@@ -299,17 +308,34 @@ static enum banyan_status copy_row(void *context, int64_t key, const void *row, 
     return BANYAN_OK;
 }
 
+/* Rows that there should be, and keys aside. */
+static size_t wanted_rows(const struct tally_plain *plain, unsigned table, struct sink_mark ready)
+{
+    size_t count = 0;
+    for (int64_t key = ready.from; ready.partial && key <= KEYS; key++)
+        count += tally_plain_row(plain, table, key) != NULL;
+    return ready.partial ? count : tally_plain_count(plain, table);
+}
+
+static size_t wanted_asides(const struct tally_plain *plain, struct sink_mark ready)
+{
+    size_t all, count = 0;
+    const struct sink_aside *asides = tally_plain_asides(plain, &all);
+    for (size_t i = 0; i < all; i++)
+        count += !ready.partial || asides[i].by_stream || asides[i].key >= ready.from;
+    return count;
+}
+
 static void compare(const struct life *life, const struct copied *copied, const struct sink_checkpoint *at,
                     size_t aside_count)
 {
     struct tally_plain *plain = tally_plain_new(life->store, life->projection, at->position);
     char text[160];
-    size_t asides;
-    (void)tally_plain_asides(plain, &asides); /* only how many */
+    size_t asides = wanted_asides(plain, at->ready);
     for (unsigned i = 0; i < life->projection->table_count; i++) {
         (void)snprintf(text, sizeof(text), "table %u at %" PRIu64 ", generation %u: %zu rows, %zu expected", i,
-                       at->position.value, (unsigned)at->generation, copied[i].count, tally_plain_count(plain, i));
-        if (copied[i].count != tally_plain_count(plain, i))
+                       at->position.value, (unsigned)at->generation, copied[i].count, wanted_rows(plain, i, at->ready));
+        if (copied[i].count != wanted_rows(plain, i, at->ready))
             fail("a mixture", text);
         for (size_t j = 0; j < copied[i].count; j++) {
             const void *want = tally_plain_row(plain, i, copied[i].rows[j].key);
@@ -341,14 +367,19 @@ static bool look(const struct life *life, struct sink_view *view)
     must(st, "a question", &err);
     if ((int64_t)checkpoint.position.value < before)
         fail("the checkpoint went back", "");
+    int64_t low = checkpoint.ready.partial ? checkpoint.ready.from : INT64_MIN;
     for (unsigned i = 0; i < life->projection->table_count; i++) {
         copied[i].record = life->projection->tables[i].row;
-        must(view->ops->range(view, i, INT64_MIN, INT64_MAX, &at, copy_row, &copied[i], &err), "range", &err);
+        must(view->ops->range(view, i, low, INT64_MAX, &at, copy_row, &copied[i], &err), "range", &err);
         if (at.position.value != checkpoint.position.value || at.generation != checkpoint.generation)
             fail("two instants in one question", "");
     }
     must(view->ops->asides(view, &arena, &asides, &aside_count, &err), "asides", &err);
     view->ops->end(view);
+    if (checkpoint.ready.partial)
+        (void)__atomic_add_fetch(&shared->partial, 1, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&shared->whole, true, __ATOMIC_RELAXED);
     int64_t now = (int64_t)checkpoint.position.value;
     for (int64_t seen = before; seen < now;)
         if (__atomic_compare_exchange_n(&shared->seen, &seen, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -393,8 +424,9 @@ static void read_rows(void *argument)
     while (!os_stop_wait(&life->stop, 500)) {
         int64_t before = __atomic_load_n(&shared->seen, __ATOMIC_SEQ_CST);
         enum banyan_status st = view->ops->get(view, 0, key, &at, any_row, NULL, &err);
+        bool refused = st == BANYAN_BUSY && at.ready.partial && key < at.ready.from;
         key = key % KEYS + 1;
-        if (st == BANYAN_NOT_FOUND && before == 0) {
+        if (refused || (st == BANYAN_NOT_FOUND && before == 0)) {
             banyan_error_clear(&err);
             continue;
         }
@@ -411,7 +443,9 @@ static struct sink_home *open_home(struct life *life, bool counted)
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct sink_home *home = NULL;
     const struct sink_ops *ops = counted ? ops_of(life->projection, life->folder) : NULL;
-    must(home_of(life->projection, life->folder, "killed", &home, &err), "home", &err);
+    char name[32];
+    (void)snprintf(name, sizeof(name), "killed%u", life->number);
+    must(home_of(life->projection, life->folder, name, &home, &err), "home", &err);
     if (counted)
         count_calls(home, ops);
     return home;
@@ -453,7 +487,9 @@ static void live(struct life *life)
         struct banyan_error err = BANYAN_ERROR_INIT;
         projections_status(life->projections, 0, &status);
         __atomic_store_n(&shared->phase, (int)status.rebuild.phase, __ATOMIC_RELAXED);
-        if (status.rebuild.phase == REBUILD_NONE && status.serves &&
+        if (life->projection->recent_first && __atomic_load_n(&shared->whole, __ATOMIC_RELAXED))
+            (void)kill(getpid(), SIGKILL); /* the next one begins from nothing */
+        if (status.rebuild.phase == REBUILD_NONE && status.serves && !life->projection->recent_first &&
             projections_rebuild(life->projections, 0, &err) != BANYAN_OK)
             banyan_error_clear(&err); /* one is running by now */
         os_clock_real()->sleep_us(os_clock_real(), 2000);
@@ -545,24 +581,33 @@ int main(int argc, char **argv)
         fail("mmap", "");
     os_random_seed(&random, seed);
     unsigned first = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-    unsigned views = argc > 2 ? first + 1 : TALLY_VIEWS;
+    unsigned views = argc > 2 ? first + 1 : VIEWS;
     (void)printf("1..%u\n", views - first);
     for (unsigned view = first; view < views; view++) {
-        char path[256];
-        (void)snprintf(path, sizeof(path), "%s/%u", folder, view);
-        (void)mkdir(path, 0700); /* looked at when it is used */
-        struct life life = {.projection = &tally_projections[view], .folder = path};
-        memset(shared, 0, sizeof(*shared));
-        unsigned before = bad;
-        for (unsigned i = 0; i < runs / (views - first) + 1 && bad == before; i++) {
-            bad += !one_life(&life, &random);
-            calls[shared->call]++;
-            phases[shared->phase]++;
-        }
-        if (bad == before)
-            rest(&life);
-        (void)printf("%s %u - view %s: %" PRIu64 " whole reads\n", bad == before ? "ok" : "not ok", view - first + 1,
-                     life.projection->name, shared->checks);
+        struct banyan_projection projection = tally_projections[view == VIEW_RECENT ? TALLY_VIEW_ORDERS : view];
+        uint64_t checks = 0, partial = 0;
+        unsigned before = bad, i = 0;
+        projection.recent_first = view == VIEW_RECENT;
+        do {
+            char path[256];
+            (void)snprintf(path, sizeof(path), "%s/%u.%u", folder, view, i);
+            (void)mkdir(path, 0700); /* looked at when it is used */
+            struct life life = {.projection = &projection, .folder = path, .number = view * 10000 + i};
+            memset(shared, 0, sizeof(*shared));
+            for (; i < runs / (views - first) + 1 && bad == before && !(projection.recent_first && shared->whole);
+                 i++) {
+                bad += !one_life(&life, &random);
+                calls[shared->call]++;
+                phases[shared->phase]++;
+            }
+            if (bad == before)
+                rest(&life);
+            checks += shared->checks;
+            partial += shared->partial;
+        } while (i < runs / (views - first) + 1 && bad == before);
+        (void)printf("%s %u - view %s%s: %" PRIu64 " whole reads, %" PRIu64 " of them of the newest keys\n",
+                     bad == before ? "ok" : "not ok", view - first + 1, projection.name,
+                     projection.recent_first ? ", newest first" : "", checks, partial);
     }
     (void)printf("# died at:");
     for (unsigned i = 0; i < CALLS; i++)

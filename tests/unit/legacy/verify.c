@@ -212,7 +212,7 @@ static void open_world(const struct banyan_projection *projection)
     memset(&world, 0, sizeof(world));
     world.folder = test_folder_new();
     OK(sink_sqlite_home(projection, world.folder, "view", &world.home, &err));
-    OK(world.home->ops->make(world.home, &number, &err));
+    OK(world.home->ops->make(world.home, (struct sink_mark){.partial = false}, &number, &err));
     OK(world.home->ops->open(world.home, number, &world.sink, &err));
     OK(world.sink->ops->claim(world.sink, &checkpoint, &err));
     OK(world.sink->ops->seal(world.sink, &(struct sink_flush){.row_count = 0}, &err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A home of generations that outlives the engine that closes it, and whose flushes fail when told: before they happen,
- * or after.  It hands everything on to a real home.
+ * or after; or the seal of a rebuild.  It hands everything on to a real home.
  */
 #ifndef TEST_PROJECTION_FAULTY_H
 #define TEST_PROJECTION_FAULTY_H
@@ -17,6 +17,7 @@ struct faulty_home {
     atomic_uint fail_before;   /* so many flushes fail, and nothing happened */
     atomic_uint fail_after;    /* so many fail although they happened */
     atomic_uint flushes, rows; /* that happened */
+    atomic_bool fail_seal;     /* of a generation of all keys */
 };
 
 struct faulty_sink {
@@ -37,7 +38,9 @@ static void faulty_close(struct sink *sink)
 }
 static enum banyan_status faulty_claim(struct sink *sink, struct sink_checkpoint *ret, struct banyan_error *err)
 {
-    return real_sink(sink)->ops->claim(real_sink(sink), ret, err);
+    enum banyan_status st = real_sink(sink)->ops->claim(real_sink(sink), ret, err);
+    sink->ready = real_sink(sink)->ready;
+    return st;
 }
 static enum banyan_status faulty_checkpoint(struct sink *sink, struct sink_checkpoint *ret, struct banyan_error *err)
 {
@@ -87,6 +90,9 @@ static enum banyan_status faulty_load_rows(struct sink_load *load, const struct 
 static enum banyan_status faulty_load_close(struct sink_load *load, bool commit, struct banyan_error *err);
 static enum banyan_status faulty_seal(struct sink *sink, const struct sink_flush *flush, struct banyan_error *err)
 {
+    struct faulty_home *home = ((struct faulty_sink *)sink)->home;
+    if (!sink->ready.partial && atomic_load(&home->fail_seal))
+        return banyan_error_set(err, BANYAN_IO, "no seal today");
     return real_sink(sink)->ops->seal(real_sink(sink), flush, err);
 }
 static enum banyan_status faulty_count(struct sink *sink, unsigned table, uint64_t *ret, struct banyan_error *err)
@@ -135,9 +141,10 @@ static enum banyan_status faulty_generations(struct sink_home *home, struct sink
 {
     return real_home(home)->ops->generations(real_home(home), ret, ret_count, err);
 }
-static enum banyan_status faulty_make(struct sink_home *home, uint32_t *ret, struct banyan_error *err)
+static enum banyan_status faulty_make(struct sink_home *home, struct sink_mark ready, uint32_t *ret,
+                                      struct banyan_error *err)
 {
-    return real_home(home)->ops->make(real_home(home), ret, err);
+    return real_home(home)->ops->make(real_home(home), ready, ret, err);
 }
 static enum banyan_status faulty_open(struct sink_home *home, uint32_t number, struct sink **ret,
                                       struct banyan_error *err)
@@ -147,7 +154,7 @@ static enum banyan_status faulty_open(struct sink_home *home, uint32_t number, s
     if (st != BANYAN_OK)
         return st;
     struct faulty_sink *sink = calloc(1, sizeof(*sink));
-    sink->base = (struct sink){&faulty_sink_ops, home->projection, number};
+    sink->base = (struct sink){&faulty_sink_ops, home->projection, number, {.partial = false}};
     sink->real = real;
     sink->home = (struct faulty_home *)home;
     faulty_loads = real->ops;

@@ -305,6 +305,33 @@ static void test_memory(void **state)
     }
 }
 
+/* The newest keys are given first, also where all rows do not fit; where all rows are theirs, too. */
+static void test_recent(void **state)
+{
+    struct world *world = *state;
+    struct banyan_projection projection = tally_projections[TALLY_VIEW_ORDERS];
+    projection.recent_first = true;
+    tally_append(world->store, &world->random, &(struct tally_append){.count = 60000, .keys = 60000, .poison = 20});
+    for (unsigned round = 0; round < 3; round++) {
+        struct sink_home *home = memory_home(&projection);
+        struct sink_generation list[SINK_GENERATIONS_MAX];
+        struct rebuild_options options = options_of(world, &projection, home);
+        options.memory_bytes = round == 0 ? 0 : round == 1 ? 8 << 20 : 1 << 20;
+        world->releases = 0;
+        assert_int_equal(run(&options, NULL), REBUILD_SWITCHED);
+        assert_int_equal(world->releases, round == 2 ? 1 : 2); /* the last has no room for half of the keys */
+        assert_int_equal(generations(home, list), 1);
+        assert_false(sink_form_mark(list[0].form).partial);
+        check_serving(world, &projection, home);
+        /* All that serves is of use until the switch. */
+        world->releases = 0;
+        assert_int_equal(run(&options, NULL), REBUILD_SWITCHED);
+        assert_int_equal(world->releases, 1);
+        close_given(world);
+        sink_home_close(home);
+    }
+}
+
 /* ---- generations ---- */
 
 static void test_again(void **state)
@@ -574,6 +601,29 @@ static void test_plan(void **state)
     assert_true(plan.outdated);
     assert_int_equal(plan.serving, 5);
     assert_int_equal(plan.drop_count, 2); /* both that are being built; those kept stay until a new one serves */
+
+    /* Some keys serve: they go on, and the others are still to come; what was served of some keys only goes. */
+    struct sink_generation some[3] = {
+        {.number = 3, .state = SINK_KEPT, .sealed = true, .served_at = {30}},
+        {.number = 4, .state = SINK_SERVING, .sealed = true, .served_at = {40}},
+        {.number = 5, .state = SINK_BUILDING, .sealed = true},
+    };
+    char whole[SINK_FORM_SIZE];
+    sink_form(&tally_projections[0], whole);
+    for (size_t i = 0; i < 3; i++)
+        sink_form_marked(&tally_projections[0], (struct sink_mark){true, INT64_C(-7)}, some[i].form);
+    assert_int_equal(sink_form_mark(some[0].form).from, -7);
+    assert_true(sink_form_mark(some[0].form).partial && !sink_form_mark(whole).partial);
+    assert_true(sink_form_same(some[0].form, whole) && sink_form_readable(some[0].form, whole));
+    rebuild_plan(some, 3, whole, 2, &plan);
+    assert_int_equal(plan.need, REBUILD_NEED_START);
+    assert_true(plan.partial && !plan.outdated);
+    assert_int_equal(plan.serving, 4);
+    assert_int_equal(plan.drop_count, 2);
+    memcpy(some[2].form, whole, SINK_FORM_SIZE);
+    rebuild_plan(some, 3, whole, 2, &plan);
+    assert_int_equal(plan.need, REBUILD_NEED_RESUME);
+    assert_int_equal(plan.resume, 5);
 }
 
 int main(void)
@@ -585,6 +635,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_appends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel_and_limit, set_up, tear_down),

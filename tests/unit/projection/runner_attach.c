@@ -133,6 +133,123 @@ static void a_long_log_is_not_followed_from_its_beginning(void **state)
     teardown(&f);
 }
 
+/* ---- recent first ---- */
+
+static enum banyan_status count_wanted(void *context, int64_t key, const void *row, struct banyan_error *err)
+{
+    struct test_model *model = ((void **)context)[0];
+    size_t *count = ((void **)context)[1];
+    assert_non_null(model->accounts[key]);
+    assert_int_equal(banyan_record_diff(test_projections[0].tables[0].row, row, model->accounts[key]), 0);
+    (*count)++;
+    return BANYAN_OK;
+}
+
+static enum banyan_status any_row(void *context, int64_t key, const void *row, struct banyan_error *err)
+{
+    if (context != NULL)
+        assert_true(key >= *(int64_t *)context);
+    return BANYAN_OK;
+}
+
+/* The newest keys equal the fold of all events; whoever asks of others, or of all, is refused. */
+static void check_newest(struct fixture *f)
+{
+    struct sink_view *view = NULL;
+    struct sink_checkpoint at;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct test_model *model = calloc(1, sizeof(*model));
+    size_t count = 0, wanted = 0;
+    void *context[2] = {model, &count};
+    const struct banyan_table *table = &f->specs[0].tables[0];
+    struct sink_list list = {
+        .index = &table->indexes[0], .equal = BANYAN_STR("1"), .from = {BANYAN_TIME_NULL}, .to = {BANYAN_TIME_NULL}};
+    struct sink_search search = {.from = {BANYAN_TIME_NULL}, .to = {BANYAN_TIME_NULL}, .limit = 10};
+    list.limit = 1000;
+    test_model_fold(model, f->store, store_tail(f->store));
+    must(projections_view(f->engine, 0, &view, &err), &err, "view");
+    must(view->ops->checkpoint(view, &at, &err), &err, "checkpoint");
+    assert_true(at.ready.partial);
+    int64_t from = at.ready.from;
+    assert_in_range(from, 2, ACCOUNTS);
+    for (int64_t key = from; key < TEST_MODEL_KEYS; key++)
+        wanted += model->accounts[key] != NULL;
+    must(view->ops->range(view, 0, from, INT64_MAX, &at, count_wanted, context, &err), &err, "range");
+    assert_int_equal(at.position.value, store_tail(f->store).value);
+    assert_int_equal(count, wanted);
+    assert_true(wanted > 0);
+    assert_int_equal(view->ops->range(view, 0, from - 1, INT64_MAX, &at, any_row, NULL, NULL), BANYAN_BUSY);
+    assert_int_equal(view->ops->get(view, 0, from - 1, &at, any_row, NULL, NULL), BANYAN_BUSY);
+    assert_int_equal(view->ops->get(view, 0, from, &at, any_row, &from, NULL), BANYAN_OK);
+    assert_int_equal(view->ops->list(view, &list, &at, any_row, NULL, NULL), BANYAN_BUSY);
+    assert_int_equal(view->ops->search(view, &search, &at, any_row, NULL, NULL), BANYAN_BUSY);
+    list.ready_only = search.ready_only = true;
+    assert_int_equal(view->ops->list(view, &list, &at, any_row, &from, NULL), BANYAN_OK);
+    assert_int_equal(view->ops->search(view, &search, &at, any_row, &from, NULL), BANYAN_OK);
+    must(view->ops->begin(view, &at, &err), &err, "begin");
+    assert_int_equal(view->ops->get(view, 0, from - 1, &at, any_row, NULL, NULL), BANYAN_BUSY);
+    view->ops->end(view);
+    sink_view_close(view);
+    test_model_release(model);
+    free(model);
+}
+
+static void wait_partial(struct fixture *f)
+{
+    for (int i = 0; i < LIMIT_US / 1000; i++) {
+        struct projection_status status = status_of(f, 0);
+        if (status.serves && status.checkpoint.ready.partial && status.state == PROJECTION_LIVE)
+            return;
+        (void)os_stop_wait(&f->stop, 1000); /* it is not requested meanwhile */
+    }
+    fail_msg("the newest keys do not serve");
+}
+
+/* The newest keys of a first build serve and follow while the others cannot be had, over a restart, too. */
+static void newest_keys_serve_first(void **state)
+{
+    struct sink_generation generations[SINK_GENERATIONS_MAX];
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    size_t count = 0;
+    for (int sqlite = 0; sqlite < 2; sqlite++) {
+        struct fixture f;
+        struct banyan_projection parts = partitioned();
+        parts.recent_first = true;
+        setup(&f);
+        f.sqlite = sqlite != 0;
+        add_view(&f, &parts);
+        test_append_random(f.store, &f.random, 60000, ACCOUNTS);
+        atomic_store(&f.homes[0].fail_seal, true);
+        for (int start_number = 0; start_number < 2; start_number++) {
+            start(&f, false);
+            wait_partial(&f);
+            test_append_random(f.store, &f.random, 500, ACCOUNTS);
+            wait_tail(&f);
+            check_newest(&f);
+            if (start_number == 0)
+                stop(&f);
+        }
+        atomic_store(&f.homes[0].fail_seal, false);
+        for (int i = 0; i < LIMIT_US / 1000 && status_of(&f, 0).checkpoint.ready.partial; i++)
+            (void)os_stop_wait(&f.stop, 1000); /* it is not requested meanwhile */
+        wait_rebuilt(&f, 0, status_of(&f, 0).checkpoint.generation);
+        test_append_random(f.store, &f.random, 100, ACCOUNTS);
+        wait_tail(&f);
+        wait_state(&f, 0, PROJECTION_LIVE);
+        assert_false(status_of(&f, 0).checkpoint.ready.partial);
+        check_view(&f, 0, store_tail(f.store).value);
+        must(projections_generations(f.engine, 0, generations, &count, &err), &err, "generations");
+        assert_int_equal(count, 1); /* the small one is gone */
+        assert_int_equal(projections_rollback(f.engine, 0, NULL), BANYAN_NOT_FOUND);
+        /* Where all keys serve, a rebuild serves nothing less. */
+        must(projections_rebuild(f.engine, 0, &err), &err, "rebuild");
+        while (status_of(&f, 0).rebuild.phase != REBUILD_NONE)
+            assert_false(status_of(&f, 0).checkpoint.ready.partial);
+        stop(&f);
+        teardown(&f);
+    }
+}
+
 /* ---- many ---- */
 
 /* Random stops, pauses and failures; at the end all views are what a fold gives. */
@@ -330,6 +447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_rebuild_takes_over_under_load),
         cmocka_unit_test(a_new_version_is_built_anew),
         cmocka_unit_test(a_long_log_is_not_followed_from_its_beginning),
+        cmocka_unit_test(newest_keys_serve_first),
         cmocka_unit_test(whatever_happens_views_equal_the_fold),
         cmocka_unit_test(killed_at_any_instant_it_goes_on),
     };

@@ -34,7 +34,7 @@ static void open_fixture(struct fixture *f, size_t cache_bytes_max)
     uint32_t number = 0;
     *f = (struct fixture){.home = NULL};
     if (sink_memory_home(view, &f->home, &err) != BANYAN_OK ||
-        f->home->ops->make(f->home, &number, &err) != BANYAN_OK ||
+        f->home->ops->make(f->home, (struct sink_mark){.partial = false}, &number, &err) != BANYAN_OK ||
         f->home->ops->open(f->home, number, &f->sink, &err) != BANYAN_OK ||
         f->sink->ops->claim(f->sink, &checkpoint, &err) != BANYAN_OK ||
         f->sink->ops->seal(f->sink, &(struct sink_flush){.row_count = 0}, &err) != BANYAN_OK ||

@@ -71,7 +71,7 @@ struct sink *body_claim(struct sink_home *home, uint32_t number, struct sink_che
     struct sink_checkpoint checkpoint;
     struct sink *sink = NULL;
     if (number == 0)
-        body_must(home->ops->make(home, &number, &err), &err);
+        body_must(home->ops->make(home, (struct sink_mark){.partial = false}, &number, &err), &err);
     body_must(home->ops->open(home, number, &sink, &err), &err);
     body_must(sink->ops->claim(sink, ret == NULL ? &checkpoint : ret, &err), &err);
     assert_int_equal(sink->generation, number);
@@ -644,6 +644,66 @@ static void asides_are_put_changed_and_released(void **state)
     body_close(home, sink, view);
 }
 
+/* ---- the ready mark ---- */
+
+static enum banyan_status ignore_row(void *context, int64_t key, const void *row, struct banyan_error *err)
+{
+    return BANYAN_OK;
+}
+
+/* It is stored with a generation, and told with each answer of it and of no other. */
+static void a_mark_is_told_with_each_answer(void **state)
+{
+    static const int64_t froms[] = {INT64_MIN, -5, 0, 7};
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct sink_home *home = body_home();
+    struct sink_view *view = body_view(home);
+    struct sink_generation all[SINK_GENERATIONS_MAX];
+    struct sink_checkpoint at = {.generation = 0};
+    char form[SINK_FORM_SIZE];
+    size_t count = 0;
+    uint32_t serving = 0;
+    sink_form(&projection, form);
+    for (size_t i = 0; i < 5; i++) {
+        struct sink_mark ready = {i < 4, i < 4 ? froms[i] : 0};
+        struct test_account row = body_account(9);
+        struct sink_row rows = {0, 9, &row, UINT64_MAX};
+        struct sink *sink = NULL;
+        uint32_t number = 0;
+        body_must(home->ops->make(home, ready, &number, &err), &err);
+        for (int again = 0; again < 2; again++) { /* the second finds it sealed */
+            body_must(home->ops->open(home, number, &sink, &err), &err);
+            body_must(sink->ops->claim(sink, &at, &err), &err);
+            assert_int_equal(sink->ready.partial, ready.partial);
+            assert_int_equal(sink->ready.from, ready.from);
+            body_must_flush(sink, &rows, 1, 5 + (uint64_t)again);
+            if (again == 0)
+                sink_close(sink);
+        }
+        body_serve(home, serving, number);
+        serving = number;
+        for (int question = 0; question < 4; question++) {
+            at = (struct sink_checkpoint){.generation = 0};
+            enum banyan_status st = question == 0   ? view->ops->checkpoint(view, &at, &err)
+                                    : question == 1 ? view->ops->get(view, 0, 9, &at, ignore_row, NULL, &err)
+                                    : question == 2 ? view->ops->range(view, 0, 1, 100, &at, ignore_row, NULL, &err)
+                                                    : view->ops->begin(view, &at, &err);
+            body_must(st, &err);
+            assert_int_equal(at.generation, number);
+            assert_int_equal(at.ready.partial, ready.partial);
+            assert_int_equal(at.ready.from, ready.from);
+        }
+        view->ops->end(view);
+        body_must(home->ops->generations(home, all, &count, &err), &err);
+        assert_int_equal(all[count - 1].checkpoint.ready.partial, ready.partial);
+        assert_int_equal(sink_form_mark(all[count - 1].form).partial, ready.partial);
+        assert_int_equal(sink_form_mark(all[count - 1].form).from, ready.from);
+        assert_true(sink_form_same(all[count - 1].form, form));
+        sink_close(sink);
+    }
+    body_close(home, NULL, view);
+}
+
 /* ---- life ---- */
 
 static void a_generation_lives_as_it_should(void **state)
@@ -710,8 +770,8 @@ static void there_are_not_too_many(void **state)
     struct banyan_error err = BANYAN_ERROR_INIT;
     uint32_t number = 0;
     for (int i = 0; i < SINK_GENERATIONS_MAX; i++)
-        body_must(home->ops->make(home, &number, &err), &err);
-    assert_int_equal(home->ops->make(home, &number, &err), BANYAN_LIMIT);
+        body_must(home->ops->make(home, (struct sink_mark){.partial = false}, &number, &err), &err);
+    assert_int_equal(home->ops->make(home, (struct sink_mark){.partial = false}, &number, &err), BANYAN_LIMIT);
     assert_true(err.hint[0] != '\0');
     sink_home_close(home);
 }
@@ -833,6 +893,7 @@ int body_run(const struct body_place *under_test, const struct CMUnitTest *own, 
         cmocka_unit_test_setup(random_flushes_agree_with_the_model, body_clear),
         cmocka_unit_test_setup(large_flushes_are_as_small_ones, body_clear),
         cmocka_unit_test_setup(asides_are_put_changed_and_released, body_clear),
+        cmocka_unit_test_setup(a_mark_is_told_with_each_answer, body_clear),
         cmocka_unit_test_setup(a_generation_lives_as_it_should, body_clear),
         cmocka_unit_test_setup(there_are_not_too_many, body_clear),
         cmocka_unit_test_setup(a_reopened_generation_goes_on, body_clear),

@@ -100,7 +100,7 @@ static enum banyan_status rebuild(struct sink_home *home, uint32_t *serving, uin
     struct sink_checkpoint checkpoint;
     struct sink *sink = NULL;
     uint32_t number = 0, former = *serving;
-    enum banyan_status st = home->ops->make(home, &number, err);
+    enum banyan_status st = home->ops->make(home, (struct sink_mark){.partial = false}, &number, err);
     if (st == BANYAN_OK)
         st = home->ops->open(home, number, &sink, err);
     if (st == BANYAN_OK)

@@ -266,7 +266,7 @@ static void another_views_tables_are_not_touched(void **state)
     struct sink_home *home = body_home();
     sink_close(body_claim(home, 0, NULL));
     assert_int_equal(sink_postgres_home(body_projection(), conninfo(), schema, "other", &other, &err), BANYAN_OK);
-    assert_int_equal(other->ops->make(other, &number, &err), BANYAN_INVALID);
+    assert_int_equal(other->ops->make(other, (struct sink_mark){.partial = false}, &number, &err), BANYAN_INVALID);
     assert_true(err.hint[0] != '\0');
     sink_home_close(other);
     sink_home_close(home);

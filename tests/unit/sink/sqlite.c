@@ -158,7 +158,7 @@ static void a_file_that_was_removed_is_built_anew(void **state)
         assert_int_equal(home->ops->generations(home, all, &count, &err), BANYAN_OK);
         for (size_t i = 0; i < count; i++)
             assert_true(!all[i].sealed && all[i].state != SINK_SERVING);
-        assert_int_equal(home->ops->make(home, &number, &err), BANYAN_OK);
+        assert_int_equal(home->ops->make(home, (struct sink_mark){.partial = false}, &number, &err), BANYAN_OK);
         sink = body_claim(home, number, NULL);
         assert_int_equal(body_flush(sink, NULL, 0, 1, NULL), BANYAN_OK);
         assert_int_equal(home->ops->serve(home, 0, number, &err), BANYAN_OK);
