@@ -24,7 +24,7 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 endif
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all deps setup build demo test unit flow check headers layers style docs fmt fault fuzz bench install clean help
+.PHONY: all deps setup build demo test unit flow check headers layers style docs fmt fault migrate18 fuzz bench install clean help
 
 all: build
 
@@ -59,6 +59,11 @@ unit flow: build
 fault: build
 	@tools/deps $(DEPS) test
 	@SEEDS=$(SEEDS) tools/test $(BUILD) fault
+
+# What banyan migrate knows of PostgreSQL 15, again on 18 (from npm, into the build folder).
+migrate18: build
+	@tools/deps $(DEPS) test flags
+	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin tools/test $(BUILD) migrate
 
 bench: build
 	@tools/deps $(DEPS) test
@@ -105,6 +110,7 @@ help:
 	@echo "make test          unit and flow tests"
 	@echo "make check         format, layers, headers, style, docs drift, unit tests"
 	@echo "make fault SEEDS=n broken worlds: kill -9, immediate stops, races"
+	@echo "make migrate18     the tests of banyan migrate on PostgreSQL 18"
 	@echo "make bench NAME=x  benchmarks against their references; build/bench/results.jsonl"
 	@echo "make fuzz          fuzzers, SECONDS_EACH=n"
 	@echo "make install       PREFIX=/usr/local"

@@ -236,6 +236,7 @@ static enum banyan_status read_columns(struct catalog *catalog, struct catalog_t
             .sequence = (uint32_t)pg_int(result, i, 14),
             .default_value = keep(catalog, result, i, 15),
             .identity_always = pg_bool(result, i, 16),
+            .is_virtual = pg_bool(result, i, 17),
         };
     pg_result_free(result);
     return BANYAN_OK;
@@ -300,6 +301,7 @@ static enum banyan_status read_constraints(struct catalog *catalog, struct catal
             .expression = keep(catalog, result, i, 8),
             .inherited = pg_bool(result, i, 9),
             .definition = keep(catalog, result, i, 10),
+            .unenforced = pg_bool(result, i, 11),
         };
 
         if (constraint.table == table->oid)

@@ -54,6 +54,7 @@ struct catalog_column {
     int number;
     struct catalog_type type;
     bool not_null, has_default, is_identity, is_generated, inherited;
+    bool is_virtual;                 /* generated, from 18 on: nothing of it is stored */
     struct banyan_str collation;     /* where it is not the type's own */
     uint32_t sequence;               /* owned by it; 0: none */
     struct banyan_str default_value; /* as SQL; of a generated column its expression; data NULL: none */
@@ -80,13 +81,15 @@ enum catalog_constraint_kind {
     CATALOG_UNIQUE = 'u',
     CATALOG_EXCLUSION = 'x',
     CATALOG_TRIGGER = 't',
+    CATALOG_NOT_NULL = 'n', /* from 18 on */
 };
 struct PgQuery__Node; /* of pg_query.pb-c.h */
 struct catalog_constraint {
     struct banyan_str name;
     char kind; /* enum catalog_constraint_kind */
     bool validated;
-    bool inherited; /* from a parent: cannot be dropped alone */
+    bool unenforced; /* NOT ENFORCED, from 18 on: nobody checks it */
+    bool inherited;  /* from a parent: cannot be dropped alone */
     struct catalog_columns columns, referenced_columns;
     uint32_t table, referenced;   /* referenced: of a foreign key */
     uint32_t index;               /* that it is made of, or rests on */

@@ -25,12 +25,18 @@ static const char catalog_sql_table[] = "SELECT n.nspname, c.relname, " SHOWN(
              "(SELECT partattrs FROM pg_partitioned_table WHERE partrelid = c.oid), c.relreplident "
              "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid";
 
+/* From 18 on NOT NULL may hold for new rows only (NOT VALID); before, no constraint has the kind 'n'. */
+#define PROVEN                                                                                                         \
+    "NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT "               \
+    "k.convalidated AND k.conkey = ARRAY[a.attnum])"
+
 static const char catalog_sql_columns[] =
     "SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), " BASE_NAME(
         "t") ", "
              "CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, t.typtype = 'd', " CONSTRAINED(
                  "t") ", "
-                      "t.typcategory = 'A', a.attnotnull, a.atthasdef AND a.attgenerated = '', a.attidentity <> '', "
+                      "t.typcategory = 'A', a.attnotnull AND " PROVEN
+                      ", a.atthasdef AND a.attgenerated = '', a.attidentity <> '', "
                       "a.attgenerated <> '', a.attinhcount > 0, "
                       "(SELECT co.collname FROM pg_collation co WHERE co.oid = a.attcollation AND a.attcollation <> "
                       "t.typcollation), "
@@ -40,7 +46,7 @@ static const char catalog_sql_columns[] =
                       "a.attrelid "
                       "AND d.refobjsubid = a.attnum LIMIT 1), 0), "
                       "(SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND "
-                      "d.adnum = a.attnum), a.attidentity = 'a' "
+                      "d.adnum = a.attnum), a.attidentity = 'a', a.attgenerated = 'v' "
                       "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
                       "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
@@ -57,7 +63,8 @@ static const char catalog_sql_indexes[] = "SELECT i.indexrelid, " SHOWN(
 
 static const char catalog_sql_constraints[] =
     "SELECT conname, contype, convalidated, conrelid, confrelid, conkey, confkey, conindid, "
-    "CASE WHEN contype = 'c' THEN pg_get_expr(conbin, conrelid) END, coninhcount > 0, pg_get_constraintdef(oid) "
+    "CASE WHEN contype = 'c' THEN pg_get_expr(conbin, conrelid) END, coninhcount > 0, pg_get_constraintdef(oid), "
+    "to_jsonb(pg_constraint)->>'conenforced' = 'false' "
     "FROM pg_constraint WHERE conrelid = $1::oid OR confrelid = $1::oid ORDER BY oid";
 
 static const char catalog_sql_dependents[] =

@@ -75,7 +75,7 @@ void effect_add_foreign(struct effect_work *work, struct catalog_table *table, c
         if (catalog_column(table, banyan_str_of(constraint->fk_attrs[i]->string->sval)) == NULL)
             effect_fails(work, "column \"%s\" referenced in foreign key constraint does not exist",
                          constraint->fk_attrs[i]->string->sval);
-    if (constraint->skip_validation && effect_is_partitioned(table) && catalog_server_version(work->catalog) < 180000)
+    if (constraint->skip_validation && effect_is_partitioned(table) && !effect_is_18(work))
         effect_fails(work, "cannot add NOT VALID foreign key on a partitioned table");
     if (table->persistence == 'p' && referenced->known && referenced->persistence != 'p')
         effect_fails(work, "constraints on permanent tables may reference only permanent tables");
@@ -86,7 +86,7 @@ void effect_add_foreign(struct effect_work *work, struct catalog_table *table, c
     if (!effect_goes_on(work))
         return;
     lock_referenced(work, referenced);
-    if (index != NULL)
+    if (index != NULL && !effect_is_18(work))
         effect_lock_index(work, referenced, index, EFFECT_ACCESS_SHARE);
     foreign_below(work, table, referenced, validate);
 }
@@ -133,6 +133,10 @@ static void need_not_null(struct effect_work *work, const struct catalog_table *
         effect_fails(work, "column \"%s\" named in key does not exist", name);
     if (column != NULL && column->not_null)
         return;
+    for (size_t i = 0; i < table->constraint_count && column != NULL; i++)
+        if (table->constraints[i].kind == CATALOG_NOT_NULL && !table->constraints[i].validated &&
+            catalog_columns_has(&table->constraints[i].columns, column->number))
+            effect_fails(work, "NOT NULL of \"%s\" is NOT VALID: validate it before the primary key", name);
     effect_note(work, "the column %s is nullable: the table is read to prove that it holds no NULL", name);
     effect_scan(work, table, column != NULL ? EFFECT_YES : EFFECT_PERHAPS);
 }
@@ -228,12 +232,29 @@ static void check_below(struct effect_work *work, const struct catalog_table *ta
     }
 }
 
+/* 18 locks all that inherit, whatever the constraint, before it looks whether it goes there. */
+static void lock_below(struct effect_work *work, const struct catalog_table *table, enum effect_lock lock)
+{
+    for (size_t i = 0; i < table->child_count; i++) {
+        const struct catalog_table *child = effect_by_oid(work, table->children[i]);
+
+        if (child == NULL)
+            continue;
+        effect_lock(work, child, lock);
+        lock_below(work, child, lock);
+    }
+}
+
 void effect_add_constraint(struct effect_work *work, struct catalog_table *table, const PgQuery__Constraint *constraint,
                            bool recurse)
 {
     if (constraint->conname[0] != '\0' && catalog_constraint(table, banyan_str_of(constraint->conname)) != NULL)
         effect_fails(work, "constraint \"%s\" for relation \"%.*s\" already exists", constraint->conname,
                      (int)table->shown.size, table->shown.data);
+    if (recurse && effect_is_18(work))
+        lock_below(work, table,
+                   constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_FOREIGN ? EFFECT_SHARE_ROW_EXCLUSIVE
+                                                                                : EFFECT_ACCESS_EXCLUSIVE);
     switch (constraint->contype) {
     case PG_QUERY__CONSTR_TYPE__CONSTR_CHECK:
         if (table->child_count > 0 && !recurse && !constraint->is_no_inherit)

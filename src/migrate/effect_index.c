@@ -48,9 +48,11 @@ static bool is_refused(struct effect_work *work, const struct catalog_table *tab
                            "ALTER INDEX ATTACH PARTITION");
     for (size_t i = 0; i < statement->n_index_params; i++) {
         const PgQuery__IndexElem *element = statement->index_params[i]->index_elem;
+        const struct catalog_column *column = catalog_column(table, banyan_str_of(element->name));
 
-        if (element->expr == NULL && table->known && !table->stale &&
-            catalog_column(table, banyan_str_of(element->name)) == NULL)
+        if (element->expr == NULL && column != NULL && column->is_virtual)
+            effect_fails(work, "indexes on virtual generated columns are not supported");
+        if (element->expr == NULL && table->known && !table->stale && column == NULL)
             effect_fails(work, "column \"%s\" does not exist", element->name);
         if (element->expr != NULL && effect_is_volatile(work, element->expr) == EFFECT_YES)
             effect_fails(work, "functions in index expression must be marked IMMUTABLE");

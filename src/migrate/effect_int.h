@@ -48,6 +48,11 @@ struct banyan_str effect_new_name(struct effect_work *work, const struct catalog
                                   struct banyan_str columns, const char *label);
 /* May it hold rows?  PERHAPS where that is not known. */
 enum effect_certainty effect_has_rows(const struct catalog_table *table);
+/* Servers from 18 on take some locks less, and some more. */
+static inline bool effect_is_18(const struct effect_work *work)
+{
+    return catalog_server_version(work->catalog) >= 180000;
+}
 static inline bool effect_is_partitioned(const struct catalog_table *table)
 {
     return table->kind == 'p';

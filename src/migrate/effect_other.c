@@ -456,6 +456,14 @@ static void setting(struct effect_work *work, const PgQuery__VariableSetStmt *st
         effect_note(work, "changes of timestamp columns below depend on this zone");
 }
 
+/* 18 locks what is named; before, nothing. */
+static void grant(struct effect_work *work, const PgQuery__GrantStmt *statement)
+{
+    for (size_t i = 0; i < statement->n_objects && effect_is_18(work); i++)
+        if (statement->objects[i]->node_case == PG_QUERY__NODE__NODE_RANGE_VAR)
+            lock_one(work, statement->objects[i]->range_var, EFFECT_ACCESS_SHARE);
+}
+
 static bool on_one_table(struct effect_work *work, const PgQuery__Node *node)
 {
     switch (node->node_case) {
@@ -488,7 +496,6 @@ static bool on_one_table(struct effect_work *work, const PgQuery__Node *node)
 static bool touches_no_table(PgQuery__Node__NodeCase kind)
 {
     switch (kind) {
-    case PG_QUERY__NODE__NODE_GRANT_STMT:
     case PG_QUERY__NODE__NODE_GRANT_ROLE_STMT:
     case PG_QUERY__NODE__NODE_CREATE_FUNCTION_STMT:
     case PG_QUERY__NODE__NODE_ALTER_FUNCTION_STMT:
@@ -520,6 +527,9 @@ void effect_other(struct effect_work *work, const PgQuery__Node *node)
         break;
     case PG_QUERY__NODE__NODE_COMMENT_STMT:
         comment(work, node->comment_stmt);
+        break;
+    case PG_QUERY__NODE__NODE_GRANT_STMT:
+        grant(work, node->grant_stmt);
         break;
     case PG_QUERY__NODE__NODE_LOCK_STMT:
         lock_tables(work, node->lock_stmt);

@@ -172,8 +172,9 @@ static void create_like(struct effect_work *work, struct catalog_table *table, c
         return;
     effect_lock(work, model, EFFECT_ACCESS_SHARE);
     for (size_t i = 0; (like->options & with_defaults) != 0 && i < model->column_count; i++) {
-        const struct catalog_table *sequence =
-            model->columns[i].has_default ? effect_by_oid(work, model->columns[i].sequence) : NULL;
+        const struct catalog_table *sequence = model->columns[i].has_default && !effect_is_18(work)
+                                                   ? effect_by_oid(work, model->columns[i].sequence)
+                                                   : NULL;
 
         if (sequence != NULL)
             effect_lock(work, sequence, EFFECT_ACCESS_SHARE);

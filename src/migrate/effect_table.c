@@ -407,11 +407,14 @@ static void validate(struct effect_work *work, struct catalog_table *table, cons
         effect_note(work, "of a foreign key the referenced table is read, too, under ROW SHARE");
         return;
     }
-    if (constraint->kind != CATALOG_CHECK && constraint->kind != CATALOG_FOREIGN)
+    if (constraint->kind != CATALOG_CHECK && constraint->kind != CATALOG_FOREIGN &&
+        constraint->kind != CATALOG_NOT_NULL)
         effect_fails(work, "constraint \"%s\" is not a foreign key or check constraint", command->name);
+    if (constraint->unenforced)
+        effect_fails(work, "cannot validate the NOT ENFORCED constraint \"%s\"", command->name);
     if (constraint->validated)
         return;
-    if (constraint->kind == CATALOG_CHECK) {
+    if (constraint->kind != CATALOG_FOREIGN) {
         each_below(work, table, validate_check, command->name);
         return;
     }
@@ -600,6 +603,9 @@ static void check_simple(struct effect_work *work, const struct catalog_table *t
         if (column->is_identity)
             effect_fails(work, "column \"%s\" is an identity column", command->name);
     }
+    if (command->subtype == AT(DropExpression) && column->is_virtual)
+        effect_fails(work, "DROP EXPRESSION of \"%s\" is not supported: it is a virtual generated column",
+                     command->name);
     if (command->subtype == AT(DropExpression) && !column->is_generated && !command->missing_ok)
         effect_fails(work, "column \"%s\" is not a stored generated column", command->name);
     if (command->subtype == AT(ColumnDefault) && (column->is_generated || column->is_identity))

@@ -274,8 +274,9 @@ static void change_foreign(struct effect_work *work, const struct catalog_constr
     if (table == NULL || referenced == NULL)
         return;
     effect_lock(work, table, EFFECT_ACCESS_EXCLUSIVE);
-    effect_lock(work, referenced, EFFECT_ACCESS_EXCLUSIVE);
-    for (size_t i = 0; i < referenced->index_count; i++)
+    /* What nobody checks has no triggers there. */
+    effect_lock(work, referenced, constraint->unenforced ? EFFECT_SHARE_ROW_EXCLUSIVE : EFFECT_ACCESS_EXCLUSIVE);
+    for (size_t i = 0; i < referenced->index_count && !effect_is_18(work); i++)
         if (referenced->indexes[i].oid == constraint->index)
             effect_lock_index(work, referenced, &referenced->indexes[i], EFFECT_ACCESS_SHARE);
     if (constraint->validated && (change.rewrite != EFFECT_NO || !change.same_operators))
@@ -314,7 +315,8 @@ static void change_table(struct effect_work *work, struct catalog_table *table, 
     for (size_t i = 0; i < table->reference_count; i++)
         if (catalog_columns_has(&table->references[i].referenced_columns, column->number))
             change_foreign(work, &table->references[i], change);
-    effect_rewrite(work, table, change.rewrite);
+    if (!column->is_virtual)
+        effect_rewrite(work, table, change.rewrite);
     for (size_t i = 0; i < table->child_count; i++) {
         struct catalog_table *child = effect_by_oid(work, table->children[i]);
 

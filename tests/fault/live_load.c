@@ -554,6 +554,7 @@ static void thread_main(void *argument)
 static void watcher_main(void *argument)
 {
     struct live_load *load = argument;
+    long long told_us = 0;
 
     while (!atomic_load(&load->stop)) {
         PGresult *result =
@@ -569,9 +570,11 @@ static void watcher_main(void *argument)
 
             if (us > atomic_load(&load->lock_wait_us_max)) {
                 atomic_store(&load->lock_wait_us_max, us);
-                if (us > LONG_US)
+                if (us > LONG_US && us > told_us + told_us / 2) {
+                    told_us = us;
                     printf("# waits for a lock for %lld ms: %s, behind %s\n", us / 1000, PQgetvalue(result, 0, 1),
                            PQgetvalue(result, 0, 2));
+                }
             }
         }
         PQclear(result);
