@@ -1,0 +1,1 @@
+ALTER TABLE orders RENAME COLUMN execution_time TO execution_timestamp;

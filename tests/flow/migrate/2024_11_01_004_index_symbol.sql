@@ -1,0 +1,1 @@
+CREATE INDEX orders_symbol_created_idx ON orders (symbol, created_at);

@@ -1,0 +1,1 @@
+UPDATE orders SET notional = price * quantity WHERE notional IS NULL;
