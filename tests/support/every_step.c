@@ -6,10 +6,10 @@
 const char every_step_schema[] =
     "CREATE TYPE mood AS ENUM ('calm', 'busy');"
     "CREATE TABLE t (id bigint PRIMARY KEY, a text NOT NULL, n int NOT NULL, m mood NOT NULL DEFAULT 'calm');"
-    "INSERT INTO t SELECT i, 'a' || i, i % 1000 FROM generate_series(1, 20000) i;"
+    "INSERT INTO t SELECT i, 'a' || i, i % 1000 FROM generate_series(1, 4000) i;"
     "CREATE INDEX t_n ON t (n); CREATE INDEX t_a ON t (a);"
     "CREATE TABLE c (id bigint PRIMARY KEY, t_id bigint NOT NULL);"
-    "INSERT INTO c SELECT i, i FROM generate_series(1, 5000) i;"
+    "INSERT INTO c SELECT i, i FROM generate_series(1, 1000) i;"
     "CREATE TABLE p (id bigint NOT NULL, k int NOT NULL) PARTITION BY LIST (k);"
     "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2);"
     "INSERT INTO p SELECT i, 1 + i % 2 FROM generate_series(1, 1000) i;";

@@ -2,7 +2,7 @@
 /*
  * A migration with a step of every kind, made by hand: what runs it is tested without what plans it.
  *
- * Over every_step_schema: t (20 000 rows), c that refers to it, the partitioned p, the enum mood.
+ * Over every_step_schema: t (4 000 rows), c that refers to it, the partitioned p, the enum mood.
  */
 #ifndef SUPPORT_EVERY_STEP_H
 #define SUPPORT_EVERY_STEP_H
