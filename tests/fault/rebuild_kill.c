@@ -376,10 +376,6 @@ static bool look(const struct life *life, struct sink_view *view)
     }
     must(view->ops->asides(view, &arena, &asides, &aside_count, &err), "asides", &err);
     view->ops->end(view);
-    if (checkpoint.ready.partial)
-        (void)__atomic_add_fetch(&shared->partial, 1, __ATOMIC_RELAXED);
-    else
-        __atomic_store_n(&shared->whole, true, __ATOMIC_RELAXED);
     int64_t now = (int64_t)checkpoint.position.value;
     for (int64_t seen = before; seen < now;)
         if (__atomic_compare_exchange_n(&shared->seen, &seen, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -391,6 +387,10 @@ static bool look(const struct life *life, struct sink_view *view)
     }
     banyan_arena_release(&arena);
     (void)__atomic_add_fetch(&shared->checks, 1, __ATOMIC_RELAXED);
+    if (checkpoint.ready.partial)
+        (void)__atomic_add_fetch(&shared->partial, 1, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&shared->whole, true, __ATOMIC_RELAXED);
     return true;
 }
 

@@ -304,6 +304,109 @@ static void streams_are_shown(void **state)
     assert_int_equal(code_of(get("/streams/account-1?limit=1001")), 400);
 }
 
+/* ---- the newest keys first ---- */
+
+static struct sink_home_ops stuck_ops;
+
+/* The rebuild that is due does not come to its end: it tries again and again. */
+static enum banyan_status stuck_make(struct sink_home *home, struct sink_mark ready, uint32_t *ret_number,
+                                     struct banyan_error *err)
+{
+    return banyan_error_set(err, BANYAN_BUSY, "not now");
+}
+
+/* A view whose rows are there from key 100 on: one, of key 150. */
+static void start_partial_view(const struct banyan_projection *spec)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct test_account row = {.id = 150, .owner = BANYAN_STR("newest")};
+    struct sink_row rows = {0, 150, &row, UINT64_MAX};
+    struct sink_checkpoint at;
+    struct projection_options options = {.name = spec->name, .projection = spec};
+    struct sink *sink = NULL;
+    uint32_t number = 0;
+    must(sink_memory_home(spec, &options.home, &err), &err);
+    must(options.home->ops->make(options.home, (struct sink_mark){true, 100}, &number, &err), &err);
+    must(options.home->ops->open(options.home, number, &sink, &err), &err);
+    must(sink->ops->claim(sink, &at, &err), &err);
+    struct sink_flush flush = {.rows = &rows, .row_count = 1, .checkpoint = {.position = store_tail(world.store)}};
+    must(sink->ops->flush(sink, &flush, &err), &err);
+    must(options.home->ops->serve(options.home, 0, number, &err), &err);
+    sink_close(sink);
+    stuck_ops = *options.home->ops;
+    stuck_ops.make = stuck_make;
+    options.home->ops = &stuck_ops;
+    must(projections_add(world.projections, &options, &err), &err);
+}
+
+static int open_partial_world(void **state)
+{
+    static struct banyan_projection spec;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    world.folder = test_folder_new();
+    os_random_seed(&world.random, test_seed());
+    must(os_stop_open(&world.stop, &err), &err);
+    must(store_open(&(struct store_options){.folder = world.folder}, &world.store, &err), &err);
+    test_append_random(world.store, &world.random, 50, 50);
+    world.projections = projections_new(
+        &(struct projections_options){.domain = &test_domain, .store = world.store, .stop = &world.stop});
+    spec = test_projections[0];
+    spec.spread = BANYAN_PARTITIONED;
+    spec.recent_first = true;
+    start_partial_view(&spec);
+    must(http_start(&(struct http_options){.address = "127.0.0.1",
+                                           .version = "1.2.3",
+                                           .domain = &test_domain,
+                                           .store = world.store,
+                                           .projections = world.projections},
+                    &world.server, &err),
+         &err);
+    http_raw_port = http_port(world.server);
+    return 0;
+}
+
+/* Whatever touches keys that are not ready is told so, and when to come again. */
+static void refused(const char *path)
+{
+    const char *answer = get(path);
+    assert_int_equal(code_of(answer), 503);
+    assert_true(atoi(header_of(answer, "Retry-After")) >= 1);
+    assert_string_equal(header_of(answer, "Banyan-Ready-From"), "100");
+    assert_non_null(strstr(answer, "those from 100 on are ready"));
+    assert_null(strstr(answer, "newest\""));
+}
+
+static void the_newest_keys_answer_alone(void **state)
+{
+    int64_t began = os_clock_monotonic_us(os_clock_real());
+    while (!projections_serving(world.projections, 0, NULL))
+        assert_true(os_clock_monotonic_us(os_clock_real()) - began < LIMIT_US);
+    const char *answer = get("/views/accounts/150");
+    assert_int_equal(code_of(answer), 200);
+    assert_string_equal(header_of(answer, "Banyan-Ready-From"), "100");
+    answer = get("/views/accounts/160");
+    assert_int_equal(code_of(answer), 404);
+    assert_string_equal(header_of(answer, "Banyan-Ready-From"), "100");
+    refused("/views/accounts/99");
+    refused("/views/accounts/1"); /* there are events of it */
+    refused("/views/accounts?owner=newest");
+    refused("/views/accounts?owner=newest&partial=false");
+    refused("/views/accounts/search?q=newest");
+    assert_int_equal(code_of(get("/views/accounts?owner=newest&partial=maybe")), 400);
+    static const char *const partly[] = {"/views/accounts?owner=newest&partial=true",
+                                         "/views/accounts/search?q=newest&partial=true"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(header_of(get(partly[i]), "Banyan-Ready-From"), "100");
+        json_t *json = json_at(partly[i], 200);
+        assert_int_equal(json_array_size(json_object_get(json, "items")), 1);
+        json_decref(json);
+    }
+    json_t *json = json_at("/projections", 200);
+    const json_t *view = json_array_get(json_object_get(json, "projections"), 0);
+    assert_int_equal(json_integer_value(json_object_get(view, "ready_from")), 100);
+    json_decref(json);
+}
+
 /* ---- bad requests ---- */
 
 static void a_search_and_a_query(void **state)
@@ -619,5 +722,7 @@ int main(void)
         cmocka_unit_test(a_taken_port_is_named),
         cmocka_unit_test(stopping_ends_the_waiting),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    const struct CMUnitTest partial[] = {cmocka_unit_test(the_newest_keys_answer_alone)};
+    int failed = cmocka_run_group_tests(tests, open_world, close_world);
+    return failed + cmocka_run_group_tests(partial, open_partial_world, close_world);
 }
