@@ -34,7 +34,7 @@ enum {
 
 struct migrate_command {
     const char *conninfo; /* empty: what PG* variables say */
-    bool json, dry_run, watch, complete, cleanup;
+    bool json, dry_run, watch, complete, cleanup, to_ready;
     struct run_options run; /* without conninfo and stop until migrate_begin() */
     const char *replicas[MIGRATE_REPLICAS_MAX];
     const char *arguments[MIGRATE_FILES_MAX];
@@ -51,8 +51,9 @@ struct migrate_verb {
     const char *doc;
     size_t argument_min, argument_max;
     bool dry_run, watch, complete; /* complete: --cleanup, too */
-    bool plans;                    /* --allow alone */
-    bool runs;                     /* locks, tries, throttles */
+    bool to_ready;
+    bool plans; /* --allow alone */
+    bool runs;  /* locks, tries, throttles */
     bool rehearses;
 };
 /* Read the command line (argp leaves the process on wrong use) and watch signals; migrate_end() in any case. */

@@ -12,6 +12,7 @@ enum {
     OPTION_WATCH,
     OPTION_COMPLETE,
     OPTION_CLEANUP,
+    OPTION_TO_READY,
     OPTION_ALLOW,
     OPTION_LOCK_TIMEOUT,
     OPTION_GIVE_UP,
@@ -56,6 +57,11 @@ static const struct argp_option watch_options[] = {
 static const struct argp_option complete_options[] = {
     {"complete", OPTION_COMPLETE, NULL, 0, "Contract each one, too, before the next begins: where no old code runs", 0},
     {"cleanup", OPTION_CLEANUP, NULL, 0, "Contract each one and drop what is kept: where nobody needs the way back", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+static const struct argp_option to_ready_options[] = {
+    {"to-ready", OPTION_TO_READY, NULL, 0,
+     "Only what complete did, back to 'ready': both codes work there, so that the old one can come back first", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 static const struct argp_option allow_options[] = {
@@ -226,6 +232,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
     case OPTION_CLEANUP:
         command->complete = command->cleanup = true;
         return 0;
+    case OPTION_TO_READY:
+        command->to_ready = true;
+        return 0;
     case ARGP_KEY_ARG:
         take_argument(parsing, argument, state);
         return 0;
@@ -241,7 +250,8 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
 /* Flags of the command itself: no arguments of their own, so the root's parser takes them. */
 static error_t parse_flag(int key, char *argument, struct argp_state *state)
 {
-    return key == OPTION_DRY_RUN || key == OPTION_WATCH || key == OPTION_COMPLETE || key == OPTION_CLEANUP
+    return key == OPTION_DRY_RUN || key == OPTION_WATCH || key == OPTION_COMPLETE || key == OPTION_CLEANUP ||
+                   key == OPTION_TO_READY
                ? parse_common(key, argument, state)
                : ARGP_ERR_UNKNOWN;
 }
@@ -249,6 +259,7 @@ static error_t parse_flag(int key, char *argument, struct argp_state *state)
 static const struct argp dry_run_argp = {dry_run_options, parse_flag, NULL, NULL, NULL, NULL, NULL};
 static const struct argp watch_argp = {watch_options, parse_flag, NULL, NULL, NULL, NULL, NULL};
 static const struct argp complete_argp = {complete_options, parse_flag, NULL, NULL, NULL, NULL, NULL};
+static const struct argp to_ready_argp = {to_ready_options, parse_flag, NULL, NULL, NULL, NULL, NULL};
 static const struct argp allow_argp = {allow_options, parse_run, NULL, NULL, NULL, NULL, NULL};
 static const struct argp run_argp = {run_options_list, parse_run, NULL, NULL, NULL, NULL, NULL};
 static const struct argp rehearse_argp = {rehearse_options_list, parse_rehearse, NULL, NULL, NULL, NULL, NULL};
@@ -269,6 +280,8 @@ enum banyan_status migrate_begin(const struct migrate_verb *verb, int argc, char
         children[count++].argp = &watch_argp;
     if (verb->complete)
         children[count++].argp = &complete_argp;
+    if (verb->to_ready)
+        children[count++].argp = &to_ready_argp;
     if (verb->plans)
         children[count++].argp = &allow_argp;
     if (verb->runs)

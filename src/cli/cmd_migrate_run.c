@@ -149,6 +149,7 @@ static enum banyan_status start_known(struct running *all, const struct migratio
         *ret_did = "resumed";
         return run_resume(&all->command.run, migration->version, err);
     case BOOKS_CONTRACTING:
+    case BOOKS_REOPENING:
     case BOOKS_ROLLING_BACK:
     case BOOKS_CLEANING:
         st = banyan_error_set(err, BANYAN_CONFLICT, "%.*s is %s", (int)migration->version.size, migration->version.data,
@@ -255,7 +256,8 @@ static bool may_resume(const struct books_migration *migration)
 struct deed {
     const char *did;
     bool (*fits)(const struct books_migration *migration);
-    enum banyan_status (*run)(const struct run_options *options, struct banyan_str version, struct banyan_error *err);
+    enum banyan_status (*run)(const struct migrate_command *command, struct banyan_str version,
+                              struct banyan_error *err);
     enum plan_phase phase; /* that --dry-run prints; 0: the undo */
 };
 
@@ -305,10 +307,16 @@ static enum banyan_status run_deed(const struct migrate_verb *verb, const struct
     if (st == BANYAN_OK && all.command.dry_run)
         return end(&all, print_deed(&all, &books, deed, err), err);
     if (st == BANYAN_OK)
-        st = deed->run(&all.command.run, books.version, err);
+        st = deed->run(&all.command, books.version, err);
     if (st == BANYAN_OK)
         st = tell(&all, books.version, deed->did, err);
     return end(&all, st, err);
+}
+
+static enum banyan_status do_complete(const struct migrate_command *command, struct banyan_str version,
+                                      struct banyan_error *err)
+{
+    return run_complete(&command->run, version, err);
 }
 
 enum banyan_status migrate_complete(struct cli *cli, int argc, char **argv, struct banyan_error *err)
@@ -321,10 +329,16 @@ enum banyan_status migrate_complete(struct cli *cli, int argc, char **argv, stru
         .dry_run = true,
         .runs = true,
     };
-    static const struct deed deed = {"completed", may_complete, run_complete, PLAN_CONTRACT};
+    static const struct deed deed = {"completed", may_complete, do_complete, PLAN_CONTRACT};
 
     (void)cli;
     return run_deed(&verb, &deed, argc, argv, err);
+}
+
+static enum banyan_status run_back(const struct migrate_command *command, struct banyan_str version,
+                                   struct banyan_error *err)
+{
+    return command->to_ready ? run_reopen(&command->run, version, err) : run_rollback(&command->run, version, err);
 }
 
 enum banyan_status migrate_rollback(struct cli *cli, int argc, char **argv, struct banyan_error *err)
@@ -336,12 +350,19 @@ enum banyan_status migrate_rollback(struct cli *cli, int argc, char **argv, stru
         .argument_min = 1,
         .argument_max = 1,
         .dry_run = true,
+        .to_ready = true,
         .runs = true,
     };
-    static const struct deed deed = {"rolled back", NULL, run_rollback, 0};
+    static const struct deed deed = {"rolled back", NULL, run_back, 0};
 
     (void)cli;
     return run_deed(&verb, &deed, argc, argv, err);
+}
+
+static enum banyan_status do_cleanup(const struct migrate_command *command, struct banyan_str version,
+                                     struct banyan_error *err)
+{
+    return run_cleanup(&command->run, version, err);
 }
 
 enum banyan_status migrate_cleanup(struct cli *cli, int argc, char **argv, struct banyan_error *err)
@@ -355,10 +376,16 @@ enum banyan_status migrate_cleanup(struct cli *cli, int argc, char **argv, struc
         .dry_run = true,
         .runs = true,
     };
-    static const struct deed deed = {"cleaned up", may_clean, run_cleanup, PLAN_CLEANUP};
+    static const struct deed deed = {"cleaned up", may_clean, do_cleanup, PLAN_CLEANUP};
 
     (void)cli;
     return run_deed(&verb, &deed, argc, argv, err);
+}
+
+static enum banyan_status do_resume(const struct migrate_command *command, struct banyan_str version,
+                                    struct banyan_error *err)
+{
+    return run_resume(&command->run, version, err);
 }
 
 enum banyan_status migrate_resume(struct cli *cli, int argc, char **argv, struct banyan_error *err)
@@ -370,7 +397,7 @@ enum banyan_status migrate_resume(struct cli *cli, int argc, char **argv, struct
         .argument_max = 1,
         .runs = true,
     };
-    static const struct deed deed = {"resumed", may_resume, run_resume, PLAN_EXPAND};
+    static const struct deed deed = {"resumed", may_resume, do_resume, PLAN_EXPAND};
 
     (void)cli;
     return run_deed(&verb, &deed, argc, argv, err);

@@ -24,6 +24,7 @@ static const char *const state_names[] = {
     [BOOKS_BACKFILLING] = "backfilling",
     [BOOKS_READY] = "ready",
     [BOOKS_CONTRACTING] = "contracting",
+    [BOOKS_REOPENING] = "reopening",
     [BOOKS_COMPLETED] = "completed",
     [BOOKS_CLEANING] = "cleaning",
     [BOOKS_DONE] = "done",

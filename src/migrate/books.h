@@ -4,6 +4,8 @@
  * banyan.schema_migration_steps (one row a step).
  *
  *   started ▶ expanding ▶ backfilling ▶ ready ▶ contracting ▶ completed ▶ cleaning ▶ done
+ *                 │           │          ▲        │              │
+ *                 │           │          └─ reopening ───────────┤
  *                 └───────────┴──────────┴────────┴──────────────┴──▶ rolling_back ▶ rolled_back
  *
  * A step is marked in the transaction that does it, or, where it runs outside one, before and after, and proven by what
@@ -29,6 +31,7 @@ enum books_state {
     BOOKS_BACKFILLING,
     BOOKS_READY,
     BOOKS_CONTRACTING,
+    BOOKS_REOPENING, /* back from contract to ready */
     BOOKS_COMPLETED,
     BOOKS_CLEANING,
     BOOKS_DONE,

@@ -7,6 +7,7 @@
  *   | started, expanding                   | backfilling  | to_ready(): steps of expand               |
  *   | backfilling                          | ready        | to_ready(): steps of backfill             |
  *   | ready, contracting                   | completed    | to_completed(): checks, steps of contract |
+ *   | contracting, completed, reopening    | ready        | to_reopened(): undo of contract           |
  *   | completed, cleaning                  | done         | to_done(): steps of cleanup               |
  *   | any of the above but done, cleaning  | rolled_back  | to_rolled_back(): undo of all             |
  *
@@ -223,8 +224,31 @@ static enum banyan_status to_rolled_back(struct run *run, struct banyan_error *e
             st = set_state(run, BOOKS_ROLLING_BACK, err);
     }
     if (st == BANYAN_OK)
-        st = run_undo_all(run, err);
+        st = run_undo_from(run, PLAN_EXPAND, err);
     return st == BANYAN_OK ? set_state(run, BOOKS_ROLLED_BACK, err) : st;
+}
+
+static enum banyan_status to_reopened(struct run *run, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+
+    switch (run->books.state) {
+    case BOOKS_READY:
+        return BANYAN_OK;
+    case BOOKS_REOPENING:
+        break;
+    case BOOKS_CONTRACTING:
+    case BOOKS_COMPLETED:
+        st = nothing_on_top(run, err);
+        if (st == BANYAN_OK)
+            st = set_state(run, BOOKS_REOPENING, err);
+        break;
+    default:
+        return wrong_state(run, "go back to 'ready'", "Its story: banyan migrate status.", err);
+    }
+    if (st == BANYAN_OK)
+        st = run_undo_from(run, PLAN_CONTRACT, err);
+    return st == BANYAN_OK ? set_state(run, BOOKS_READY, err) : st;
 }
 
 static enum banyan_status on(struct run *run, struct banyan_error *err)
@@ -236,6 +260,8 @@ static enum banyan_status on(struct run *run, struct banyan_error *err)
         return to_ready(run, err);
     case BOOKS_CONTRACTING:
         return to_completed(run, err);
+    case BOOKS_REOPENING:
+        return to_reopened(run, err);
     case BOOKS_CLEANING:
         return to_done(run, err);
     case BOOKS_ROLLING_BACK:
@@ -287,6 +313,11 @@ static enum banyan_status run_it(const struct run_options *options, struct banya
 enum banyan_status run_complete(const struct run_options *options, struct banyan_str version, struct banyan_error *err)
 {
     return run_it(options, version, to_completed, false, err);
+}
+
+enum banyan_status run_reopen(const struct run_options *options, struct banyan_str version, struct banyan_error *err)
+{
+    return run_it(options, version, to_reopened, true, err);
 }
 
 enum banyan_status run_rollback(const struct run_options *options, struct banyan_str version, struct banyan_error *err)

@@ -5,6 +5,7 @@
  *
  *   run_start       checks, expand, backfill; ends "ready": both codes work
  *   run_complete    checks, contract; what is taken away is kept aside
+ *   run_reopen      undo of contract: back to "ready", so that the old code can come back before the new one goes
  *   run_rollback    undo of every step that was done, last first; behind complete too, until cleanup
  *   run_cleanup     drops what was kept aside; no way back from here
  *   run_resume      whatever was under way when it stopped
@@ -70,6 +71,8 @@ BANYAN_MUST_CHECK enum banyan_status run_start(const struct run_options *options
                                                const struct plan *plan, struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status run_complete(const struct run_options *options, struct banyan_str version,
                                                   struct banyan_error *err);
+BANYAN_MUST_CHECK enum banyan_status run_reopen(const struct run_options *options, struct banyan_str version,
+                                                struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status run_rollback(const struct run_options *options, struct banyan_str version,
                                                   struct banyan_error *err);
 BANYAN_MUST_CHECK enum banyan_status run_cleanup(const struct run_options *options, struct banyan_str version,

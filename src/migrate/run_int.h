@@ -100,7 +100,7 @@ BANYAN_MUST_CHECK enum banyan_status run_ask(struct run *run, struct banyan_str 
 
 /* ---- run_undo.c ---- */
 
-BANYAN_MUST_CHECK enum banyan_status run_undo_all(struct run *run, struct banyan_error *err);
+BANYAN_MUST_CHECK enum banyan_status run_undo_from(struct run *run, enum plan_phase phase, struct banyan_error *err);
 
 /* ---- run_index.c ---- */
 

@@ -79,11 +79,12 @@ static enum banyan_status undo(struct run *run, size_t number, struct banyan_err
     return st;
 }
 
-enum banyan_status run_undo_all(struct run *run, struct banyan_error *err)
+enum banyan_status run_undo_from(struct run *run, enum plan_phase phase, struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
 
     for (size_t i = run->plan.step_count; i-- > 0 && st == BANYAN_OK;)
-        st = undo(run, i, err);
+        if (run->plan.steps[i].phase >= phase)
+            st = undo(run, i, err);
     return st;
 }

@@ -169,8 +169,7 @@ static int one_life(struct world *world, const struct verb *verb, bool resume, i
 
     arguments[count++] = !resume && verb->stage == LIVE_START ? world->path : world->version;
     if (verb->to_ready && !resume) {
-        arguments[count++] = "--to";
-        arguments[count++] = "ready";
+        arguments[count++] = "--to-ready";
     }
     arguments[count++] = "--conninfo";
     arguments[count++] = world->conninfo;
