@@ -46,24 +46,13 @@ static struct catalog_columns type_columns(const struct plan_swap *swap)
     return set;
 }
 
-/* What each column is called before contract: the shadow, the new name.  Or behind it: the kept one. */
-static struct definition_names names_of(struct plan_work *work, const struct plan_swap *swap, bool behind)
-{
-    struct definition_name *names = banyan_arena_zalloc(work->arena, (swap->column_count + 1) * sizeof(*names));
-    size_t count = 0;
+enum names {
+    NAMES_OF_NEW,    /* renamed columns, before contract: the second one */
+    NAMES_OF_SHADOW, /* of another type, before contract: the shadow; what is renamed has its old name */
+    NAMES_BEHIND,    /* behind contract: what was kept aside of another type, and new names */
+};
 
-    for (size_t i = 0; i < swap->column_count; i++) {
-        const struct swap_column *column = &swap->columns[i];
-
-        if (column->kept.size == 0 || (behind && !swap_is_type(column)))
-            continue;
-        names[count++] = (struct definition_name){column->sync.from, behind ? column->kept : column->sync.to};
-    }
-    return (struct definition_names){names, count};
-}
-
-/* Constraints name the shadow only: what is renamed keeps its own. */
-static struct definition_names type_names(struct plan_work *work, const struct plan_swap *swap)
+static struct definition_names names_of(struct plan_work *work, const struct plan_swap *swap, enum names which)
 {
     struct definition_name *names;
     size_t count = 0;
@@ -71,9 +60,15 @@ static struct definition_names type_names(struct plan_work *work, const struct p
     if (swap == NULL)
         return (struct definition_names){NULL, 0};
     names = banyan_arena_zalloc(work->arena, (swap->column_count + 1) * sizeof(*names));
-    for (size_t i = 0; i < swap->column_count; i++)
-        if (swap_is_type(&swap->columns[i]))
-            names[count++] = (struct definition_name){swap->columns[i].sync.from, swap->columns[i].sync.to};
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct swap_column *column = &swap->columns[i];
+        bool is_type = swap_is_type(column);
+
+        if (column->kept.size == 0 || (which == NAMES_OF_NEW && is_type) || (which == NAMES_OF_SHADOW && !is_type))
+            continue;
+        names[count++] = (struct definition_name){column->sync.from,
+                                                  which == NAMES_BEHIND && is_type ? column->kept : column->sync.to};
+    }
     return (struct definition_names){names, count};
 }
 
@@ -219,17 +214,18 @@ static void hang_index(struct plan_work *work, struct plan_swap *swap, const str
         return;
     helper = plan_new_name(work, swap->table, definition.name);
     aside = plan_kept_name(work, swap->table, definition.name);
-    over = definition_index_over(definition.text, names_of(work, swap, false), work->arena);
+    over = definition_index_over(definition.text, names_of(work, swap, is_type ? NAMES_OF_SHADOW : NAMES_OF_NEW),
+                                 work->arena);
     if (!understood(work, over, definition.name))
         return;
     plan_index_build(work, swap->table, helper, index->unique, over, PLAN_BACKFILL);
     if (!is_type)
         return;
     if (index->unique)
-        built_before_undo(
-            work, swap,
-            (struct swap_index){definition.schema, aside,
-                                definition_index_over(definition.text, names_of(work, swap, true), work->arena)});
+        built_before_undo(work, swap,
+                          (struct swap_index){
+                              definition.schema, aside,
+                              definition_index_over(definition.text, names_of(work, swap, NAMES_BEHIND), work->arena)});
     if (index->of_constraint && constraint_of(swap, index) != NULL)
         key_changes(work, swap, constraint_of(swap, index), helper, aside);
     else
@@ -304,7 +300,7 @@ static void hang_check(struct plan_work *work, struct plan_swap *swap, const str
     failed(work, st);
     if (st != BANYAN_OK)
         return;
-    over = definition_constraint_over(definition.text, type_names(work, swap), none, work->arena);
+    over = definition_constraint_over(definition.text, names_of(work, swap, NAMES_OF_SHADOW), none, work->arena);
     if (!understood(work, over, check->name))
         return;
     helper = plan_new_name(work, swap->table, check->name);
@@ -361,8 +357,8 @@ static void hang_foreign(struct plan_work *work, struct plan_swap *swap, const s
         comes_back(work, swap, child, foreign, definition.text);
         return;
     }
-    over = definition_constraint_over(definition.text, type_names(work, swap_find(work, child->oid)),
-                                      type_names(work, swap_find(work, parent->oid)), work->arena);
+    over = definition_constraint_over(definition.text, names_of(work, swap_find(work, child->oid), NAMES_OF_SHADOW),
+                                      names_of(work, swap_find(work, parent->oid), NAMES_OF_SHADOW), work->arena);
     if (!understood(work, over, foreign->name))
         return;
     constraint_steps(work, child, parent, helper, over, foreign->validated, PLAN_BACKFILL);
@@ -402,11 +398,12 @@ static void hang_foreigns(struct plan_work *work, struct plan_swap *swap)
 
 /* ---- the column's own ---- */
 
-/* 'new'::text is the literal 'new' again: the column gives it its type. */
-static struct banyan_str bare_literal(struct banyan_str expression)
+/* 'new'::text is the literal 'new' again: the column gives it its type.  *is_literal*: it was one. */
+static struct banyan_str bare_literal(struct banyan_str expression, bool *is_literal)
 {
     size_t end = 1;
 
+    *is_literal = false;
     if (expression.size < 2 || expression.data[0] != '\'')
         return expression;
     for (; end < expression.size; end++) {
@@ -416,10 +413,23 @@ static struct banyan_str bare_literal(struct banyan_str expression)
             break;
         end++;
     }
-    if (end + 2 < expression.size && expression.data[end + 1] == ':' && expression.data[end + 2] == ':' &&
-        memchr(expression.data + end + 1, '\'', expression.size - end - 1) == NULL)
-        expression.size = end + 1;
+    if (end + 2 >= expression.size || expression.data[end + 1] != ':' || expression.data[end + 2] != ':' ||
+        memchr(expression.data + end + 1, '\'', expression.size - end - 1) != NULL)
+        return expression;
+    *is_literal = true;
+    expression.size = end + 1;
     return expression;
+}
+
+/* A time without a zone means what the times of the column meant. */
+static struct banyan_str new_default(struct plan_work *work, const struct swap_column *column)
+{
+    bool is_literal;
+    struct banyan_str bare = bare_literal(column->hang.expression, &is_literal);
+
+    if (!is_literal || column->zone.size == 0)
+        return bare;
+    return sql_make(work->arena, "(%S AT TIME ZONE %S)", column->hang.expression, column->zone);
 }
 
 /* c is the live one in both directions; *other* is what the way goes away from. */
@@ -448,7 +458,7 @@ static void hang_default(struct plan_work *work, struct plan_swap *swap, const s
         both(work, swap, SWAP_ASIDE,
              sql_make(work->arena, "ALTER TABLE %T ALTER COLUMN %I DROP DEFAULT", swap->table, name));
         swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I SET DEFAULT %S", swap->table, name,
-                 bare_literal(hang->expression));
+                 new_default(work, column));
         swap_sql(work, &swap->backward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I SET DEFAULT %S", swap->table, name,
                  hang->expression);
     }

@@ -96,9 +96,10 @@ static void rename_column(struct plan_work *work, const PgQuery__RenameStmt *sta
 /* ---- tables ---- */
 
 static const char grants_sql[] =
-    "SELECT format('GRANT %s%s ON %%s TO %s%s', g.privilege_type, CASE WHEN g.attname IS NULL THEN '' "
+    "SELECT CASE WHEN g.privilege_type IS NOT NULL THEN format('GRANT %s%s ON %%s TO %s%s', g.privilege_type, CASE "
+    "WHEN g.attname IS NULL THEN '' "
     "ELSE format(' (%I)', g.attname) END, CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE "
-    "quote_ident(pg_get_userbyid(g.grantee)) END, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), "
+    "quote_ident(pg_get_userbyid(g.grantee)) END, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) END, "
     "quote_ident(pg_get_userbyid(g.relowner)), g.relrowsecurity FROM "
     "(SELECT c.relowner, c.relrowsecurity, NULL::name AS attname, a.* FROM pg_class c, aclexplode(c.relacl) a "
     "WHERE c.oid = $1::oid AND a.grantee <> c.relowner UNION ALL "

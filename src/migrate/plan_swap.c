@@ -244,14 +244,14 @@ static void fill(struct plan_work *work, const struct plan_swap *swap)
 
 static void columns_change(struct plan_work *work, struct plan_swap *swap)
 {
-    struct swap_list *forward = &swap->forward[SWAP_COLUMNS], *backward = &swap->backward[SWAP_COLUMNS];
-
     for (size_t i = 0; i < swap->column_count; i++) {
         const struct swap_column *column = &swap->columns[i];
         /* A type change puts the old one aside, a rename the helper. */
         bool is_type = swap_is_type(column);
         struct banyan_str goes = is_type ? column->sync.from : column->sync.to;
         struct banyan_str comes = is_type ? column->sync.to : column->sync.from;
+        struct swap_list *forward = &swap->forward[is_type ? SWAP_COLUMNS : SWAP_NAMES];
+        struct swap_list *backward = &swap->backward[is_type ? SWAP_COLUMNS : SWAP_NAMES_BACK];
 
         if (column->kept.size == 0)
             continue;

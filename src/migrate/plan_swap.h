@@ -17,16 +17,18 @@
 
 enum swap_section {
     SWAP_TRIGGER_OFF = 0,
+    SWAP_NAMES_BACK, /* renames of the user's, undone: what follows knows the old names */
     SWAP_VIEWS_OFF,
     SWAP_FOREIGN_OFF,
     SWAP_CONSTRAINTS_OFF,
     SWAP_ASIDE,   /* names that are needed for others */
-    SWAP_COLUMNS, /* the columns' own names */
+    SWAP_COLUMNS, /* of a new type, and the old one's */
     SWAP_MAKE,    /* defaults, sequences, NOT NULL */
     SWAP_KEYS,    /* indexes and what rests on them */
     SWAP_FOREIGN,
     SWAP_SMALL, /* comments, marks */
     SWAP_VIEWS,
+    SWAP_NAMES, /* renames of the user's: views follow them by themselves */
     SWAP_TRIGGER,
     SWAP_SECTIONS,
 };
@@ -50,6 +52,7 @@ struct swap_column {
     const struct catalog_column *column;
     struct banyan_str type;
     struct banyan_str back;        /* value of the kept one from the live one, $ stands for it */
+    struct banyan_str zone;        /* that a time of the old type is in, as a literal; empty: another change */
     struct banyan_str fits;        /* function that tells whether a value goes into the new type; empty: all do */
     struct definition_column hang; /* default, sequence, … */
     bool user_wrote;               /* names that need the search path */

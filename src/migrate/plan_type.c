@@ -40,6 +40,7 @@ struct change {
     bool total;                    /* every value fits */
     bool narrows;                  /* of the same family: some do not fit, or change */
     const struct directive *zone, *lossy;
+    struct banyan_str zone_literal;
 };
 
 /* ---- types ---- */
@@ -346,7 +347,8 @@ static bool by_zone(struct change *change)
         zone.data++;
         zone.size -= 2;
     }
-    change->forth = change->back = sql_make(change->work->arena, "$ AT TIME ZONE %L", zone);
+    change->zone_literal = sql_make(change->work->arena, "%L", zone);
+    change->forth = change->back = sql_make(change->work->arena, "$ AT TIME ZONE %S", change->zone_literal);
     change->total = true;
     change->plain = false;
     return true;
@@ -588,6 +590,7 @@ static void change_by_shadow(struct change *change)
         .column = change->column,
         .type = change->type,
         .back = change->back,
+        .zone = change->zone_literal,
         .user_wrote = change->definition->raw_default != NULL && !change->narrows,
         .sync = {.kind = SYNC_TO,
                  .from = name,
@@ -613,6 +616,11 @@ static void change_by_shadow(struct change *change)
     if (change->table->trigger_count > 0)
         plan_note(work, "%s: triggers of the user fire for the statements of both codes, before the column is synced",
                   shown(change));
+    plan_note(
+        work,
+        "%s: the new column is behind the others: give INSERT a list of columns, and read no * by position, before "
+        "complete",
+        shown(change));
     swap_add(work, change->table, &column);
 }
 
