@@ -14,6 +14,7 @@
 enum {
     NAME_SQL_MAX = 1024,
     VERSION_ASSUMED = 150000,
+    ASK_PARAMS_MAX = 8,
 };
 
 struct entry {
@@ -662,6 +663,32 @@ enum banyan_status catalog_view_sources(struct catalog *catalog, struct catalog_
     view->sources = banyan_arena_zalloc(&catalog->arena, (view->source_count + 1) * sizeof(*view->sources));
     for (size_t i = 0; i < view->source_count; i++)
         view->sources[i] = (uint32_t)pg_int(result, i, 0);
+    pg_result_free(result);
+    return BANYAN_OK;
+}
+
+enum banyan_status catalog_ask(struct catalog *catalog, const char *sql, const struct banyan_str *params,
+                               size_t param_count, struct banyan_str **ret, size_t *ret_rows, struct banyan_error *err)
+{
+    struct pg_param texts[ASK_PARAMS_MAX];
+    struct pg_result *result = NULL;
+    enum banyan_status st;
+    size_t columns;
+
+    *ret = NULL;
+    *ret_rows = 0;
+    if (catalog->conn == NULL)
+        return BANYAN_OK;
+    for (size_t i = 0; i < param_count && i < ASK_PARAMS_MAX; i++)
+        texts[i] = (struct pg_param){params[i]};
+    st = pg_exec(catalog->conn, sql, texts, param_count, &result, err);
+    if (st != BANYAN_OK)
+        return st;
+    columns = pg_columns(result);
+    *ret_rows = pg_rows(result);
+    *ret = banyan_arena_zalloc(&catalog->arena, (*ret_rows * columns + 1) * sizeof(**ret));
+    for (size_t i = 0; i < *ret_rows * columns; i++)
+        (*ret)[i] = keep(catalog, result, i / columns, i % columns);
     pg_result_free(result);
     return BANYAN_OK;
 }

@@ -209,6 +209,11 @@ BANYAN_MUST_CHECK enum banyan_status catalog_domain_users(struct catalog *catalo
                                                           struct banyan_str name, uint32_t **ret, size_t *ret_count,
                                                           struct banyan_error *err);
 
+/* Any query of the catalogs: its cells, row by row, in *ret; data NULL is NULL.  No rows offline. */
+BANYAN_MUST_CHECK enum banyan_status catalog_ask(struct catalog *catalog, const char *sql,
+                                                 const struct banyan_str *params, size_t param_count,
+                                                 struct banyan_str **ret, size_t *ret_rows, struct banyan_error *err);
+
 const struct catalog_column *catalog_column(const struct catalog_table *table, struct banyan_str name);
 const struct catalog_constraint *catalog_constraint(const struct catalog_table *table, struct banyan_str name);
 

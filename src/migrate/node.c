@@ -177,3 +177,53 @@ struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena
     ret.size -= sizeof(head) - 1;
     return ret;
 }
+
+/* ---- what is mentioned ---- */
+
+struct mention {
+    struct banyan_str name;
+    bool found;
+};
+
+static void visit_name(void *context, const ProtobufCMessage *message)
+{
+    struct mention *mention = context;
+    const char *name = NULL;
+
+    if (message->descriptor == &pg_query__column_ref__descriptor) {
+        const PgQuery__ColumnRef *ref = (const PgQuery__ColumnRef *)message;
+        const PgQuery__Node *last = ref->fields[ref->n_fields - 1];
+
+        if (last->node_case == PG_QUERY__NODE__NODE_STRING)
+            name = last->string->sval;
+    } else if (message->descriptor == &pg_query__index_elem__descriptor) {
+        name = ((const PgQuery__IndexElem *)message)->name;
+    }
+    if (name != NULL && banyan_str_equal(banyan_str_of(name), mention->name))
+        mention->found = true;
+}
+
+bool node_mentions(const ProtobufCMessage *message, struct banyan_str column)
+{
+    struct mention mention = {.name = column};
+
+    node_walk(message, visit_name, &mention);
+    return mention.found;
+}
+
+static void visit_relation(void *context, const ProtobufCMessage *message)
+{
+    struct mention *mention = context;
+
+    if (message->descriptor == &pg_query__range_var__descriptor &&
+        banyan_str_equal(banyan_str_of(((const PgQuery__RangeVar *)message)->relname), mention->name))
+        mention->found = true;
+}
+
+bool node_reads(const ProtobufCMessage *message, struct banyan_str relation)
+{
+    struct mention mention = {.name = relation};
+
+    node_walk(message, visit_relation, &mention);
+    return mention.found;
+}

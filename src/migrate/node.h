@@ -18,6 +18,9 @@ bool node_is_one_expression(const PgQuery__Node *node);
 /* Every message of a tree, parents first: by the descriptors of protobuf-c, so that no kind of node is forgotten. */
 typedef void (*node_visit_fn)(void *context, const ProtobufCMessage *message);
 void node_walk(const ProtobufCMessage *message, node_visit_fn visit, void *context);
+/* Is a column, or a relation, of that name mentioned anywhere below? */
+bool node_mentions(const ProtobufCMessage *message, struct banyan_str column);
+bool node_reads(const ProtobufCMessage *message, struct banyan_str relation);
 
 /* The tree as SQL again, by libpg_query's deparser; in *arena*.  data NULL: it cannot.  A tree may be a shallow copy
  * with parts left out.  Of names it keeps what was written: without a schema they depend on search_path. */

@@ -73,7 +73,7 @@ static void undo_by_user(struct plan_work *work, struct plan_step *step)
     }
 }
 
-void plan_as_written(struct plan_work *work, const char *why)
+struct plan_step *plan_written(struct plan_work *work, const char *why)
 {
     const struct statement *statement = work->statement;
     struct effect effect;
@@ -81,10 +81,10 @@ void plan_as_written(struct plan_work *work, const char *why)
     bool safe, later;
 
     if (!plan_effect(work, statement, &effect))
-        return;
+        return NULL;
     if (effect.verdict == EFFECT_FAILS) {
         plan_refuse(work, "the server will refuse it: %.*s", (int)effect.why.size, effect.why.data);
-        return;
+        return NULL;
     }
     later = effect.breaks_old_code || effect.removes_data;
     safe = effect.verdict == EFFECT_UNDERSTOOD && !later && !effect.outside_transaction &&
@@ -95,14 +95,23 @@ void plan_as_written(struct plan_work *work, const char *why)
     step->title = BANYAN_STR("the statement as it was written");
     step->as_written = !safe;
     plan_sql(work, &step->act, "%S", statement->text);
-    undo_by_user(work, step);
-    step->final = step->undo_count == 0;
-    if (step->final)
-        plan_note(work, "nothing undoes this statement: a rollback leaves it as it is");
     if (!safe && why != NULL)
         plan_note(work, "it runs as it was written, and only when allowed: %s", why);
     if (!safe && effect.verdict == EFFECT_NOT_UNDERSTOOD)
         plan_note(work, "what it locks is not known: %.*s", (int)effect.why.size, effect.why.data);
+    return step;
+}
+
+void plan_as_written(struct plan_work *work, const char *why)
+{
+    struct plan_step *step = plan_written(work, why);
+
+    if (step == NULL)
+        return;
+    undo_by_user(work, step);
+    step->final = step->undo_count == 0;
+    if (step->final)
+        plan_note(work, "nothing undoes this statement: a rollback leaves it as it is");
 }
 
 /* ---- what nobody else knows yet ---- */
@@ -395,6 +404,8 @@ static void plan_all(struct plan_work *work)
         if (!work->statement->of_rollback)
             plan_statement(work);
     }
+    if (plan_goes_on(work))
+        plan_rows_finish(work);
     if (plan_goes_on(work))
         plan_swap_finish(work);
     if (plan_goes_on(work) && work->ret->refusal_count == 0)

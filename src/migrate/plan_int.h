@@ -66,6 +66,8 @@ void plan_note(struct plan_work *work, const char *format, ...) BANYAN_PRINTF_LI
 /* The statement itself, as it was written: expand, or contract where it breaks old code.  Needs --allow unless effect.h
  * says that nobody waits. */
 void plan_as_written(struct plan_work *work, const char *why);
+/* The same without an undo, for who knows one; NULL: the server would refuse it. */
+struct plan_step *plan_written(struct plan_work *work, const char *why);
 /* Its leaf partitions, or itself. */
 void plan_leaves(struct plan_work *work, const struct catalog_table *table, const struct catalog_table ***ret,
                  size_t *ret_count);
@@ -138,6 +140,9 @@ void plan_drop_column(struct plan_work *work, struct catalog_table *table, const
 /* plan_rows.c: fill *column* of every leaf, batch by batch. */
 void plan_fill(struct plan_work *work, const struct catalog_table *table, struct banyan_str set,
                struct banyan_str needs);
+/* Backfill directives that no statement used: NULLs of a column that is there; called by plan.c behind the last
+ * statement. */
+void plan_rows_finish(struct plan_work *work);
 /* plan_constraint.c: the steps of one constraint, its definition as SQL ("FOREIGN KEY (a) REFERENCES b (c)"). */
 void plan_constraint_checked(struct plan_work *work, const struct catalog_table *table, struct banyan_str name,
                              struct banyan_str definition, enum plan_phase add_in, enum plan_phase validate_in);
@@ -145,5 +150,36 @@ void plan_constraint_checked(struct plan_work *work, const struct catalog_table 
  * what follows the table: "USING btree (a, b) WHERE c". */
 void plan_index_build(struct plan_work *work, const struct catalog_table *table, struct banyan_str name, bool unique,
                       struct banyan_str definition, enum plan_phase phase);
+
+/* ---- plan_ask.c ---- */
+
+/* Cells of a query of the catalogs, row by row; none offline or after a failure.  plan_ask_one(): the first cell. */
+struct banyan_str *plan_ask(struct plan_work *work, const char *sql, const struct banyan_str *params, size_t count,
+                            size_t *ret_rows);
+struct banyan_str plan_ask_one(struct plan_work *work, const char *sql, struct banyan_str param);
+/* By a relation or a constraint of the schema, or by a step of the plan. */
+bool plan_name_is_used(struct plan_work *work, const struct catalog_table *table, struct banyan_str name);
+
+/* "schema"."name": of an index or a sequence beside *table*. */
+struct banyan_str plan_relation(struct plan_work *work, const struct catalog_table *table, struct banyan_str name);
+
+/* Where actions go: each a step of *phase*, or all of them behind those that undo *undoes*.  So one function makes a
+ * thing, and brings it back where it was dropped. */
+struct plan_sink {
+    struct plan_work *work;
+    struct plan_step *undoes; /* NULL: steps */
+    enum plan_phase phase;
+};
+struct plan_action *plan_emit(struct plan_sink *sink, const char *name, enum plan_kind kind, enum plan_retry retry,
+                              struct banyan_str title);
+/* An action that undoes the step made last; NULL where the sink undoes itself. */
+struct plan_action *plan_emit_undo(struct plan_sink *sink, enum plan_kind kind, enum plan_retry retry);
+
+/* plan_index.c: one index CONCURRENTLY; the same of the server's own text of it. */
+void plan_emit_index(struct plan_sink *sink, const struct catalog_table *table, struct banyan_str name, bool unique,
+                     struct banyan_str definition);
+void plan_restore_index(struct plan_sink *sink, const struct catalog_table *table, struct banyan_str name,
+                        struct banyan_str definition);
+struct banyan_str plan_index_concurrently(struct plan_work *work, struct banyan_str definition);
 
 #endif

@@ -327,7 +327,7 @@ struct banyan_str plan_server_name(struct plan_work *work, const struct catalog_
             *(first > second ? &first : &second) -= 1;
         name = banyan_arena_printf(work->arena, "%.*s%s%.*s_%s%s", (int)cut(table->name, first).size, table->name.data,
                                    second > 0 ? "_" : "", (int)cut(columns, second).size, columns.data, label, number);
-        if (!is_taken(work, table, name))
+        if (!is_taken(work, table, name) && !plan_name_is_used(work, table, name))
             break;
     }
     return name;
