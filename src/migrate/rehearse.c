@@ -50,11 +50,15 @@ static enum banyan_status connect_to(const struct rehearsal *all, const char *co
 
 static enum banyan_status copy_rows(struct rehearsal *all, struct banyan_error *err)
 {
+    struct rehearse_copy_options options = {.rows = all->options->rows};
+    struct banyan_str *deletes = NULL;
     struct pg_conn *from = NULL;
     enum banyan_status st = connect_to(all, all->options->conninfo, &from, err);
 
+    rehearse_keys_find(all->migration, all->arena, &deletes, &options.delete_count);
+    options.deletes = deletes;
     if (st == BANYAN_OK)
-        st = rehearse_copy_rows(from, all->conn, all->options->rows, all->arena, &all->report->rows, err);
+        st = rehearse_copy_rows(from, all->conn, &options, all->arena, &all->report->rows, err);
     pg_close(from);
     return st;
 }
@@ -203,8 +207,12 @@ static enum banyan_status on_state(void *context, enum books_state state, struct
 
 static enum banyan_status roll_back(struct rehearsal *all, struct banyan_error *err)
 {
-    enum banyan_status st = run_rollback(&all->run, all->migration->version, err);
+    enum banyan_status st = run_reopen(&all->run, all->migration->version, err);
 
+    if (st == BANYAN_OK)
+        st = run_code(all, BOOKS_REOPENING, err);
+    if (st == BANYAN_OK)
+        st = run_rollback(&all->run, all->migration->version, err);
     if (st == BANYAN_OK)
         st = rehearse_values_compare(all->conn, all->values, all->value_count, all->arena, &all->report->differs, err);
     if (st != BANYAN_OK)

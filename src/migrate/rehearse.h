@@ -4,9 +4,9 @@
  * throwaway cluster), every step timed, its locks measured, and the statements of old and new code run against every
  * phase.
  *
- *   | code | before | expand | ready | completed | rolled back |
- *   | old  | must   | must   | must  | may fail  | must        |
- *   | new  | may    | may    | must  | must      | may         |
+ *   | code | before | expanded | ready | completed | reopened | rolled back |
+ *   | old  | must   | must     | must  | may fail  | must     | must        |
+ *   | new  | may    | may      | must  | must      | must     | may         |
  */
 #ifndef MIGRATE_REHEARSE_H
 #define MIGRATE_REHEARSE_H
@@ -29,7 +29,7 @@ struct rehearse_step {
     size_t lock_count;
 };
 struct rehearse_run {
-    enum books_state at;
+    enum books_state at; /* NONE: before, EXPANDING: behind expand, REOPENING: ready again */
     bool is_new;
     size_t statement; /* of its file, and where it begins */
     unsigned line;

@@ -3,9 +3,9 @@
  * Old and new code against a phase: each statement in a transaction that is rolled back, so that none sees what another
  * did.  Settings (SET search_path …) stay; BEGIN and COMMIT are left out, since they mean nothing then.
  *
- *   | code | before | expand | ready | completed | rolled back |
- *   | old  | must   | must   | must  | may fail  | must        |
- *   | new  | may    | may    | must  | must      | may         |
+ *   | code | before | expanded | ready | completed | reopened | rolled back |
+ *   | old  | must   | must     | must  | may fail  | must     | must        |
+ *   | new  | may    | may      | must  | must      | must     | may         |
  */
 #include "migrate/rehearse_int.h"
 #include "os/clock.h"

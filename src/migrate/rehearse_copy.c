@@ -116,23 +116,51 @@ static enum banyan_status copy_tables(struct pg_conn *from, struct pg_conn *to, 
     return st;
 }
 
+static enum banyan_status delete_some(struct pg_conn *to, const struct banyan_str *deletes, size_t count,
+                                      int64_t *deleted, struct banyan_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct pg_result *result = NULL;
+        enum banyan_status st = pg_exec(to, deletes[i].data, NULL, 0, &result, err);
+
+        if (st != BANYAN_OK)
+            return st;
+        *deleted += (int64_t)pg_affected(result);
+        pg_result_free(result);
+    }
+    return BANYAN_OK;
+}
+
+/* The keys to come may be of columns or tables to come: what cannot be said now is left to the migration. */
+static enum banyan_status delete_by_new_keys(struct pg_conn *to, const struct rehearse_copy_options *options,
+                                             int64_t *deleted, struct banyan_error *err)
+{
+    enum banyan_status st = BANYAN_OK;
+
+    for (size_t i = 0; i < options->delete_count && st == BANYAN_OK; i++) {
+        struct banyan_error ignored = BANYAN_ERROR_INIT;
+
+        st = pg_run(to, "SAVEPOINT key", err);
+        if (st == BANYAN_OK && delete_some(to, &options->deletes[i], 1, deleted, &ignored) != BANYAN_OK)
+            st = pg_run(to, "ROLLBACK TO key", err);
+    }
+    return st;
+}
+
 /* Until nobody is left: a deleted row may have had children. */
-static enum banyan_status delete_orphans(struct pg_conn *to, const struct script *orphans, int64_t *rows,
+static enum banyan_status delete_orphans(struct pg_conn *to, const struct script *orphans,
+                                         const struct rehearse_copy_options *options, int64_t *rows,
                                          struct banyan_error *err)
 {
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
-        uint64_t deleted = 0;
+        int64_t deleted = 0;
+        enum banyan_status st = delete_some(to, orphans->statements, orphans->count, &deleted, err);
 
-        for (size_t i = 0; i < orphans->count; i++) {
-            struct pg_result *result = NULL;
-            enum banyan_status st = pg_exec(to, orphans->statements[i].data, NULL, 0, &result, err);
-
-            if (st != BANYAN_OK)
-                return st;
-            deleted += pg_affected(result);
-            pg_result_free(result);
-        }
-        *rows -= (int64_t)deleted;
+        if (st == BANYAN_OK)
+            st = delete_by_new_keys(to, options, &deleted, err);
+        if (st != BANYAN_OK)
+            return st;
+        *rows -= deleted;
         if (deleted == 0)
             break;
     }
@@ -140,8 +168,8 @@ static enum banyan_status delete_orphans(struct pg_conn *to, const struct script
 }
 
 /* What the throwaway database needs in its own order; one transaction. */
-static enum banyan_status fill(struct pg_conn *from, struct pg_conn *to, int64_t rows_max, struct banyan_arena *arena,
-                               int64_t *rows, struct banyan_error *err)
+static enum banyan_status fill(struct pg_conn *from, struct pg_conn *to, const struct rehearse_copy_options *options,
+                               struct banyan_arena *arena, int64_t *rows, struct banyan_error *err)
 {
     struct script drop_keys, add_keys, orphans, disable, enable, sequences;
     enum banyan_status st = read_script(to, drop_keys_sql, arena, &drop_keys, err);
@@ -163,9 +191,9 @@ static enum banyan_status fill(struct pg_conn *from, struct pg_conn *to, int64_t
     if (st == BANYAN_OK)
         st = run_script(to, &drop_keys, err);
     if (st == BANYAN_OK)
-        st = copy_tables(from, to, rows_max, rows, err);
+        st = copy_tables(from, to, options->rows, rows, err);
     if (st == BANYAN_OK)
-        st = delete_orphans(to, &orphans, rows, err);
+        st = delete_orphans(to, &orphans, options, rows, err);
     if (st == BANYAN_OK)
         st = run_script(to, &add_keys, err);
     if (st == BANYAN_OK)
@@ -175,8 +203,9 @@ static enum banyan_status fill(struct pg_conn *from, struct pg_conn *to, int64_t
     return st == BANYAN_OK ? pg_run(to, "COMMIT", err) : st;
 }
 
-enum banyan_status rehearse_copy_rows(struct pg_conn *from, struct pg_conn *to, int64_t rows,
-                                      struct banyan_arena *arena, int64_t *ret_rows, struct banyan_error *err)
+enum banyan_status rehearse_copy_rows(struct pg_conn *from, struct pg_conn *to,
+                                      const struct rehearse_copy_options *options, struct banyan_arena *arena,
+                                      int64_t *ret_rows, struct banyan_error *err)
 {
     struct script refresh = {.count = 0};
     struct banyan_error ignored = BANYAN_ERROR_INIT;
@@ -185,7 +214,7 @@ enum banyan_status rehearse_copy_rows(struct pg_conn *from, struct pg_conn *to, 
 
     if (st != BANYAN_OK)
         return st;
-    st = fill(from, to, rows, arena, &copied, err);
+    st = fill(from, to, options, arena, &copied, err);
     if (st == BANYAN_OK)
         st = read_script(from, refresh_sql, arena, &refresh, err);
     if (st == BANYAN_OK)

@@ -4,6 +4,7 @@
  *
  *   rehearse.c           the order of things: place, rows, phases, code
  *   rehearse_copy.c      rows of the real database into the throwaway one
+ *   rehearse_keys.c      rows without parents, of keys that are about to be added
  *   rehearse_cluster.c   a throwaway cluster made of a dump
  *   rehearse_code.c      statements of old and new code
  *   rehearse_print.c     the report
@@ -23,9 +24,19 @@ BANYAN_MUST_CHECK enum banyan_status rehearse_cluster_start(const char *dump, st
                                                             struct rehearse_cluster *ret, struct banyan_error *err);
 void rehearse_cluster_stop(struct rehearse_cluster *cluster);
 
-/* At most *rows* rows of each table, of one snapshot, into a database with the same schema.  Rows whose parents were
- * not copied are left out.  Gives how many there are. */
-BANYAN_MUST_CHECK enum banyan_status rehearse_copy_rows(struct pg_conn *from, struct pg_conn *to, int64_t rows,
+/* DELETEs of rows without parents, by the foreign keys that *migration* adds. */
+void rehearse_keys_find(const struct migration *migration, struct banyan_arena *arena, struct banyan_str **ret,
+                        size_t *ret_count);
+
+struct rehearse_copy_options {
+    int64_t rows;                     /* of a table, at most */
+    const struct banyan_str *deletes; /* of rows without parents, beside those of keys that are there */
+    size_t delete_count;
+};
+/* Rows of each table, of one snapshot, into a database with the same schema.  Rows whose parents were not copied are
+ * left out.  Gives how many there are. */
+BANYAN_MUST_CHECK enum banyan_status rehearse_copy_rows(struct pg_conn *from, struct pg_conn *to,
+                                                        const struct rehearse_copy_options *options,
                                                         struct banyan_arena *arena, int64_t *ret_rows,
                                                         struct banyan_error *err);
 

@@ -6,13 +6,14 @@
 #include "migrate/rehearse.h"
 
 enum {
-    STATE_COUNT = 5,
+    STATE_COUNT = 6,
     LINE_MAX_BYTES = 120, /* of a message, in the list of failures */
 };
 
-static const enum books_state states[STATE_COUNT] = {BOOKS_NONE, BOOKS_EXPANDING, BOOKS_READY, BOOKS_COMPLETED,
-                                                     BOOKS_ROLLED_BACK};
-static const char *const state_names[STATE_COUNT] = {"before", "expanded", "ready", "completed", "rolled back"};
+static const enum books_state states[STATE_COUNT] = {BOOKS_NONE,      BOOKS_EXPANDING, BOOKS_READY,
+                                                     BOOKS_COMPLETED, BOOKS_REOPENING, BOOKS_ROLLED_BACK};
+static const char *const state_names[STATE_COUNT] = {"before",    "expanded", "ready",
+                                                     "completed", "reopened", "rolled back"};
 
 static const char *state_name(enum books_state state)
 {
@@ -70,7 +71,7 @@ static void add_cell(const struct rehearse_report *report, bool is_new, enum boo
         (void)snprintf(cell, sizeof(cell), "all %zu work", count);
     else
         (void)snprintf(cell, sizeof(cell), "%zu of %zu fail%s", failed, count, bad > 0 ? " !" : " (may)");
-    banyan_buf_printf(ret, "%-20s", cell);
+    banyan_buf_printf(ret, "%-18s", cell);
 }
 
 static void add_code(const struct rehearse_report *report, struct banyan_buf *ret)
@@ -79,7 +80,7 @@ static void add_code(const struct rehearse_report *report, struct banyan_buf *re
         return;
     banyan_buf_printf(ret, "\n%-6s", "code");
     for (size_t i = 0; i < STATE_COUNT; i++)
-        banyan_buf_printf(ret, "%-20s", state_names[i]);
+        banyan_buf_printf(ret, "%-18s", state_names[i]);
     for (int is_new = 0; is_new <= 1; is_new++) {
         banyan_buf_printf(ret, "\n%-6s", is_new ? "new" : "old");
         for (size_t i = 0; i < STATE_COUNT; i++)

@@ -208,11 +208,41 @@ static void in_failures(void **state)
     pg_close(conn);
 }
 
+/* From one connection into another, as it comes; a failure of either leaves both usable. */
+static void pass_through(void **state)
+{
+    struct pg_conn *from = test_connect(false), *to = test_connect(false);
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    uint64_t rows = 0;
+
+    (void)state;
+    test_run(to, "CREATE TABLE passed (n int PRIMARY KEY, t text)");
+    OK(pg_copy_pass(from, "COPY (SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i) TO STDOUT", to,
+                    "COPY passed (n, t) FROM STDIN", &rows, &err));
+    assert_int_equal(rows, 20000);
+    test_value_is(to, "SELECT sum(n + length(t))::text FROM passed", "210010000");
+    OK(pg_copy_pass(from, "COPY (SELECT 1 WHERE false) TO STDOUT", to, "COPY passed (n) FROM STDIN", &rows, &err));
+    assert_int_equal(rows, 0);
+    FAILS(QUERY, pg_copy_pass(from, "COPY (SELECT 1) TO STDOUT", to, "COPY passed (n) FROM STDIN", &rows, &err));
+    assert_string_equal(err.sqlstate, "23505");
+    banyan_error_clear(&err);
+    FAILS(QUERY, pg_copy_pass(from, "COPY (SELECT 1000 / (5000 - i) FROM generate_series(1, 6000) i) TO STDOUT", to,
+                              "COPY passed (n) FROM STDIN", &rows, &err));
+    assert_string_equal(err.sqlstate, "22012");
+    banyan_error_clear(&err);
+    FAILS(TABLE, pg_copy_pass(from, "COPY no_such_table TO STDOUT", to, "COPY passed (n) FROM STDIN", &rows, &err));
+    test_value_is(from, "SELECT 1", "1");
+    test_value_is(to, "SELECT count(*)::text FROM passed", "20000");
+    test_run(to, "DROP TABLE passed");
+    pg_close(from);
+    pg_close(to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(out_equals_select), cmocka_unit_test(in_and_out_again), cmocka_unit_test(out_can_be_left),
-        cmocka_unit_test(out_failures),      cmocka_unit_test(in_failures),
+        cmocka_unit_test(out_failures),      cmocka_unit_test(in_failures),      cmocka_unit_test(pass_through),
     };
 
     return cmocka_run_group_tests_name("pg/copy", tests, NULL, NULL);
