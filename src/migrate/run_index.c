@@ -132,7 +132,7 @@ static enum banyan_status create(struct run *run, const struct run_work *work, s
 
 enum banyan_status run_index(struct run *run, const struct run_work *work, struct banyan_error *err)
 {
-    bool ours = work->undoing || run->books.steps[work->number].state != BOOKS_STEP_OPEN;
+    bool ours = work->undoing || run->books.steps[work->number].state == BOOKS_STEP_RUNNING;
     struct banyan_str index = work->action->index;
     enum banyan_status st = run_index_leftovers(run, index, err);
 

@@ -236,7 +236,7 @@ static enum banyan_status mark_done(struct run *run, const struct run_work *work
 static enum banyan_status outside(struct run *run, const struct run_work *work, struct banyan_error *err)
 {
     const struct plan_action *action = work->action;
-    bool again = run->books.steps[work->number].state != BOOKS_STEP_OPEN, done = false;
+    bool again = run->books.steps[work->number].state != BOOKS_STEP_OPEN, done = false; /* leftovers are looked for */
     enum banyan_status st = BANYAN_OK;
     char limit[64];
 

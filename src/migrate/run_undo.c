@@ -20,6 +20,7 @@ static enum banyan_status mark_undone(struct run *run, size_t number, struct ban
 
     step.state = BOOKS_STEP_UNDONE;
     step.ended_us = 0;
+    step.pass = 0, step.page = 0, step.pages = 0; /* where it is done once more it begins at its first page */
     step.message = BANYAN_STR("");
     return run_mark(run, number, &step, err);
 }

@@ -117,7 +117,8 @@ static const char print_sql[] =
     "RETURN QUERY SELECT format('function %s', f.oid::regprocedure) FROM pg_proc f JOIN pg_namespace n "
     "ON n.oid = f.pronamespace WHERE n.nspname IN ('public', 'banyan');"
     "RETURN QUERY SELECT format('kept %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n "
-    "ON n.oid = c.relnamespace WHERE n.nspname = 'banyan' AND c.relkind = 'r';"
+    "ON n.oid = c.relnamespace WHERE n.nspname = 'banyan' AND c.relkind = 'r' "
+    "AND c.relname NOT LIKE 'schema_migration%';"
     "FOR r IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') "
     "LOOP RETURN QUERY EXECUTE format('SELECT %L || md5(string_agg(to_jsonb(x)::text, '','' ORDER BY "
     "to_jsonb(x)::text)) FROM %s x', 'rows of ' || r::text || ' ', r); END LOOP; END $print$";
