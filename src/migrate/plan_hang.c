@@ -16,6 +16,8 @@
  *   | identity           |                                  | made again, setval             | the same | | views | |
  * dropped and made again         | the same                  |
  *
+ * The way back ends where contract began, helpers and all, so that contract can be gone once more from there.
+ *
  * The kept column loses all that could make a statement fail: what comes back from the new type may be NULL, or equal
  * where it was not.
  */
@@ -49,7 +51,8 @@ static struct catalog_columns type_columns(const struct plan_swap *swap)
 enum names {
     NAMES_OF_NEW,    /* renamed columns, before contract: the second one */
     NAMES_OF_SHADOW, /* of another type, before contract: the shadow; what is renamed has its old name */
-    NAMES_BEHIND,    /* behind contract: what was kept aside of another type, and new names */
+    NAMES_KEPT,      /* behind contract: what was kept aside of another type, and new names */
+    NAMES_LIVE,      /* behind contract: what lives */
 };
 
 static struct definition_names names_of(struct plan_work *work, const struct plan_swap *swap, enum names which)
@@ -64,10 +67,11 @@ static struct definition_names names_of(struct plan_work *work, const struct pla
         const struct swap_column *column = &swap->columns[i];
         bool is_type = swap_is_type(column);
 
-        if (column->kept.size == 0 || (which == NAMES_OF_NEW && is_type) || (which == NAMES_OF_SHADOW && !is_type))
+        if (column->kept.size == 0 || (is_type && (which == NAMES_OF_NEW || which == NAMES_LIVE)) ||
+            (!is_type && which == NAMES_OF_SHADOW))
             continue;
         names[count++] = (struct definition_name){column->sync.from,
-                                                  which == NAMES_BEHIND && is_type ? column->kept : column->sync.to};
+                                                  is_type && which == NAMES_KEPT ? column->kept : column->sync.to};
     }
     return (struct definition_names){names, count};
 }
@@ -111,13 +115,15 @@ static void both(struct plan_work *work, struct plan_swap *swap, enum swap_secti
 
 /* ---- indexes ---- */
 
-static void built_before_undo(struct plan_work *work, struct plan_swap *swap, struct swap_index index)
+static void built_before_undo(struct plan_work *work, struct plan_swap *swap, const struct definition_index *of,
+                              struct banyan_str name, enum names which)
 {
     struct swap_index *indexes = banyan_arena_zalloc(work->arena, (swap->index_count + 1) * sizeof(*indexes));
 
     if (swap->index_count > 0)
         memcpy(indexes, swap->indexes, swap->index_count * sizeof(*indexes));
-    indexes[swap->index_count++] = index;
+    indexes[swap->index_count++] = (struct swap_index){
+        of->schema, name, definition_index_over(of->text, names_of(work, swap, which), work->arena)};
     swap->indexes = indexes;
 }
 
@@ -222,14 +228,14 @@ static void hang_index(struct plan_work *work, struct plan_swap *swap, const str
     if (!is_type)
         return;
     if (index->unique)
-        built_before_undo(work, swap,
-                          (struct swap_index){
-                              definition.schema, aside,
-                              definition_index_over(definition.text, names_of(work, swap, NAMES_BEHIND), work->arena)});
-    if (index->of_constraint && constraint_of(swap, index) != NULL)
+        built_before_undo(work, swap, &definition, aside, NAMES_KEPT);
+    if (index->of_constraint && constraint_of(swap, index) != NULL) {
+        /* The helper became the constraint's own, and goes with it on the way back. */
+        built_before_undo(work, swap, &definition, helper, NAMES_LIVE);
         key_changes(work, swap, constraint_of(swap, index), helper, aside);
-    else
+    } else {
         index_changes(work, swap, index, &definition, helper, aside);
+    }
     if (definition.clustered)
         both(work, swap, SWAP_SMALL,
              sql_make(work->arena, "ALTER TABLE %T CLUSTER ON %I", swap->table, definition.name));
@@ -277,14 +283,24 @@ static void constraint_steps(struct plan_work *work, const struct catalog_table 
     plan_sql(work, &step->act, "ALTER TABLE %T VALIDATE CONSTRAINT %I", table, name);
 }
 
-/* The old one again, behind the columns' way back. */
-static void comes_back(struct plan_work *work, struct plan_swap *swap, const struct catalog_table *table,
-                       const struct catalog_constraint *constraint, struct banyan_str text)
+/* Its text says NOT VALID where it is not proven. */
+static struct banyan_str bare(struct banyan_str text)
 {
-    swap_sql(work, &swap->backward[SWAP_FOREIGN], "ALTER TABLE %T ADD CONSTRAINT %I %S%s", table, constraint->name,
-             text, constraint->validated ? " NOT VALID" : ""); /* its text says so where it is not proven */
-    if (constraint->validated)
-        validated_after_undo(work, swap, table, constraint->name);
+    static const char tail[] = " NOT VALID";
+
+    if (text.size >= sizeof(tail) - 1 &&
+        memcmp(text.data + text.size - (sizeof(tail) - 1), tail, sizeof(tail) - 1) == 0)
+        text.size -= sizeof(tail) - 1;
+    return text;
+}
+
+/* One that is there again behind the columns' way back. */
+static void comes_back(struct plan_work *work, struct plan_swap *swap, const struct catalog_table *table,
+                       struct banyan_str name, struct banyan_str text, bool validated)
+{
+    swap_sql(work, &swap->backward[SWAP_FOREIGN], "ALTER TABLE %T ADD CONSTRAINT %I %S NOT VALID", table, name, text);
+    if (validated)
+        validated_after_undo(work, swap, table, name);
 }
 
 static void hang_check(struct plan_work *work, struct plan_swap *swap, const struct catalog_constraint *check)
@@ -305,11 +321,12 @@ static void hang_check(struct plan_work *work, struct plan_swap *swap, const str
         return;
     helper = plan_new_name(work, swap->table, check->name);
     constraint_steps(work, swap->table, NULL, helper, over, check->validated, PLAN_BACKFILL);
-    both(work, swap, SWAP_CONSTRAINTS_OFF,
-         sql_make(work->arena, "ALTER TABLE %T DROP CONSTRAINT %I", swap->table, check->name));
+    swap_sql(work, &swap->forward[SWAP_CONSTRAINTS_OFF], "ALTER TABLE %T DROP CONSTRAINT %I", swap->table, check->name);
+    swap_sql(work, &swap->backward[SWAP_CONSTRAINTS_OFF], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", swap->table,
+             check->name, helper);
     swap_sql(work, &swap->forward[SWAP_KEYS], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", swap->table, helper,
              check->name);
-    comes_back(work, swap, swap->table, check, definition.text);
+    comes_back(work, swap, swap->table, check->name, bare(definition.text), check->validated);
     comment_on(work, swap, "CONSTRAINT", check->name, swap->table, definition.comment);
 }
 
@@ -333,41 +350,49 @@ static bool foreign_is_possible(struct plan_work *work, const struct catalog_con
     return false;
 }
 
-/* One that leads from *child* to *parent*, one of which is *swap*'s table; a double one is made by the child's swap,
- * which comes second, and taken away by the parent's. */
+/* One that leads from *child* to *parent*, one of which is *swap*'s table.
+ *
+ *   it rests on a key that changes    dropped and made again on the way back: its index goes with the key
+ *   both ends change                  the parent's swap, which comes first, takes the old one away; the child's gives
+ *                                     the helper its name
+ */
 static void hang_foreign(struct plan_work *work, struct plan_swap *swap, const struct catalog_constraint *foreign,
                          const struct catalog_table *child, const struct catalog_table *parent)
 {
     bool is_double = hang_is_double(work, foreign), of_child = child == swap->table;
-    struct banyan_str drop = sql_make(work->arena, "ALTER TABLE %T DROP CONSTRAINT IF EXISTS %I", child, foreign->name);
+    bool rests = parent == swap->table && is_swapped(swap, &foreign->referenced_columns, true);
     struct definition_constraint definition = {.text = BANYAN_STR("")};
-    struct banyan_str helper, over;
+    struct banyan_str name = foreign->name, helper = plan_new_name(work, child, name), over;
     enum banyan_status st;
 
     if (!foreign_is_possible(work, foreign, child))
         return;
-    st = definition_constraint(work->catalog, child->oid, foreign->name, &definition, work->err);
+    st = definition_constraint(work->catalog, child->oid, name, &definition, work->err);
     failed(work, st);
     if (st != BANYAN_OK)
         return;
-    lock_together(work, swap, of_child ? parent : child);
-    helper = plan_new_name(work, child, foreign->name);
-    if (is_double && !of_child) {
-        both(work, swap, SWAP_FOREIGN_OFF, drop);
-        comes_back(work, swap, child, foreign, definition.text);
-        return;
-    }
     over = definition_constraint_over(definition.text, names_of(work, swap_find(work, child->oid), NAMES_OF_SHADOW),
                                       names_of(work, swap_find(work, parent->oid), NAMES_OF_SHADOW), work->arena);
-    if (!understood(work, over, foreign->name))
+    if (!understood(work, over, name))
         return;
-    constraint_steps(work, child, parent, helper, over, foreign->validated, PLAN_BACKFILL);
-    both(work, swap, SWAP_FOREIGN_OFF, drop);
-    swap_sql(work, &swap->forward[SWAP_FOREIGN], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", child, helper,
-             foreign->name);
-    if (!is_double)
-        comes_back(work, swap, child, foreign, definition.text);
-    comment_on(work, swap, "CONSTRAINT", foreign->name, child, definition.comment);
+    lock_together(work, swap, of_child ? parent : child);
+    if (!is_double || of_child)
+        constraint_steps(work, child, parent, helper, over, foreign->validated, PLAN_BACKFILL);
+    if (!is_double || !of_child)
+        swap_sql(work, &swap->forward[SWAP_FOREIGN_OFF], "ALTER TABLE %T DROP CONSTRAINT %I", child, name);
+    if (!is_double || of_child)
+        swap_sql(work, &swap->forward[SWAP_FOREIGN], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", child, helper, name);
+    if (rests) {
+        swap_sql(work, &swap->backward[SWAP_FOREIGN_OFF], "ALTER TABLE %T DROP CONSTRAINT %I", child,
+                 is_double ? helper : name);
+        comes_back(work, swap, child, helper, over, foreign->validated);
+    } else {
+        swap_sql(work, &swap->backward[SWAP_FOREIGN_OFF], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", child, name,
+                 helper);
+    }
+    if (!is_double || !of_child)
+        comes_back(work, swap, child, name, bare(definition.text), foreign->validated);
+    comment_on(work, swap, "CONSTRAINT", name, child, definition.comment);
 }
 
 static void hang_foreigns(struct plan_work *work, struct plan_swap *swap)
@@ -470,12 +495,9 @@ static void hang_default(struct plan_work *work, struct plan_swap *swap, const s
         identity_one_way(work, swap, column, swap->forward, column->kept);
         identity_one_way(work, swap, column, swap->backward, column->sync.to);
     }
-    if (column->column->not_null) {
+    if (column->column->not_null)
         swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I DROP NOT NULL", swap->table,
                  column->kept);
-        swap_sql(work, &swap->backward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I DROP NOT NULL", swap->table,
-                 column->sync.to);
-    }
 }
 
 /* A type that does not hold every value of the old one: from contract on what does not fit is refused, and it is proven

@@ -3,9 +3,10 @@
  * Type changes and renames, as plans that are carried out step by step on a real server:
  *
  *   template ─┬─▶ plain      the DDL as it was written                       ─┐ pg_dump says the same,
- *             ├─▶ forward    start, complete, cleanup                        ─┘ but for the order of columns
- *             ├─▶ back       start, complete, all undone                     ─┐ pg_dump says the same,
- *             ├─▶ early      start, all undone                               ─┤ all of it
+ *             ├─▶ forward    start, complete, cleanup                        ─┤ but for the order of columns
+ *             ├─▶ again      start, complete, back to ready, complete, cleanup ┘
+ *             ├─▶ back       start, complete, all undone                     ─┐
+ *             ├─▶ early      start, all undone                               ─┤ the same
  *             └─▶ template                                                   ─┘
  *
  * In "ready" and behind complete statements of both codes run; what they wrote is there at the end.
@@ -125,12 +126,12 @@ static void go(struct pg_conn *conn, const struct plan *plan, enum plan_phase fi
             act(conn, &plan->steps[i].act);
 }
 
-static void go_back(struct pg_conn *conn, const struct plan *plan, enum plan_phase last)
+static void go_back(struct pg_conn *conn, const struct plan *plan, enum plan_phase first, enum plan_phase last)
 {
     for (size_t i = plan->step_count; i-- > 0;) {
         const struct plan_step *step = &plan->steps[i];
 
-        for (size_t k = 0; step->phase <= last && k < step->undo_count; k++)
+        for (size_t k = 0; step->phase >= first && step->phase <= last && k < step->undo_count; k++)
             act(conn, &step->undo[k]);
     }
 }
@@ -180,36 +181,37 @@ static int by_letter(const void *a, const void *b)
 
 static int by_text(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Columns of a table in the order of their names; lines that name the program's run are left out. */
+/* Its lines in the order of their text, those within a statement behind its first one: neither the order of columns
+ * nor that of objects matters. */
 static const char *arranged(char *dump)
 {
-    static char *lines[LINES_MAX];
-    char *rest = NULL;
+    static const char *lines[LINES_MAX];
+    char *rest = NULL, *head = NULL;
     struct banyan_buf text = BANYAN_BUF_INIT(DUMP_MAX);
-    size_t count = 0, first = 0;
+    size_t count = 0;
     struct banyan_str ret;
 
     for (char *line = strtok_r(dump, "\n", &rest); line != NULL && count < LINES_MAX;
          line = strtok_r(NULL, "\n", &rest)) {
         size_t size = strlen(line);
+        bool ends = size > 0 && line[size - 1] == ';';
 
         if (strncmp(line, "--", 2) == 0 || strncmp(line, "\\", 1) == 0 || size == 0)
             continue;
         if (strncmp(line, "CREATE STATISTICS ", 18) == 0) /* names its columns in the table's order */
             qsort(line, size, 1, by_letter);
-        if (strncmp(line, "CREATE TABLE ", 13) == 0)
-            first = count + 1;
-        if (first > 0 && size > 0 && line[size - 1] == ',')
+        if (line[size - 1] == ',')
             line[size - 1] = '\0';
-        lines[count++] = line;
-        if (first > 0 && line[0] == ')') {
-            qsort(&lines[first], count - 1 - first, sizeof(*lines), by_text);
-            first = 0;
-        }
+        lines[count++] = head == NULL ? line : banyan_arena_printf(&arena, "%s %s", head, line).data;
+        if (head == NULL && !ends)
+            head = line;
+        else if (ends)
+            head = NULL;
     }
+    qsort(lines, count, sizeof(*lines), by_text);
     for (size_t i = 0; i < count; i++)
         banyan_buf_printf(&text, "%s\n", lines[i]);
     ret = banyan_arena_str(&arena, banyan_buf_str(&text));
@@ -306,7 +308,7 @@ static void check_case(const struct swap_case *one)
     go(conn, &plan, PLAN_EXPAND, PLAN_BACKFILL);
     run(conn, one->old_code);
     run(conn, one->new_code);
-    go_back(conn, &plan, PLAN_BACKFILL);
+    go_back(conn, &plan, PLAN_EXPAND, PLAN_BACKFILL);
     pg_close(conn);
     compare("undone before complete", dump_of("early"), start);
 
@@ -322,12 +324,22 @@ static void check_case(const struct swap_case *one)
     pg_close(conn);
     compare("completed", dump_of("forward"), plain);
 
+    conn = copy_of("template_of_it", "again");
+    go(conn, &plan, PLAN_EXPAND, PLAN_CONTRACT);
+    go_back(conn, &plan, PLAN_CONTRACT, PLAN_CONTRACT);
+    run(conn, one->old_code);
+    run(conn, one->new_code);
+    go(conn, &plan, PLAN_CONTRACT, PLAN_CLEANUP);
+    assert_string_equal(rows_of(conn, one->rows), one->forward_rows);
+    pg_close(conn);
+    compare("completed again", dump_of("again"), plain);
+
     conn = copy_of("template_of_it", "back");
     go(conn, &plan, PLAN_EXPAND, PLAN_BACKFILL);
     run(conn, one->old_code);
     go(conn, &plan, PLAN_CONTRACT, PLAN_CONTRACT);
     run(conn, one->new_code);
-    go_back(conn, &plan, PLAN_CONTRACT);
+    go_back(conn, &plan, PLAN_EXPAND, PLAN_CONTRACT);
     run(conn, one->old_code);
     assert_string_equal(rows_of(conn, one->rows), one->back_rows);
     pg_close(conn);
