@@ -146,6 +146,13 @@ static bool same_reason(struct banyan_str a, struct banyan_str b)
     }
 }
 
+/* The state of the migration changed: no step is at work. */
+static bool is_over(const struct run_progress *now)
+{
+    return !now->undoing && now->step < now->migration->step_count &&
+           now->migration->steps[now->step].state == BOOKS_STEP_DONE;
+}
+
 void migrate_progress_show(void *context, const struct run_progress *now)
 {
     struct migrate_progress *progress = context;
@@ -153,7 +160,7 @@ void migrate_progress_show(void *context, const struct run_progress *now)
     int64_t at = now_us();
     bool new_reason = !same_reason(reason, banyan_buf_str(&progress->waited));
 
-    if (progress->silent || now->step >= now->plan->step_count)
+    if (progress->silent || now->step >= now->plan->step_count || is_over(now))
         return;
     if (progress->step != now->step || progress->undoing != now->undoing)
         begin_step(progress, now);

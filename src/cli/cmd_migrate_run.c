@@ -61,9 +61,7 @@ static const char *next_of(enum books_state state)
     case BOOKS_READY:
         return "old and new code both work; when no old code runs any more: banyan migrate complete";
     case BOOKS_COMPLETED:
-        return "what was taken away is kept aside: banyan migrate rollback brings it back, banyan migrate cleanup "
-               "drops "
-               "it for good";
+        return "banyan migrate rollback still undoes it, until banyan migrate cleanup";
     case BOOKS_ROLLED_BACK:
         return "as it was before";
     case BOOKS_DONE:

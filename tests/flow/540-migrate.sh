@@ -163,6 +163,7 @@ rename=$cases/2024_11_01_002_rename_execution_time.sql
 equal "rehearse" "$(code migrate rehearse "$rename" --rows 500 --old "$work/old.sql" --new "$work/new.sql" --json)" 0
 equal "… copied some rows" "$(jq -r '.rows' "$work/out")" 1000
 equal "… and went back" "$(jq -r '.rolled_back, .differs' "$work/out" | paste -sd' ')" "true "
+equal "… by way of ready, where both work" "$(jq -r '[.code[] | select(.at == "reopened") | .failed] | length, any' "$work/out" | paste -sd' ')" "5 false"
 equal "… old code works until complete" "$(jq -r '[.code[] | select(.code == "old" and .at != "completed") | .failed] | any' "$work/out")" false
 equal "… and fails behind it" "$(jq -r '[.code[] | select(.code == "old" and .at == "completed") | .failed] | all' "$work/out")" true
 equal "… new code works from ready on" "$(jq -r '[.code[] | select(.code == "new" and (.at == "ready" or .at == "completed")) | .failed] | any' "$work/out")" false

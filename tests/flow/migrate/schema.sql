@@ -21,5 +21,5 @@ INSERT INTO accounts SELECT i, 'account ' || i FROM generate_series(1, 500) i;
 INSERT INTO orders (account_id, symbol, order_type, price, quantity, execution_time, created_at)
 SELECT 1 + i % 500, 'SYM' || i % 97, (ARRAY['MARKET', 'LIMIT', 'STOP'])[1 + i % 3], (i % 20011) / 100.0 + 1, 1 + i % 50,
     timestamp '2024-01-01' + i * interval '7 seconds', timestamp '2024-01-01' + i * interval '7 seconds'
-FROM generate_series(1, 80000) i;
+FROM generate_series(1, 50000) i;
 VACUUM ANALYZE;
