@@ -201,7 +201,8 @@ static void measure_batches(struct measuring *all, struct plan_step *step)
         step->work_us = step->disk_bytes = step->wal_bytes = CATALOG_UNKNOWN;
         return;
     }
-    add_lock(step, table->shown, EFFECT_ROW_EXCLUSIVE);
+    /* The catalog that was measured with does not outlive the measuring. */
+    add_lock(step, banyan_arena_str(all->work->arena, table->shown), EFFECT_ROW_EXCLUSIVE);
     plan_changes(all->work, table);
     rows = rows_of(table);
     if (table->bytes == CATALOG_UNKNOWN || rows < 0) {
