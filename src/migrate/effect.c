@@ -302,6 +302,7 @@ static void judge(struct effect_work *work)
     case PG_QUERY__NODE__NODE_UPDATE_STMT:
     case PG_QUERY__NODE__NODE_DELETE_STMT:
     case PG_QUERY__NODE__NODE_COPY_STMT:
+    case PG_QUERY__NODE__NODE_MERGE_STMT:
         effect_data(work, node);
         break;
     default:

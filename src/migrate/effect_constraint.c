@@ -37,18 +37,41 @@ static const struct catalog_index *key_index(const struct catalog_table *table, 
     return NULL;
 }
 
+/* A partition that has the same one, proven, is taken as it is. */
+static bool is_proved_foreign(const struct catalog_table *table, const struct catalog_table *referenced,
+                              const PgQuery__Constraint *wanted)
+{
+    struct catalog_columns columns = {{0}};
+
+    for (size_t i = 0; i < wanted->n_fk_attrs; i++) {
+        const struct catalog_column *column = catalog_column(table, banyan_str_of(wanted->fk_attrs[i]->string->sval));
+
+        if (column != NULL)
+            catalog_columns_add(&columns, column->number);
+    }
+    for (size_t i = 0; table->is_partition && i < table->constraint_count; i++)
+        if (table->constraints[i].kind == CATALOG_FOREIGN && table->constraints[i].validated &&
+            !table->constraints[i].inherited && table->constraints[i].referenced == referenced->oid &&
+            memcmp(&table->constraints[i].columns, &columns, sizeof(columns)) == 0)
+            return true;
+    return false;
+}
+
 /* Every partition as the table itself; they have to be checked one by one. */
 static void foreign_below(struct effect_work *work, const struct catalog_table *table,
-                          const struct catalog_table *referenced, enum effect_certainty validate)
+                          const struct catalog_table *referenced, enum effect_certainty validate,
+                          const PgQuery__Constraint *constraint)
 {
     effect_lock(work, table, EFFECT_SHARE_ROW_EXCLUSIVE);
+    if (is_proved_foreign(table, referenced, constraint))
+        validate = EFFECT_NO;
     if (validate != EFFECT_NO && !effect_is_partitioned(table))
         effect_check_foreign(work, table, referenced);
     for (size_t i = 0; effect_is_partitioned(table) && i < table->child_count; i++) {
         const struct catalog_table *child = effect_by_oid(work, table->children[i]);
 
         if (child != NULL)
-            foreign_below(work, child, referenced, validate);
+            foreign_below(work, child, referenced, validate, constraint);
     }
 }
 
@@ -88,7 +111,7 @@ void effect_add_foreign(struct effect_work *work, struct catalog_table *table, c
     lock_referenced(work, referenced);
     if (index != NULL && !effect_is_18(work))
         effect_lock_index(work, referenced, index, EFFECT_ACCESS_SHARE);
-    foreign_below(work, table, referenced, validate);
+    foreign_below(work, table, referenced, validate, constraint);
 }
 
 /* ---- keys ---- */
@@ -166,7 +189,8 @@ static void using_index(struct effect_work *work, const struct catalog_table *ta
         effect_scan(work, table, EFFECT_PERHAPS);
 }
 
-static void add_key(struct effect_work *work, struct catalog_table *table, const PgQuery__Constraint *constraint)
+static void add_key(struct effect_work *work, struct catalog_table *table, const PgQuery__Constraint *constraint,
+                    bool recurse)
 {
     bool primary = constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY;
 
@@ -197,7 +221,7 @@ static void add_key(struct effect_work *work, struct catalog_table *table, const
         if (!found)
             effect_fails(work, "unique constraint on partitioned table must include all partitioning columns");
     }
-    if (effect_goes_on(work))
+    if (effect_goes_on(work) && (recurse || !effect_is_partitioned(table)))
         build_below(work, table, constraint, banyan_str_of(constraint->conname));
 }
 
@@ -265,7 +289,7 @@ void effect_add_constraint(struct effect_work *work, struct catalog_table *table
         break;
     case PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY:
     case PG_QUERY__CONSTR_TYPE__CONSTR_UNIQUE:
-        add_key(work, table, constraint);
+        add_key(work, table, constraint, recurse);
         break;
     case PG_QUERY__CONSTR_TYPE__CONSTR_EXCLUSION:
         add_exclusion(work, table, constraint);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DROP: what goes is locked, and what hangs on it: referenced tables, parents, default partitions, views. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "migrate/effect_int.h"
+#include "migrate/sql.h"
 
 static bool overlaps(const struct catalog_columns *a, const struct catalog_columns *b)
 {
@@ -202,6 +204,138 @@ static bool kind_fits(char kind, PgQuery__ObjectType type)
     }
 }
 
+/* ---- what is no relation ---- */
+
+struct drop_kind {
+    PgQuery__ObjectType type;
+    const char *cast;    /* of its name, to an oid */
+    const char *catalog; /* in whose words others depend on it */
+};
+static const struct drop_kind drop_kinds[] = {
+    {PG_QUERY__OBJECT_TYPE__OBJECT_TYPE, "to_regtype($1)", "pg_type"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN, "to_regtype($1)", "pg_type"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION, "to_regprocedure($1)", "pg_proc"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE, "to_regprocedure($1)", "pg_proc"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_ROUTINE, "to_regprocedure($1)", "pg_proc"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE, "to_regclass($1)", "pg_class"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA, "to_regnamespace($1)", "pg_namespace"},
+    {PG_QUERY__OBJECT_TYPE__OBJECT_PUBLICATION, "(SELECT oid FROM pg_publication WHERE $1 = '\"' || pubname || '\"')",
+     "pg_publication"},
+};
+
+static struct banyan_str dotted(struct effect_work *work, PgQuery__Node *const *names, size_t count)
+{
+    struct banyan_str text = BANYAN_STR("");
+
+    for (size_t i = 0; i < count; i++)
+        if (names[i]->node_case == PG_QUERY__NODE__NODE_STRING)
+            text = sql_make(work->arena, "%S%s%i", text, i > 0 ? "." : "", names[i]->string->sval);
+    return text;
+}
+
+/* Quoted, of a function with its arguments; "" where they were left out, and any will do. */
+static struct banyan_str name_of(struct effect_work *work, const PgQuery__Node *object, bool *ret_any)
+{
+    struct banyan_str types = BANYAN_STR("");
+    const PgQuery__ObjectWithArgs *function;
+
+    *ret_any = false;
+    switch (object->node_case) {
+    case PG_QUERY__NODE__NODE_STRING:
+        return sql_make(work->arena, "%i", object->string->sval);
+    case PG_QUERY__NODE__NODE_LIST:
+        return dotted(work, object->list->items, object->list->n_items);
+    case PG_QUERY__NODE__NODE_TYPE_NAME:
+        return dotted(work, object->type_name->names, object->type_name->n_names);
+    case PG_QUERY__NODE__NODE_OBJECT_WITH_ARGS:
+        function = object->object_with_args;
+        *ret_any = function->args_unspecified;
+        for (size_t i = 0; i < function->n_objargs; i++)
+            types = sql_make(work->arena, "%S%s%S", types, i > 0 ? ", " : "",
+                             node_deparse_type(function->objargs[i]->type_name, work->arena));
+        types = *ret_any ? BANYAN_STR("") : sql_make(work->arena, "(%S)", types);
+        return sql_make(work->arena, "%S%S", dotted(work, function->objname, function->n_objname), types);
+    default:
+        return BANYAN_STR("");
+    }
+}
+
+/* It locks no table: the question is only whether it is there, and whether something uses it. */
+static void drop_object(struct effect_work *work, const PgQuery__Node *object, const PgQuery__DropStmt *statement,
+                        const struct drop_kind *kind)
+{
+    bool any;
+    struct banyan_str name = name_of(work, object, &any), *cells = NULL, sql;
+    size_t rows = 0;
+
+    if (statement->behavior == PG_QUERY__DROP_BEHAVIOR__DROP_CASCADE) {
+        effect_not_understood(work, "DROP … CASCADE of what is no relation: what it takes along is not looked at");
+        return;
+    }
+    work->ret->breaks_old_code = true;
+    if (catalog_is_offline(work->catalog)) {
+        effect_note(work, "whether something uses it is not known here");
+        return;
+    }
+    sql = sql_make(work->arena,
+                   "SELECT o.oid, string_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), ', ') FROM "
+                   "(SELECT %s::oid AS oid) o LEFT JOIN pg_depend d ON d.refclassid = '%s'::regclass AND d.refobjid = "
+                   "o.oid AND d.deptype = 'n' GROUP BY o.oid",
+                   any ? "to_regproc($1)" : kind->cast, kind->catalog);
+    if (work->st == BANYAN_OK)
+        work->st = catalog_ask(work->catalog, sql.data, &name, 1, &cells, &rows, work->err);
+    if (work->st != BANYAN_OK || rows != 1)
+        return;
+    if (cells[0].data == NULL && !statement->missing_ok)
+        effect_fails(work, "%.*s does not exist", (int)name.size, name.data);
+    if (cells[0].data != NULL && cells[1].data != NULL)
+        effect_fails(work, "cannot drop %.*s because other objects depend on it: %.*s", (int)name.size, name.data,
+                     (int)cells[1].size, cells[1].data);
+}
+
+/* Its table is locked as by CREATE STATISTICS. */
+static void drop_statistics(struct effect_work *work, const PgQuery__Node *object, const PgQuery__DropStmt *statement)
+{
+    bool any;
+    struct banyan_str name = name_of(work, object, &any), *cells = NULL;
+    size_t rows = 0;
+
+    if (catalog_is_offline(work->catalog)) {
+        effect_note(work, "its table is locked SHARE UPDATE EXCLUSIVE");
+        return;
+    }
+    if (work->st == BANYAN_OK)
+        work->st = catalog_ask(work->catalog,
+                               "SELECT stxrelid FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace "
+                               "WHERE $1 IN (quote_ident(n.nspname) || '.' || quote_ident(s.stxname), CASE WHEN "
+                               "pg_statistics_obj_is_visible(s.oid) THEN '\"' || replace(s.stxname, '\"', '\"\"') || "
+                               "'\"' END, '\"' || n.nspname || '\".\"' || s.stxname || '\"')",
+                               &name, 1, &cells, &rows, work->err);
+    if (work->st == BANYAN_OK && rows == 0 && !statement->missing_ok)
+        effect_fails(work, "statistics object %.*s does not exist", (int)name.size, name.data);
+    if (work->st == BANYAN_OK && rows > 0) {
+        const struct catalog_table *table =
+            effect_by_oid(work, (uint32_t)strtoul(cells[0].data, NULL, 10)); /* a number of the server */
+
+        if (table != NULL)
+            effect_lock(work, table, EFFECT_SHARE_UPDATE_EXCLUSIVE);
+    }
+}
+
+static void drop_other(struct effect_work *work, const PgQuery__Node *object, const PgQuery__DropStmt *statement)
+{
+    if (statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_STATISTIC_EXT) {
+        drop_statistics(work, object, statement);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(drop_kinds) / sizeof(drop_kinds[0]); i++)
+        if (drop_kinds[i].type == statement->remove_type) {
+            drop_object(work, object, statement, &drop_kinds[i]);
+            return;
+        }
+    effect_not_understood(work, "DROP of what is no relation: what depends on it is not looked at");
+}
+
 static void drop_relation(struct effect_work *work, const PgQuery__Node *object, const PgQuery__DropStmt *statement)
 {
     const struct catalog_table *table =
@@ -215,8 +349,12 @@ static void drop_relation(struct effect_work *work, const PgQuery__Node *object,
     }
     if (table->known && !kind_fits(table->kind, statement->remove_type))
         effect_fails(work, "\"%.*s\" is of another kind", (int)table->shown.size, table->shown.data);
-    if (statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE && table->known)
-        effect_note(work, "columns whose default it is lose it, or the statement is refused");
+    if (statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE && table->known &&
+        statement->behavior == PG_QUERY__DROP_BEHAVIOR__DROP_CASCADE)
+        effect_note(work, "columns whose default it is lose it");
+    if (statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE && table->known && !table->made_here &&
+        statement->behavior != PG_QUERY__DROP_BEHAVIOR__DROP_CASCADE)
+        drop_other(work, object, statement);
     work->ret->removes_data |= statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE;
     work->ret->breaks_old_code = true;
     effect_drop_table(work, table, statement->behavior == PG_QUERY__DROP_BEHAVIOR__DROP_CASCADE);
@@ -244,7 +382,7 @@ void effect_drop(struct effect_work *work, const PgQuery__DropStmt *statement)
             drop_part(work, statement->objects[i], statement);
             break;
         default:
-            effect_not_understood(work, "DROP of what is no relation: what depends on it is not looked at");
+            drop_other(work, statement->objects[i], statement);
         }
     }
 }

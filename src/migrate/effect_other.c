@@ -161,6 +161,46 @@ static void data_target(struct effect_work *work, const PgQuery__RangeVar *name,
     }
 }
 
+static void copy(struct effect_work *work, const PgQuery__CopyStmt *statement)
+{
+    const struct catalog_table *table;
+
+    if (statement->relation == NULL) {
+        effect_query(work, statement->query);
+        lock_read(work, EFFECT_ACCESS_SHARE, false);
+        return;
+    }
+    table = effect_find(work, statement->relation, false);
+    if (table == NULL)
+        return;
+    if (statement->is_from) {
+        if (table->kind == 'v' || table->kind == 'm')
+            effect_fails(work, "cannot copy to \"%.*s\"", (int)table->shown.size, table->shown.data);
+        lock_written(work, table, EFFECT_ROW_EXCLUSIVE, true, false);
+        return;
+    }
+    if (table->kind == 'v' || table->kind == 'p')
+        effect_fails(work, "cannot copy from \"%.*s\": use COPY (SELECT …) TO", (int)table->shown.size,
+                     table->shown.data);
+    effect_lock(work, table, EFFECT_ACCESS_SHARE);
+    effect_scan(work, table, EFFECT_YES);
+}
+
+static void merge(struct effect_work *work, const PgQuery__MergeStmt *statement, const PgQuery__Node *node)
+{
+    bool changes = false;
+
+    effect_query(work, node);
+    lock_read(work, EFFECT_ACCESS_SHARE, false);
+    for (size_t i = 0; i < statement->n_merge_when_clauses; i++) {
+        PgQuery__CmdType type = statement->merge_when_clauses[i]->merge_when_clause->command_type;
+
+        changes |= type == PG_QUERY__CMD_TYPE__CMD_UPDATE || type == PG_QUERY__CMD_TYPE__CMD_DELETE;
+        work->ret->removes_data |= type == PG_QUERY__CMD_TYPE__CMD_DELETE;
+    }
+    data_target(work, statement->relation, false, changes ? 'd' : 'u');
+}
+
 static enum effect_lock select_lock(const PgQuery__SelectStmt *select)
 {
     return select->n_locking_clause > 0 ? EFFECT_ROW_SHARE : EFFECT_ACCESS_SHARE;
@@ -196,8 +236,11 @@ void effect_data(struct effect_work *work, const PgQuery__Node *node)
         data_target(work, node->delete_stmt->relation, node->delete_stmt->where_clause == NULL, 'd');
         work->ret->removes_data = true;
         break;
+    case PG_QUERY__NODE__NODE_COPY_STMT:
+        copy(work, node->copy_stmt);
+        break;
     default:
-        effect_not_understood(work, "COPY");
+        merge(work, node->merge_stmt, node);
     }
 }
 
@@ -510,6 +553,12 @@ static bool touches_no_table(PgQuery__Node__NodeCase kind)
     case PG_QUERY__NODE__NODE_TRANSACTION_STMT:
     case PG_QUERY__NODE__NODE_ALTER_DEFAULT_PRIVILEGES_STMT:
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_OWNER_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_ROLE_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:
+    case PG_QUERY__NODE__NODE_DEFINE_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_CAST_STMT:
+    case PG_QUERY__NODE__NODE_NOTIFY_STMT:
         return true;
     default:
         return false;
@@ -554,6 +603,17 @@ void effect_other(struct effect_work *work, const PgQuery__Node *node)
         break;
     case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT:
         setting(work, node->variable_set_stmt);
+        break;
+    case PG_QUERY__NODE__NODE_DO_STMT:
+    case PG_QUERY__NODE__NODE_CALL_STMT:
+        effect_not_understood(work, "what a block or a procedure does is known when it runs");
+        break;
+    case PG_QUERY__NODE__NODE_CREATE_EXTENSION_STMT:
+        effect_not_understood(work, "an extension's script may do anything");
+        break;
+    case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
+        if (node->create_schema_stmt->n_schema_elts > 0)
+            effect_not_understood(work, "CREATE SCHEMA with objects in it: write them as statements");
         break;
     default:
         if (!touches_no_table(node->node_case) && !on_one_table(work, node))

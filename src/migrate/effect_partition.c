@@ -2,6 +2,7 @@
 /* Tables that are made, and partitions that come and go: the default partition is always in it. */
 #include <string.h>
 
+#include "migrate/bound.h"
 #include "migrate/effect_int.h"
 
 /* Is every AND part of the bound a part of a valid CHECK?  Both are as the server prints them; anything cleverer is the
@@ -30,13 +31,28 @@ static const char *integer_text(struct effect_work *work, const PgQuery__Node *d
     return banyan_arena_printf(work->arena, "%d", node->a_const->ival->ival).data;
 }
 
-/* Of a range over one column with integer bounds; nothing else is proved here. */
+/* The bound as a CHECK would say it; data NULL: not known. */
+static struct banyan_str condition_of(struct effect_work *work, const struct catalog_table *parent,
+                                      const PgQuery__PartitionBoundSpec *bound, const char *front)
+{
+    struct banyan_str condition = {NULL, 0};
+
+    if (work->st == BANYAN_OK && parent->known && !parent->made_here)
+        work->st = bound_condition(work->catalog, parent, bound, work->arena, &condition, work->err);
+    return condition.data == NULL
+               ? condition
+               : banyan_arena_printf(work->arena, "%s(%.*s)", front, (int)condition.size, condition.data);
+}
+
+/* A CHECK of just the bound, or of a range over one column with integer bounds; nothing else is proved here. */
 static bool bound_is_proved(struct effect_work *work, const struct catalog_table *parent,
                             const struct catalog_table *table, const PgQuery__PartitionBoundSpec *bound)
 {
     const struct catalog_column *key = NULL;
     const char *low, *high;
 
+    if (bound_is_checked(table, condition_of(work, parent, bound, ""), work->arena))
+        return true;
     for (size_t i = 0; i < parent->column_count; i++)
         if (catalog_columns_has(&parent->partition_keys, parent->columns[i].number))
             key = key == NULL ? &parent->columns[i] : NULL;
@@ -54,18 +70,36 @@ static bool bound_is_proved(struct effect_work *work, const struct catalog_table
            check_has(table, banyan_arena_printf(work->arena, "(%.*s < %s)", (int)key->name.size, key->name.data, high));
 }
 
-static void lock_default(struct effect_work *work, const struct catalog_table *parent, bool scan)
+/* *bound*: of the new partition; NULL: none comes.  The default one is read, unless a CHECK says the contrary of it. */
+static void lock_default(struct effect_work *work, const struct catalog_table *parent,
+                         const PgQuery__PartitionBoundSpec *bound)
 {
     const struct catalog_table *other = effect_by_oid(work, parent->default_partition);
 
     if (other == NULL)
         return;
     effect_lock(work, other, EFFECT_ACCESS_EXCLUSIVE);
-    if (scan) {
+    if (bound != NULL && !bound->is_default &&
+        !bound_is_checked(other, condition_of(work, parent, bound, "NOT "), work->arena)) {
         effect_scan(work, other, EFFECT_YES);
         effect_note(work, "the default partition %.*s is read and locked, too", (int)other->shown.size,
                     other->shown.data);
     }
+}
+
+/* Both tables are looked at; nobody waits but who has to plan with the index just then. */
+static void attach_index(struct effect_work *work, const struct catalog_table *index, const struct catalog_table *part)
+{
+    const struct catalog_table *parent = effect_by_oid(work, index->parent), *child = effect_by_oid(work, part->parent);
+
+    if (part->known && part->kind != 'i' && part->kind != 'I')
+        effect_fails(work, "\"%.*s\" is not an index", (int)part->shown.size, part->shown.data);
+    effect_lock(work, index, EFFECT_SHARE_UPDATE_EXCLUSIVE);
+    effect_lock(work, part, EFFECT_ACCESS_EXCLUSIVE);
+    if (parent != NULL)
+        effect_lock(work, parent, EFFECT_ACCESS_SHARE);
+    if (child != NULL)
+        effect_lock(work, child, EFFECT_ACCESS_SHARE);
 }
 
 void effect_attach(struct effect_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
@@ -75,8 +109,8 @@ void effect_attach(struct effect_work *work, struct catalog_table *table, const 
 
     if (child == NULL)
         return;
-    if (table->kind == 'I') {
-        effect_not_understood(work, "ATTACH of an index");
+    if (partition->bound == NULL) {
+        attach_index(work, table, child);
         return;
     }
     if (table->known && !effect_is_partitioned(table))
@@ -97,7 +131,7 @@ void effect_attach(struct effect_work *work, struct catalog_table *table, const 
     effect_lock(work, child, EFFECT_ACCESS_EXCLUSIVE);
     if (!bound_is_proved(work, table, child, partition->bound))
         effect_scan(work, child, table->known ? EFFECT_YES : EFFECT_PERHAPS);
-    lock_default(work, table, !partition->bound->is_default);
+    lock_default(work, table, partition->bound);
     if (partition->bound->is_default && table->default_partition != 0)
         effect_fails(work, "there is a default partition already");
     for (size_t i = 0; i < table->index_count; i++) {
@@ -131,7 +165,7 @@ void effect_detach(struct effect_work *work, struct catalog_table *table, const 
     effect_lock(work, child, EFFECT_ACCESS_EXCLUSIVE);
     if (light)
         return;
-    lock_default(work, table, false);
+    lock_default(work, table, NULL);
     effect_lock_indexes(work, child, EFFECT_ACCESS_EXCLUSIVE);
 }
 
@@ -202,7 +236,7 @@ static void create_partition(struct effect_work *work, struct catalog_table *tab
     if (parent->known && !effect_is_partitioned(parent))
         effect_fails(work, "\"%.*s\" is not partitioned", (int)parent->shown.size, parent->shown.data);
     effect_lock(work, parent, EFFECT_ACCESS_EXCLUSIVE);
-    lock_default(work, parent, !statement->partbound->is_default);
+    lock_default(work, parent, statement->partbound);
     if (statement->partbound->is_default && parent->default_partition != 0)
         effect_fails(work, "there is a default partition already");
     for (size_t i = 0; i < parent->index_count; i++) {

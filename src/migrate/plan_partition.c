@@ -8,16 +8,14 @@
  * beside a default partition, plainly: no rows are read in either. PARTITION OF   CREATE TABLE (LIKE parent), then
  * ATTACH.
  *
- * The CHECK has to be the condition that the server makes of the bound: bound_of() follows get_qual_from_partbound();
- * where the proof fails the server reads the table and nothing is wrong but slow (a test measures that it does not).
+ * The CHECK is the condition that the server makes of the bound (bound.h); where its proof failed the server would read
+ * the table and nothing would be wrong but slow (a test measures that it does not).
  */
+#include <pg_query.h>
 #include <string.h>
 
+#include "migrate/bound.h"
 #include "migrate/plan_int.h"
-
-enum {
-    KEYS_MAX = 32,
-};
 
 static struct banyan_str oid_text(struct plan_work *work, const struct catalog_table *table)
 {
@@ -29,181 +27,17 @@ static struct banyan_str titled(struct plan_work *work, const char *what, const 
     return banyan_arena_printf(work->arena, "%s %.*s", what, (int)table->shown.size, table->shown.data);
 }
 
-/* ---- the bound as a condition ---- */
-
-struct bound_key {
-    struct banyan_str name, type; /* of the parent's column; its type as the server shows it */
-};
-struct bound {
-    struct plan_work *work;
-    const struct catalog_table *parent;
-    struct bound_key keys[KEYS_MAX];
-    size_t count;
-    struct banyan_str text; /* ends as the condition; data NULL: it cannot be told */
-};
-
-static bool read_keys(struct bound *bound)
-{
-    static const char sql[] =
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_partitioned_table p, "
-        "unnest(p.partattrs::int2[]) "
-        "WITH ORDINALITY k (number, place) LEFT JOIN pg_attribute a ON a.attnum = k.number AND a.attrelid = "
-        "$1::oid AND a.attnum > 0 WHERE p.partrelid = $1::oid ORDER BY k.place";
-    struct banyan_str oid = oid_text(bound->work, bound->parent);
-    struct banyan_str *cells = plan_ask(bound->work, sql, &oid, 1, &bound->count);
-
-    if (bound->count == 0 || bound->count > KEYS_MAX)
-        return false;
-    for (size_t i = 0; i < bound->count; i++) {
-        if (cells[2 * i].data == NULL) /* an expression */
-            return false;
-        bound->keys[i] = (struct bound_key){cells[2 * i], cells[2 * i + 1]};
-    }
-    return true;
-}
-
-static void also(struct bound *bound, struct banyan_str part)
-{
-    bound->text = bound->text.size == 0 ? part : sql_make(bound->work->arena, "%S AND %S", bound->text, part);
-}
-
-static struct banyan_str value_of(struct bound *bound, const PgQuery__Node *datum, size_t key)
-{
-    struct banyan_str text = node_deparse_expression(datum, bound->work->arena);
-
-    return text.data == NULL ? text : sql_make(bound->work->arena, "(%S)::%S", text, bound->keys[key].type);
-}
-
-/* MINVALUE and MAXVALUE are column names to the grammar. */
-static const char *infinity_of(const PgQuery__Node *datum)
-{
-    const char *name;
-
-    if (datum->node_case != PG_QUERY__NODE__NODE_COLUMN_REF || datum->column_ref->n_fields != 1 ||
-        datum->column_ref->fields[0]->node_case != PG_QUERY__NODE__NODE_STRING)
-        return NULL;
-    name = datum->column_ref->fields[0]->string->sval;
-    return strcmp(name, "minvalue") == 0 || strcmp(name, "maxvalue") == 0 ? name : NULL;
-}
-
-static struct banyan_str either(struct plan_work *work, struct banyan_str arms, struct banyan_str arm)
-{
-    if (arm.size == 0)
-        return arms;
-    return arms.size == 0 ? sql_make(work->arena, "(%S)", arm) : sql_make(work->arena, "%S OR (%S)", arms, arm);
-}
-
-struct side {
-    PgQuery__Node *const *datums;
-    const char *less, *last, *endless; /* operators, and the infinity that lets the next column be anything */
-    bool needed;
-    struct banyan_str arm, arms;
-};
-
-/* Column *j* of an arm that has *arm* columns of equality in front. */
-static void side_column(struct bound *bound, struct side *side, size_t first, size_t j, size_t arm)
-{
-    const PgQuery__Node *datum = side->datums[j];
-    const PgQuery__Node *next = j + 1 < bound->count ? side->datums[j + 1] : NULL;
-    bool has_value = infinity_of(datum) == NULL;
-    const char *sign;
-
-    if (side->needed && has_value) {
-        const char *infinity = next == NULL ? NULL : infinity_of(next);
-
-        if (j - first < arm)
-            sign = "=";
-        else if (side->last[1] == '=' && (next == NULL || (infinity != NULL && strcmp(infinity, side->endless) == 0)))
-            sign = side->last;
-        else if (infinity != NULL && strcmp(infinity, side->endless) == 0)
-            sign = "<=";
-        else
-            sign = side->less;
-        side->arm = sql_make(bound->work->arena, "%S%s%I %s %S", side->arm, side->arm.size > 0 ? " AND " : "",
-                             bound->keys[j].name, sign, value_of(bound, datum, j));
-    }
-    if (j - first >= arm && (!has_value || next == NULL || infinity_of(next) != NULL))
-        side->needed = false;
-}
-
-static void range_of(struct bound *bound, const PgQuery__PartitionBoundSpec *spec)
-{
-    struct plan_work *work = bound->work;
-    struct side low = {.datums = spec->lowerdatums, .less = ">", .last = ">=", .endless = "minvalue", .needed = true};
-    struct side high = {.datums = spec->upperdatums, .less = "<", .last = "<", .endless = "maxvalue", .needed = true};
-    size_t first = 0;
-
-    low.arms = high.arms = BANYAN_STR("");
-    for (size_t i = 0; i < bound->count; i++)
-        also(bound, sql_make(work->arena, "%I IS NOT NULL", bound->keys[i].name));
-    for (; first < bound->count; first++) {
-        struct banyan_str a = value_of(bound, low.datums[first], first), b = value_of(bound, high.datums[first], first);
-
-        if (infinity_of(low.datums[first]) != NULL || infinity_of(high.datums[first]) != NULL ||
-            !banyan_str_equal(a, b))
-            break;
-        also(bound, sql_make(work->arena, "%I = %S", bound->keys[first].name, a));
-    }
-    for (size_t arm = 0; arm < bound->count && (low.needed || high.needed); arm++) {
-        low.arm = high.arm = BANYAN_STR("");
-        for (size_t j = first; j < bound->count && j - first <= arm; j++) {
-            side_column(bound, &low, first, j, arm);
-            side_column(bound, &high, first, j, arm);
-        }
-        low.arms = either(work, low.arms, low.arm);
-        high.arms = either(work, high.arms, high.arm);
-    }
-    if (low.arms.size > 0)
-        also(bound, sql_make(work->arena, "(%S)", low.arms));
-    if (high.arms.size > 0)
-        also(bound, sql_make(work->arena, "(%S)", high.arms));
-}
-
-static void list_of(struct bound *bound, const PgQuery__PartitionBoundSpec *spec)
-{
-    struct plan_work *work = bound->work;
-    struct banyan_str values = BANYAN_STR("");
-    const struct bound_key *key = &bound->keys[0];
-    bool null = false;
-
-    for (size_t i = 0; i < spec->n_listdatums; i++) {
-        const PgQuery__Node *datum = spec->listdatums[i];
-
-        if (datum->node_case == PG_QUERY__NODE__NODE_A_CONST && datum->a_const->isnull)
-            null = true;
-        else
-            values = sql_make(work->arena, "%S%s%S", values, values.size > 0 ? ", " : "", value_of(bound, datum, 0));
-    }
-    if (values.size > 0)
-        values = sql_make(work->arena, "%I = ANY (ARRAY[%S])", key->name, values);
-    if (!null)
-        bound->text = sql_make(work->arena, "%I IS NOT NULL AND %S", key->name, values);
-    else
-        bound->text = sql_make(work->arena, "(%I IS NULL%s%S)", key->name, values.size > 0 ? " OR " : "", values);
-}
+/* ---- the bound ---- */
 
 /* Of rows of *parent* that belong there; data NULL: not known. */
 static struct banyan_str bound_of(struct plan_work *work, const struct catalog_table *parent,
                                   const PgQuery__PartitionBoundSpec *spec)
 {
-    struct bound bound = {.work = work, .parent = parent, .text = BANYAN_STR("")};
-    const struct banyan_str unknown = {NULL, 0};
+    struct banyan_str ret = {NULL, 0};
 
-    if (spec->is_default || !read_keys(&bound))
-        return unknown;
-    if (spec->strategy[0] == 'h') {
-        struct banyan_str columns = BANYAN_STR("");
-
-        for (size_t i = 0; i < bound.count; i++)
-            columns = sql_make(work->arena, "%S, %I", columns, bound.keys[i].name);
-        return sql_make(work->arena, "satisfies_hash_partition('%d'::oid, %d, %d%S)", (int64_t)parent->oid,
-                        (int64_t)spec->modulus, (int64_t)spec->remainder, columns);
-    }
-    if (spec->strategy[0] == 'l' && bound.count == 1)
-        list_of(&bound, spec);
-    else if (spec->n_lowerdatums == bound.count && spec->n_upperdatums == bound.count)
-        range_of(&bound, spec);
-    return bound.text.size == 0 ? unknown : bound.text;
+    if (plan_goes_on(work))
+        work->st = bound_condition(work->catalog, parent, spec, work->arena, &ret, work->err);
+    return ret;
 }
 
 /* "FOR VALUES FROM (1) TO (10)" as it was written; data NULL: it does not become SQL again. */
@@ -338,6 +172,10 @@ static void build_indexes(struct attaching *all)
                                 index->primary         ? "pkey"
                                 : index->of_constraint ? "key"
                                                        : "idx");
+        if (all->child->kind == 'p') { /* keys of it: lacks_key() */
+            plan_index_build(work, all->child, name, index->unique, using_of(index->definition), all->sink->phase);
+            continue;
+        }
         plan_emit_index(all->sink, all->child, name, index->unique, using_of(index->definition));
         if (!index->of_constraint)
             continue;
@@ -350,6 +188,15 @@ static void build_indexes(struct attaching *all)
         if (action != NULL)
             plan_sql(work, action, "ALTER TABLE %T DROP CONSTRAINT IF EXISTS %I", all->child, name);
     }
+}
+
+/* A key that a partitioned child would have to be given, leaf by leaf: not done here. */
+static bool lacks_key(const struct attaching *all)
+{
+    for (size_t i = 0; all->child->kind == 'p' && i < all->parent->index_count; i++)
+        if (all->parent->indexes[i].of_constraint && !has_index(all->child, &all->parent->indexes[i]))
+            return true;
+    return false;
 }
 
 /* The same for its foreign keys: they would be checked under its lock. */
@@ -453,6 +300,10 @@ static void attach(struct plan_work *work, struct catalog_table *table, const Pg
         plan_as_written(work, "that the rows fit this kind of bound cannot be proven beforehand");
         return;
     }
+    if (lacks_key(&all)) {
+        plan_as_written(work, "its partitions lack a key of the parent: give it to them first");
+        return;
+    }
     check_bound(&all);
     prepare(&all);
     emit_attach(&all);
@@ -460,30 +311,54 @@ static void attach(struct plan_work *work, struct catalog_table *table, const Pg
 
 /* ---- DETACH ---- */
 
-static void detach_undo(struct plan_work *work, struct plan_step *step, const struct attaching *all)
+/* DETACH CONCURRENTLY leaves the bound as a CHECK; what was written does not. */
+static struct banyan_str drop_left_check(struct plan_work *work, const struct catalog_table *child)
+{
+    struct banyan_str name = sql_make(work->arena, "%T", child);
+
+    return sql_make(work->arena, "DO %L",
+                    sql_make(work->arena,
+                             "DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = "
+                             "%L::regclass AND contype = 'c' AND pg_get_expr(conbin, conrelid) = %L LOOP EXECUTE "
+                             "format('ALTER TABLE %%s DROP CONSTRAINT %%I', %L::regclass, name); END LOOP; END",
+                             name, child->partition_condition, name));
+}
+
+/* The server's text of a bound as a condition; data NULL: not known. */
+static struct banyan_str bound_of_text(struct plan_work *work, const struct catalog_table *parent,
+                                       struct banyan_str spec)
+{
+    struct banyan_str sql = sql_make(work->arena, "ALTER TABLE t ATTACH PARTITION c %S", spec), ret = {NULL, 0};
+    PgQueryProtobufParseResult result = pg_query_parse_protobuf(sql.data);
+    PgQuery__ParseResult *tree = NULL;
+
+    if (result.error == NULL)
+        tree = pg_query__parse_result__unpack(NULL, result.parse_tree.len, (const uint8_t *)result.parse_tree.data);
+    if (tree != NULL && tree->n_stmts == 1 && tree->stmts[0]->stmt->node_case == PG_QUERY__NODE__NODE_ALTER_TABLE_STMT)
+        ret = bound_of(work, parent,
+                       tree->stmts[0]->stmt->alter_table_stmt->cmds[0]->alter_table_cmd->def->partition_cmd->bound);
+    if (tree != NULL)
+        pg_query__parse_result__free_unpacked(tree, NULL);
+    pg_query_free_protobuf_parse_result(result);
+    return ret;
+}
+
+static void detach_undo(struct plan_work *work, struct plan_step *step, const struct attaching *all, bool leaves_check)
 {
     struct plan_sink undo = {.work = work, .undoes = step};
     struct attaching back = *all;
 
     back.sink = &undo;
-    if (all->spec.data == NULL)
+    if (all->spec.data == NULL) {
+        step->final = true;
         return;
+    }
+    back.bound = bound_of_text(work, all->parent, all->spec);
+    prepare(&back);
     emit_attach(&back);
-}
-
-/* DETACH CONCURRENTLY leaves the bound as a CHECK; what was written does not. */
-static void drop_left_check(struct plan_work *work, const struct catalog_table *child)
-{
-    struct plan_step *step = plan_add(work, PLAN_CLEANUP, "drop-bound-check", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
-
-    step->title = titled(work, "the bound that DETACH left as a CHECK of", child);
-    plan_sql(
-        work, &step->act, "DO %L",
-        sql_make(work->arena,
-                 "DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = "
-                 "%L::regclass AND contype = 'c' AND pg_get_expr(conbin, conrelid) = %L LOOP EXECUTE format('ALTER "
-                 "TABLE %%s DROP CONSTRAINT %%I', %L::regclass, name); END LOOP; END",
-                 sql_make(work->arena, "%T", child), child->partition_condition, sql_make(work->arena, "%T", child)));
+    if (leaves_check)
+        plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "%S",
+                 drop_left_check(work, all->child));
 }
 
 static bool has_condition(const struct catalog_table *child)
@@ -511,13 +386,16 @@ static void detach_concurrently(struct plan_work *work, const struct attaching *
         banyan_arena_printf(work->arena, "the rows of %.*s are gone from %.*s", (int)all->child->shown.size,
                             all->child->shown.data, (int)all->parent->shown.size, all->parent->shown.data);
     step->new_code = step->old_code;
-    detach_undo(work, step, all);
+    detach_undo(work, step, all, !has_condition(all->child));
     step = plan_add(work, PLAN_CONTRACT, "finalize-detach", PLAN_OUTSIDE, PLAN_RETRY_WATCH);
     step->title = titled(work, "the second half, where the first was interrupted:", all->child);
     plan_sql(work, &step->act, "ALTER TABLE %S DETACH PARTITION %S FINALIZE", parent, child);
     step->act.done = sql_make(work->arena, part, child, parent, "");
-    if (!as_written && !has_condition(all->child))
-        drop_left_check(work, all->child);
+    if (as_written || has_condition(all->child))
+        return;
+    step = plan_add(work, PLAN_CLEANUP, "drop-bound-check", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    step->title = titled(work, "the bound that DETACH left as a CHECK of", all->child);
+    plan_sql(work, &step->act, "%S", drop_left_check(work, all->child));
 }
 
 static void detach(struct plan_work *work, struct catalog_table *table, const PgQuery__PartitionCmd *command)
@@ -547,7 +425,7 @@ static void detach(struct plan_work *work, struct catalog_table *table, const Pg
                   "once %.*s is detached its rows go into the default partition %.*s; with such rows it cannot be "
                   "attached again, also not by a rollback",
                   (int)all.child->shown.size, all.child->shown.data, (int)all.other->shown.size, all.other->shown.data);
-    detach_undo(work, step, &all);
+    detach_undo(work, step, &all, false);
 }
 
 bool plan_partition(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
