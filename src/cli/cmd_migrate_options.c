@@ -76,7 +76,7 @@ static const struct argp_option run_options_list[] = {
     {"give-up", OPTION_GIVE_UP, "SECONDS", 0, "Stop when a step gets no lock for so long (default 600)", 0},
     {"kill-idle-blockers", OPTION_KILL_IDLE, "SECONDS", 0,
      "End sessions in the way that are idle in a transaction for longer (default: never)", 0},
-    {"batch-time", OPTION_BATCH_TIME, "MS", 0, "A batch of the backfill takes about so long (default 200)", 0},
+    {"batch-time", OPTION_BATCH_TIME, "MS", 0, "A batch of the backfill takes about so long (default 50)", 0},
     {"max-replica-lag", OPTION_REPLICA_LAG, "MS", 0,
      "The backfill waits while a replica is further behind (default 1000; 0: not looked at)", 0},
     {"replica", OPTION_REPLICA, "NAME", 0, "This replica (application_name) has to be there; again for more", 0},

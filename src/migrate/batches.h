@@ -40,7 +40,7 @@ struct batches_progress {
 struct batches_options {
     struct banyan_str version;
     size_t number;    /* of the step, in the books */
-    int64_t batch_us; /* that a batch should take; 0: 200 ms */
+    int64_t batch_us; /* that a batch should take; 0: 50 ms */
     int64_t lock_timeout_us;
     const struct throttle_options *throttle; /* NULL: none */
     struct os_stop *stop;

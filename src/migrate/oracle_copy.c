@@ -26,6 +26,8 @@ static const char *conninfo_of(const char *conninfo, const char *database, struc
         return banyan_arena_printf(arena, "%s%cdbname=%s", conninfo, strchr(conninfo, '?') != NULL ? '&' : '?',
                                    database)
             .data;
+    if (conninfo[0] != '\0' && strchr(conninfo, '=') == NULL) /* the name of a database alone */
+        return banyan_arena_printf(arena, "dbname=%s", database).data;
     return banyan_arena_printf(arena, "%s dbname=%s", conninfo, database).data;
 }
 

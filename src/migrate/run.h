@@ -55,7 +55,7 @@ struct run_options {
     struct throttle_options throttle;
     int64_t lock_timeout_us; /* of strong locks; 0: 200 ms */
     int64_t try_us_max;      /* give up a step that gets no lock for so long; 0: 10 minutes */
-    int64_t batch_us;        /* 0: 200 ms */
+    int64_t batch_us;        /* 0: 50 ms */
     bool allow;              /* steps as written, undo that loses values */
     int64_t kill_idle_us;    /* end blockers that are idle in a transaction for longer; 0: never */
     struct os_stop *stop;    /* may be NULL */
