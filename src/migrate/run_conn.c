@@ -290,6 +290,7 @@ static void look_at_autovacuum(struct run *run, int vacuum_pid)
 
 static bool look_at_blockers(struct run *run)
 {
+    struct banyan_error why = BANYAN_ERROR_INIT;
     struct blocker *list = NULL;
     size_t count = 0, ended = 0;
 
@@ -307,7 +308,9 @@ static bool look_at_blockers(struct run *run)
     }
     if (run->options->kill_idle_us <= 0 || count == 0)
         return true;
-    if (blockers_end_idle(run->watch, list, count, run->options->kill_idle_us, &ended, NULL) == BANYAN_OK && ended > 0)
+    if (blockers_end_idle(run->watch, list, count, run->options->kill_idle_us, &ended, &why) != BANYAN_OK)
+        banyan_buf_printf(&run->waiting, " (%s)", why.message);
+    else if (ended > 0)
         banyan_buf_printf(&run->waiting, " (%zu idle ended)", ended);
     return true;
 }

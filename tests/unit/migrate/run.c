@@ -379,6 +379,29 @@ static void test_index_waits(void **state)
     every_step_release(&one);
 }
 
+/* An autovacuum gives way only to who waits for longer than we may: the weaker lock in front does that. */
+static void test_autovacuum(void **state)
+{
+    struct run_options options = plain();
+    int waited = 0;
+
+    OK(pg_run(conn, "ALTER SYSTEM SET autovacuum_naptime = '1s'", &err));
+    OK(pg_run(conn, "SELECT pg_reload_conf()", &err));
+    OK(pg_run(conn,
+              "ALTER TABLE t SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, "
+              "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1); UPDATE t SET n = n + 1",
+              &err));
+    while (text("SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 't'::regclass").data[0] == '0') {
+        usleep(50000);
+        if (++waited > 600)
+            fail_msg("no autovacuum comes");
+    }
+    options.try_us_max = 15000000;
+    OK(run_start(&options, &every.migration, &every.plan, &err));
+    OK(pg_run(conn, "ALTER SYSTEM RESET autovacuum_naptime", &err));
+    OK(pg_run(conn, "SELECT pg_reload_conf()", &err));
+}
+
 /* ---- indexes ---- */
 
 static void test_index_fails(void **state)
@@ -520,6 +543,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_short_waits, fresh, done),
         cmocka_unit_test_setup_teardown(test_gives_up, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_waits, fresh, done),
+        cmocka_unit_test_setup_teardown(test_autovacuum, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_fails, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_of_others, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_leftovers, fresh, done),
