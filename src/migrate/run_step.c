@@ -449,7 +449,7 @@ enum banyan_status run_do(struct run *run, const struct run_work *work, struct b
                             NULL); /* a figure for people */
     if (st == BANYAN_OK)
         return st;
-    banyan_error_context(&why, "%s step %zu of %zu (%s)", work->undoing ? "undo of" : "", work->number + 1,
+    banyan_error_context(&why, "%sstep %zu of %zu (%s)", work->undoing ? "undo of " : "", work->number + 1,
                          run->plan.step_count, run->plan.steps[work->number].name);
     if (err != NULL)
         *err = why;
