@@ -31,7 +31,7 @@ no_differences live "$work/live" 5
 answer_as_sql live olist "$url" 200
 
 # --- each is built anew while the shop writes
-rebuild_each "$work/live" 40000
+rebuild_each "$work/live" 120000
 all_drained 120 olist "$url" || { cat "$work/serve.log"; exit 1; }
 no_differences rebuilt "$work/live" 5
 answer_as_sql rebuilt olist "$url" 200

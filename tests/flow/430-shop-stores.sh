@@ -39,7 +39,7 @@ wait "$load_pid"
 equal "the shop's traffic has no errors" "$?$(jq .errors "$work/load.log")" 00
 all_drained 120 olist "$url" || { cat "$work/serve.log"; exit 1; }
 no_differences live "$work/live" 5
-rebuild_each "$work/live" 40000
+rebuild_each "$work/live" 120000
 all_drained 120 olist "$url" || { cat "$work/serve.log"; exit 1; }
 no_differences rebuilt "$work/live" 5
 answer_as_sql rebuilt olist "$url" "$least"

@@ -45,19 +45,6 @@ history() {
 # versions_dense FILE   counts the events whose version is not the next one of their stream
 versions_dense() { awk -F'\t' '$1 != stream { stream = $1; next_one = 1 } $2 != next_one++ { n++ } END { print n + 0 }' "$1"; }
 # business FILE   the history in the words of legacy-load --expected
-business() {
-    jq -Rr 'split("\t") | (.[0] | sub("^order-"; "")) as $id | .[2] as $type | (.[5] | fromjson) as $p |
-        if $type == "OrderCreated" then [$id, $type, "trader_id=\($p.trader_id)", "symbol=\($p.symbol)", "side=\($p.side)",
-            "quantity=\($p.quantity)", "price=\($p.price)"]
-        elif $type == "OrderModified" then [$id, $type, "field=\($p.field)", "old=\($p.old_value)", "new=\($p.new_value)"]
-        elif $type == "OrderPartiallyFilled" or $type == "OrderFilled" then [$id, $type, "quantity=\($p.quantity)",
-            "price=\($p.price)", "filled=\($p.filled)", "remaining=\($p.remaining // "0.00000000")"]
-        elif $type == "OrderCanceled" then [$id, $type, "remaining=\($p.remaining)"]
-        else [$id, $type, ($p | tostring)] end | join("\t")' "$1" |
-        awk -F'\t' -v OFS='\t' '$2 == "OrderCreated" { quantity = substr($6, 10) }
-            $2 == "OrderModified" && $3 == "field=quantity" { quantity = substr($5, 5) }
-            $2 == "OrderCanceled" { $3 = "status=" (substr($3, 11) == quantity ? "NEW" : "PARTIALLY_FILLED") }
-            { print }' | LC_ALL=C sort -s -n -k1,1
-}
+business() { python3 "$root/tests/flow/business.py" "$1"; }
 # facts FILE   the part of a history that does not depend on when and how it was learned
 facts() { cut -f 1-4,6 "$1"; }

@@ -19,10 +19,21 @@ asked = different = 0
 LIMIT = 100
 
 
+# One connection for all questions: a psql for each took longer than what is compared.
+psql = subprocess.Popen(['psql', '-XqAt', '-v', 'ON_ERROR_STOP=1'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+END = '-- end of the answer --'
+
+
 def sql(text):
     """Rows of the legacy database, as JSON has them."""
-    query = f"SET timezone = 'UTC'; SELECT coalesce(json_agg(r), '[]') FROM ({text}) AS r"
-    return json.loads(subprocess.run(['psql', '-XqAt', '-c', query], check=True, capture_output=True, text=True).stdout)
+    psql.stdin.write(f"SET timezone = 'UTC'; SELECT coalesce(json_agg(r), '[]') FROM ({text}) AS r;\n\\echo {END}\n")
+    psql.stdin.flush()
+    lines = []
+    while (line := psql.stdout.readline()) != END + '\n':
+        if line == '':
+            raise SystemExit(f'psql ended at: {text}')
+        lines.append(line)
+    return json.loads(''.join(lines))
 
 
 def get(path, **parameters):
