@@ -101,15 +101,15 @@ static void print_steps(const struct books_migration *books, const struct plan *
     for (size_t i = 0; i < books->step_count && i < plan->step_count; i++) {
         const struct books_step *step = &books->steps[i];
         char number[CELL_SIZE], began[CELL_SIZE], took[OUTPUT_TEXT_SIZE], tries[CELL_SIZE], rows[OUTPUT_TEXT_SIZE];
-        const char *const cells[] = {number,
-                                     plan_phase_name(plan->steps[i].phase),
-                                     plan->steps[i].name,
-                                     step_state(step->state),
-                                     time_text(step->started_us, began),
-                                     step->ended_us > 0 ? output_duration(step->ended_us - step->started_us, took) : "",
-                                     tries,
-                                     plan->steps[i].act.kind == PLAN_BATCHES ? output_count((uint64_t)step->rows, rows)
-                                                                             : ""};
+        const char *const cells[] = {
+            number,
+            plan_phase_name(plan->steps[i].phase),
+            plan->steps[i].name,
+            step_state(step->state),
+            time_text(step->started_us, began),
+            step->state == BOOKS_STEP_DONE ? output_duration(step->ended_us - step->started_us, took) : "",
+            tries,
+            plan->steps[i].act.kind == PLAN_BATCHES ? output_count((uint64_t)step->rows, rows) : ""};
 
         (void)snprintf(number, sizeof(number), "%zu", i + 1);          /* fits */
         (void)snprintf(tries, sizeof(tries), "%" PRIu32, step->tries); /* fits */

@@ -235,7 +235,8 @@ enum banyan_status books_step(struct pg_conn *conn, struct banyan_str version, s
 {
     static const char sql[] =
         "UPDATE banyan.schema_migration_steps SET state = $3, started_at = CASE WHEN $4::bigint <> 0 "
-        "THEN 'epoch'::timestamptz + $4::bigint * interval '1 microsecond' WHEN $3 <> 'open' THEN now() END, "
+        "THEN 'epoch'::timestamptz + $4::bigint * interval '1 microsecond' WHEN $3 <> 'open' THEN "
+        "coalesce(CASE WHEN state IN ('running', 'undoing') THEN started_at END, now()) END, "
         "ended_at = CASE WHEN $5::bigint <> 0 THEN 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' "
         "WHEN $3 IN ('done', 'undone') THEN clock_timestamp() END, tries = $6::bigint, undone = $7::bigint, "
         "pass = $8::bigint, page = $9::bigint, pages = $10::bigint, rows = $11::bigint, message = $12 "

@@ -128,6 +128,7 @@ equal "^C is no success" "$?" 27
 rm "$work/hold"
 equal "resume goes on to the end" "$(code migrate resume)" 0
 equal "… is ready" "$(state 2024_11_01_003)" ready
+check "the time of a step is that of all its batches" sh -c "\"$banyan\" migrate history --json 2024_11_01_003 | jq -e '.steps[] | select(.name == \"fill\") | .ended_us - .started_us > 300000'"
 equal "nothing to resume" "$(code migrate resume)" 5
 equal "rollback from ready" "$(code migrate rollback 2024_11_01_003)" 0
 
