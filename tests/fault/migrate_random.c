@@ -183,7 +183,7 @@ static enum banyan_status act_once(struct round *round, enum verb verb, bool dis
     return st;
 }
 
-/* Until it is done, however often it is stopped. */
+/* Until it is done, however often it is stopped: the same again, but a start that is in the books is gone on with. */
 static void act(struct round *round, enum verb verb)
 {
     static const char *const verbs[] = {"start", "complete", "rollback", "cleanup", "resume"};
@@ -191,8 +191,10 @@ static void act(struct round *round, enum verb verb)
     enum banyan_status st = act_once(round, verb, os_random_below(&round->random, 3) == 0, &err);
 
     for (int again = 0; st == BANYAN_STOPPED && again < 20; again++) {
+        bool disturbed = again < 3 && os_random_below(&round->random, 2) == 0;
+
         banyan_error_clear(&err);
-        st = act_once(round, VERB_RESUME, again < 3 && os_random_below(&round->random, 2) == 0, &err);
+        st = act_once(round, verb == VERB_START ? VERB_RESUME : verb, disturbed, &err);
         if (st == BANYAN_NOT_FOUND && verb == VERB_START) { /* it was stopped before it was in the books */
             banyan_error_clear(&err);
             st = act_once(round, verb, false, &err);
