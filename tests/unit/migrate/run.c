@@ -241,7 +241,8 @@ static void see(void *context, const struct run_progress *progress)
 {
     struct holder *holder = context;
 
-    if (progress->waiting.size > 0)
+    /* A look may fall between two waits: who was seen once was seen. */
+    if (progress->waiting.size > 0 && memmem(progress->waiting.data, progress->waiting.size, "pid ", 4) != NULL)
         (void)snprintf(holder->seen, sizeof(holder->seen), "%.*s", (int)progress->waiting.size, progress->waiting.data);
     if (progress->tries > holder->tries)
         holder->tries = progress->tries;
@@ -500,7 +501,7 @@ static void test_sessions_end(void **state)
     int places = 1;
 
     options.hooks = &hooks;
-    for (int stop_at = 0; stop_at <= places; stop_at += stop_at < 2 ? 1 : 4) {
+    for (int stop_at = 0; stop_at <= places; stop_at += stop_at < 2 ? 1 : 5) {
         world.calls = 0;
         world.stop_at = stop_at;
         OK(run_start(&options, &every.migration, &every.plan, &err));
