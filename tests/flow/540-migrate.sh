@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # `banyan migrate` from the outside: the six cases of docs/MIGRATE.md by hand, as a DBA would do them.  Files and folders,
-# drift, pause and ^C and resume, two migrators, blockers, rehearsal, history, JSON; and the plans that docs/MIGRATE.md
+# drift, pause and ^C and resume, two migrators, blockers, rehearsal, history, JSON; and the plans that docs/MIGRATE-PLANS.md
 # shows are those that are printed (BANYAN_WRITE_DOCS=1 writes them there, and does no more).
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 cases=$(cd "$(dirname "$0")" && pwd)/migrate
 docs=$(cd "$(dirname "$0")/../.." && pwd)/docs/MIGRATE.md
+plans=${docs%.md}-PLANS.md
 migrate() { local verb=$1; shift; timeout 120 "$banyan" migrate "$verb" "$@"; }
 # code COMMAND...   its exit code
 code() { "$@" >"$work/out" 2>"$work/err"; echo $?; }
@@ -22,23 +23,26 @@ slowly() { "$banyan" migrate start "$cases/2024_11_01_003_widen_price.sql" --thr
 
 # ---- plans, and the documentation ----
 
-# shown NAME   the plan that the documentation shows of a case
-shown() { awk -v name="$1" '$0 == "<!-- plan " name " -->" { found = 1 } found && /^```$/ && inside { exit }
-    inside { print } found && /^```text$/ { inside = 1 }' "$docs"; }
-# write_plan NAME FILE   puts it there
-write_plan() {
-    awk -v name="$1" -v file="$2" '{ if (!inside) print }
-        $0 == "<!-- plan " name " -->" { found = 1 }
+# shown MARK FILE   the block of text that stands behind <!-- MARK --> there
+shown() { awk -v mark="<!-- $1 -->" '$0 == mark { found = 1 } found && /^```$/ && inside { exit }
+    inside { print } found && /^```text$/ { inside = 1 }' "$2"; }
+# write_block MARK FILE TEXT   puts it there
+write_block() {
+    awk -v mark="<!-- $1 -->" -v file="$3" '{ if (!inside) print }
+        $0 == mark { found = 1 }
         found && !inside && /^```text$/ { inside = 1; while ((getline line < file) > 0) print line }
-        inside && /^```$/ { print; inside = 0; found = 0 }' "$docs" >"$work/docs" && cat "$work/docs" >"$docs"
+        inside && /^```$/ { print; inside = 0; found = 0 }' "$2" >"$work/page" && cat "$work/page" >"$2"
 }
 new_database plans || exit 1
 before=$(pg_dump --schema-only --restrict-key=x 2>/dev/null || pg_dump --schema-only)
 for file in "$cases"/2024*.sql; do
     name=$(basename "$file" .sql)
     equal "plan $name" "$(code migrate plan "$file")" 0
-    [ -z "${BANYAN_WRITE_DOCS:-}" ] || write_plan "$name" "$work/out"
-    equal "plan $name is the one that docs/MIGRATE.md shows" "$(cat "$work/out")" "$(shown "$name")"
+    cp "$work/out" "$work/plan"
+    migrate plan --json "$file" | jq -r '.plans[0].plan.steps | to_entries[] | "\(.key + 1)  \(.value.phase)  \(.value.name): \(.value.title)"' >"$work/steps"
+    [ -z "${BANYAN_WRITE_DOCS:-}" ] || { write_block "plan $name" "$plans" "$work/plan" && write_block "steps $name" "$docs" "$work/steps"; }
+    equal "plan $name is the one that docs/MIGRATE-PLANS.md shows" "$(cat "$work/plan")" "$(shown "plan $name" "$plans")"
+    equal "plan $name: its steps are those of docs/MIGRATE.md" "$(cat "$work/steps")" "$(shown "steps $name" "$docs")"
     equal "plan $name: the docs show its SQL" "$(grep -cxF -- "$(tail -1 "$file")" "$docs")" 1
     check "plan $name as JSON" sh -c "\"$banyan\" migrate plan --json '$file' | jq -e '.plans[0].plan.steps | length > 0'"
 done
