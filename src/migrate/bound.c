@@ -13,6 +13,7 @@ enum {
 
 struct bound_key {
     struct banyan_str name, type; /* of the parent's column; its type as the server shows it */
+    bool collates;
 };
 struct bound {
     struct catalog *catalog;
@@ -27,11 +28,11 @@ struct bound {
 
 static bool read_keys(struct bound *bound)
 {
-    static const char sql[] =
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_partitioned_table p, "
-        "unnest(p.partattrs::int2[]) "
-        "WITH ORDINALITY k (number, place) LEFT JOIN pg_attribute a ON a.attnum = k.number AND a.attrelid = "
-        "$1::oid AND a.attnum > 0 WHERE p.partrelid = $1::oid ORDER BY k.place";
+    static const char sql[] = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation <> 0 FROM "
+                              "pg_partitioned_table p, "
+                              "unnest(p.partattrs::int2[], p.partcollation::oid[]) WITH ORDINALITY k (number, wanted, "
+                              "place) LEFT JOIN pg_attribute a ON a.attnum = k.number AND a.attrelid = $1::oid AND "
+                              "a.attnum > 0 AND a.attcollation = k.wanted WHERE p.partrelid = $1::oid ORDER BY k.place";
     struct banyan_str oid = banyan_arena_printf(bound->arena, "%u", (unsigned)bound->parent->oid), *cells = NULL;
 
     bound->st = catalog_ask(bound->catalog, sql, &oid, 1, &cells, &bound->count, bound->err);
@@ -39,9 +40,10 @@ static bool read_keys(struct bound *bound)
     if (bound->count == 0 || bound->count > KEYS_MAX)
         return false;
     for (size_t i = 0; i < bound->count; i++) {
-        if (cells[2 * i].data == NULL) /* an expression */
+        if (cells[3 * i].data == NULL) /* an expression, or another collation: no CHECK can say that */
             return false;
-        bound->keys[i] = (struct bound_key){cells[2 * i], cells[2 * i + 1]};
+        bound->keys[i] =
+            (struct bound_key){cells[3 * i], cells[3 * i + 1], banyan_str_equal(cells[3 * i + 2], BANYAN_STR("t"))};
     }
     return true;
 }
@@ -179,11 +181,16 @@ enum banyan_status bound_condition(struct catalog *catalog, const struct catalog
         struct banyan_str columns = BANYAN_STR("");
 
         for (size_t i = 0; i < bound.count; i++)
+            if (bound.keys[i].collates) /* the server's own call has no collation, one in a CHECK always has */
+                return BANYAN_OK;
+        for (size_t i = 0; i < bound.count; i++)
             columns = sql_make(arena, "%S, %I", columns, bound.keys[i].name);
         *ret = sql_make(arena, "satisfies_hash_partition('%d'::oid, %d, %d%S)", (int64_t)parent->oid,
                         (int64_t)spec->modulus, (int64_t)spec->remainder, columns);
         return BANYAN_OK;
     }
+    if (spec->strategy[0] == 'l' && banyan_str_equal(bound.keys[0].type, BANYAN_STR("boolean")))
+        return BANYAN_OK; /* the server makes "k" and "NOT k" of it */
     if (spec->strategy[0] == 'l' && bound.count == 1)
         list_of(&bound, spec);
     else if (spec->n_lowerdatums == bound.count && spec->n_upperdatums == bound.count)

@@ -172,6 +172,9 @@ static void change_by_cast(struct effect_work *work, const struct catalog_column
             catalog_zone_is_utc(work->catalog) && is_wider(type.name, -1, type.modifier) ? EFFECT_NO : EFFECT_YES;
         if (catalog_is_offline(work->catalog))
             change->rewrite = EFFECT_PERHAPS;
+        if (change->rewrite == EFFECT_NO)
+            effect_note(work, "judged for Banyan's own session, whose TimeZone is UTC; in a session with another zone "
+                              "the table is rewritten");
         return;
     }
     if (work->st == BANYAN_OK)

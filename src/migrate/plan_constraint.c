@@ -379,6 +379,7 @@ struct key {
     struct banyan_str definition; /* of the index: "USING btree (a)" */
     struct banyan_str inner;      /* of the constraint: "(a)" and what follows */
     struct banyan_str tail;       /* " DEFERRABLE" */
+    struct banyan_str whole;      /* oid of the constraint that is brought back */
     const struct catalog_table *top;
     struct banyan_str top_name;
 };
@@ -404,6 +405,24 @@ static void key_of_index(struct key *key, const struct catalog_table *table, str
     undo_key(key, table, name);
 }
 
+/* The part that a partition has of the key that is brought back, under the name that it has now. */
+static struct banyan_str part_name(struct key *key, const struct catalog_table *child)
+{
+    struct plan_work *work = key->sink->work;
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)child->oid), key->whole};
+    size_t rows = 0;
+    struct banyan_str *cells = NULL;
+
+    if (key->sink->undoes != NULL)
+        cells =
+            plan_ask(work,
+                     "WITH RECURSIVE parts AS (SELECT oid, conrelid, conname FROM pg_constraint WHERE oid = $2::oid "
+                     "UNION ALL SELECT c.oid, c.conrelid, c.conname FROM pg_constraint c JOIN parts p ON "
+                     "c.conparentid = p.oid) SELECT conname FROM parts WHERE conrelid = $1::oid",
+                     params, 2, &rows);
+    return rows > 0 ? cells[0] : plan_server_name(work, child, key->columns, key->label);
+}
+
 static void emit_key(struct key *key, const struct catalog_table *table, struct banyan_str name)
 {
     struct plan_work *work = key->sink->work;
@@ -425,7 +444,7 @@ static void emit_key(struct key *key, const struct catalog_table *table, struct 
 
         if (child == NULL)
             continue;
-        names[i] = plan_server_name(work, child, key->columns, key->label);
+        names[i] = part_name(key, child);
         emit_key(key, child, names[i]);
     }
     key->sink->phase = key->add_in;
@@ -611,6 +630,8 @@ static void restore_key(struct plan_work *work, struct plan_step *step, const st
     key.tail = tail_of(work, has_words(constraint->definition, " DEFERRABLE"),
                        has_words(constraint->definition, " INITIALLY DEFERRED"));
     key.columns = primary ? BANYAN_STR("") : key_columns(work, index);
+    key.whole = plan_ask_one(work, "SELECT oid FROM pg_constraint WHERE conindid = $1::oid AND contype IN ('p', 'u')",
+                             banyan_arena_printf(work->arena, "%u", (unsigned)index->oid));
     paren = memchr(constraint->definition.data, '(', constraint->definition.size);
     key.inner =
         paren == NULL
@@ -749,6 +770,26 @@ static void alter(struct plan_work *work, const struct catalog_table *table, con
              has_words(constraint->definition, " INITIALLY DEFERRED") ? "INITIALLY DEFERRED" : "INITIALLY IMMEDIATE");
 }
 
+static void add_exclusion(struct plan_work *work, const struct catalog_table *table,
+                          const PgQuery__Constraint *constraint)
+{
+    struct banyan_str name = banyan_str_of(constraint->conname), columns = BANYAN_STR("");
+    struct plan_step *step;
+
+    for (size_t i = 0; i < constraint->n_exclusions; i++) {
+        const PgQuery__IndexElem *element = constraint->exclusions[i]->list->items[0]->index_elem;
+
+        columns = banyan_arena_printf(work->arena, "%.*s%s%s", (int)columns.size, columns.data, i > 0 ? "_" : "",
+                                      element->name[0] != '\0' ? element->name : "expr");
+    }
+    if (name.size == 0)
+        name = plan_server_name(work, table, columns, "excl");
+    step = plan_written(work, "an EXCLUDE constraint cannot be built without waiting");
+    if (step != NULL)
+        plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT),
+                 "ALTER TABLE %T DROP CONSTRAINT IF EXISTS %I", table, name);
+}
+
 static bool add(struct plan_work *work, const struct catalog_table *table, const PgQuery__Constraint *constraint)
 {
     enum use use = columns_used(table, constraint);
@@ -770,7 +811,7 @@ static bool add(struct plan_work *work, const struct catalog_table *table, const
         add_key(work, table, constraint, use);
         return true;
     case CONSTR(EXCLUSION):
-        plan_as_written(work, "an EXCLUDE constraint cannot be built without waiting");
+        add_exclusion(work, table, constraint);
         return true;
     default:
         return false;

@@ -102,6 +102,11 @@ static void build_partition(struct building *all, const struct catalog_table *ch
              "ALTER INDEX %S ATTACH PARTITION %S", plan_relation(work, parent, index),
              plan_relation(work, child, name));
     drop_top(all);
+    if (relation != NULL && all->sink->undoes == NULL) { /* the partitioned index took it along */
+        struct plan_sink back = {.work = work, .undoes = &work->ret->steps[work->ret->step_count - 1]};
+
+        plan_restore_index(&back, child, name, there->definition);
+    }
 }
 
 static void build(struct building *all, const struct catalog_table *table, struct banyan_str name)

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every form of constraint, index, partition, rows and other statements, planned and run on a real server, beside plain
+ * DDL on a twin: after complete both have the same schema (pg_dump) and the same rows; after a rollback both are as
+ * they were; after cleanup nothing of Banyan is left in the user's schemas.
+ *
+ * There are more than fit into one run of the unit tests: see test_forms().  BANYAN_FORMS_ONLY=TEXT looks at those with
+ * that text, BANYAN_FORMS_SHOW=1 prints each.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "migrate/run.h"
+#include "unit/migrate/locks_paths.h"
+
+enum {
+    TEXT_MAX = 8192,
+    DUMP_MAX = 16 * 1024 * 1024,
+    SECONDS_MAX = 120,
+};
+
+struct form {
+    const char *given; /* SQL on top of the schema of all */
+    const char *migration;
+    const char *plain; /* what the twin does; NULL: the same */
+};
+
+static struct pg_conn *admin;
+static unsigned failures;
+
+static const char *conninfo_of(const char *database)
+{
+    static char texts[4][TEXT_MAX];
+    static unsigned turn;
+    const char *base = getenv("BANYAN_TEST_CONNINFO");
+    char *text = texts[turn++ % 4];
+
+    (void)snprintf(text, TEXT_MAX, "%s%s%s", base == NULL ? "" : base, database[0] == '\0' ? "" : " dbname=", database);
+    return text;
+}
+
+static struct pg_conn *connect_to(const char *database)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_options options = {.conninfo = conninfo_of(database)};
+    struct pg_conn *conn = NULL;
+
+    if (pg_connect(&options, &conn, &err) != BANYAN_OK)
+        fail_msg("%s: %s", database, err.message);
+    return conn;
+}
+
+static void run_sql(struct pg_conn *conn, const char *sql)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+
+    if (sql != NULL && pg_run(conn, sql, &err) != BANYAN_OK)
+        fail_msg("%s: %s", sql, err.message);
+}
+
+static void on(const char *database, const char *sql)
+{
+    struct pg_conn *conn = connect_to(database);
+
+    run_sql(conn, sql);
+    pg_close(conn);
+}
+
+/* Statement by statement, as psql does. */
+static void run_plain(const char *database, const char *source)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct migration *migration = NULL;
+    struct pg_conn *conn = connect_to(database);
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+
+    if (migration_parse("1_twin.sql", banyan_str_of(source), &migration, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < migration->statement_count; i++)
+        run_sql(conn, banyan_arena_str(&arena, migration->statements[i].text).data);
+    migration_free(migration);
+    banyan_arena_release(&arena);
+    pg_close(conn);
+}
+
+/* ---- what a database is ---- */
+
+static char *dump(const char *database)
+{
+    char command[2 * TEXT_MAX], line[TEXT_MAX];
+    char *text = calloc(1, DUMP_MAX);
+    size_t size = 0;
+    FILE *pipe;
+
+    assert_non_null(text);
+    (void)snprintf(command, sizeof(command), "pg_dump --inserts -N banyan \"%s\"", conninfo_of(database));
+    pipe = popen(command, "r");
+    assert_non_null(pipe);
+    while (fgets(line, sizeof(line), pipe) != NULL) {
+        size_t length = strlen(line);
+
+        if (strncmp(line, "\\restrict", 9) == 0 || strncmp(line, "\\unrestrict", 11) == 0 ||
+            strncmp(line, "--", 2) == 0 || strncmp(line, "INSERT", 6) == 0 || line[0] == '\n')
+            continue;
+        assert_true(size + length < DUMP_MAX);
+        memcpy(text + size, line, length);
+        size += length;
+    }
+    assert_int_equal(pclose(pipe), 0);
+    return text;
+}
+
+/* All rows of all tables, whatever their order. */
+static void add_rows(const char *database, char *text)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_conn *conn = connect_to(database);
+    struct pg_result *tables = NULL;
+    size_t size = strlen(text);
+
+    if (pg_exec(conn,
+                "SELECT format('SELECT %L || count(*) || '' '' || coalesce(md5(string_agg(t::text, E''\\n'' ORDER BY "
+                "t::text)), '''') FROM ONLY %s t', oid::regclass::text || ' ', oid::regclass) FROM pg_class WHERE "
+                "relkind IN ('r', 'm') AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN "
+                "('pg_catalog', 'information_schema', 'banyan', 'pg_toast')) ORDER BY oid::regclass::text",
+                NULL, 0, &tables, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < pg_rows(tables); i++) {
+        struct pg_result *result = NULL;
+
+        if (strstr(pg_text(tables, i, 0).data, "materialized") != NULL)
+            continue;
+        if (pg_exec(conn, pg_text(tables, i, 0).data, NULL, 0, &result, &err) != BANYAN_OK)
+            continue; /* a materialized view has no ONLY */
+        size += (size_t)snprintf(text + size, DUMP_MAX - size, "%.*s\n", (int)pg_text(result, 0, 0).size,
+                                 pg_text(result, 0, 0).data);
+        pg_result_free(result);
+    }
+    pg_result_free(tables);
+    pg_close(conn);
+}
+
+static char *picture(const char *database)
+{
+    char *text = dump(database);
+
+    add_rows(database, text);
+    return text;
+}
+
+static bool same(const char *form, const char *when, const char *a, const char *b)
+{
+    const char *line_a = a, *line_b = b;
+
+    if (strcmp(a, b) == 0)
+        return true;
+    while (*line_a != '\0' && *line_a == *line_b) {
+        line_a++;
+        line_b++;
+    }
+    while (line_a > a && line_a[-1] != '\n') {
+        line_a--;
+        line_b--;
+    }
+    print_message("# %s\n#   %s differs: is\n%.600s\n#   should be\n%.600s\n", form, when, line_a, line_b);
+    return false;
+}
+
+/* ---- a migration ---- */
+
+static bool told(const char *form, const char *when, enum banyan_status st, const struct banyan_error *err)
+{
+    if (st != BANYAN_OK)
+        print_message("# %s\n#   %s: %s%s%s\n", form, when, err->message, err->hint[0] != '\0' ? "; " : "", err->hint);
+    return st == BANYAN_OK;
+}
+
+static bool start(const struct form *form, const char *path)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = {.conninfo = conninfo_of("form_a"), .allow = true};
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct pg_conn *conn = connect_to("form_a");
+    struct migration *migration = NULL;
+    struct catalog *catalog = NULL;
+    struct plan plan;
+    bool good =
+        told(form->migration, "parse", migration_parse(path, banyan_str_of(form->migration), &migration, &err), &err) &&
+        told(form->migration, "catalog", catalog_open(conn, &catalog, &err), &err) &&
+        told(form->migration, "plan", plan_make(migration, catalog, &arena, &plan, &err), &err);
+
+    for (size_t i = 0; good && i < plan.refusal_count; i++)
+        print_message("# %s\n#   refused: %.*s\n", form->migration, (int)plan.refusals[i].size, plan.refusals[i].data);
+    good = good && plan.refusal_count == 0 &&
+           told(form->migration, "start", run_start(&options, migration, &plan, &err), &err);
+    catalog_free(catalog);
+    migration_free(migration);
+    banyan_arena_release(&arena);
+    pg_close(conn);
+    return good;
+}
+
+typedef enum banyan_status (*run_fn)(const struct run_options *options, struct banyan_str version,
+                                     struct banyan_error *err);
+
+static bool go(const struct form *form, const char *when, run_fn run, const char *version)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = {.conninfo = conninfo_of("form_a"), .allow = true};
+
+    return told(form->migration, when, run(&options, banyan_str_of(version), &err), &err);
+}
+
+static void one(const struct form *form)
+{
+    char *before, *twin, *after = NULL;
+    bool good;
+
+    run_sql(admin, "CREATE DATABASE form_a TEMPLATE form_template");
+    on("form_a", form->given);
+    run_sql(admin, "CREATE DATABASE form_b TEMPLATE form_a");
+    before = picture("form_a");
+    run_plain("form_b", form->plain != NULL ? form->plain : form->migration);
+    twin = picture("form_b");
+    good = start(form, "1_form.sql") && go(form, "rollback", run_rollback, "1") &&
+           same(form->migration, "rolled back at once", after = picture("form_a"), before);
+    free(after);
+    after = NULL;
+    good = good && start(form, "2_form.sql") && go(form, "complete", run_complete, "2") &&
+           go(form, "rollback", run_rollback, "2") &&
+           same(form->migration, "rolled back", after = picture("form_a"), before);
+    free(after);
+    after = NULL;
+    good = good && start(form, "3_form.sql") && go(form, "complete", run_complete, "3") &&
+           go(form, "cleanup", run_cleanup, "3") &&
+           same(form->migration, "cleaned up", after = picture("form_a"), twin);
+    failures += !good;
+    if (getenv("BANYAN_FORMS_SHOW") != NULL)
+        print_message("# %s: %s\n", good ? "same" : "WRONG", form->migration);
+    free(after);
+    free(twin);
+    free(before);
+    run_sql(admin, "DROP DATABASE form_a WITH (FORCE)");
+    run_sql(admin, "DROP DATABASE form_b WITH (FORCE)");
+}
+
+/* ---- forms ---- */
+
+static const struct form forms[] = {
+#include "unit/migrate/plan_forms.inc"
+};
+
+/* Round the list from BANYAN_FORMS_FROM, or from a place that the clock chooses and that is printed, until the time is
+ * up; with BANYAN_FORMS_ALL=1 all of them. */
+static void test_forms(void **state)
+{
+    const char *only = getenv("BANYAN_FORMS_ONLY"), *from = getenv("BANYAN_FORMS_FROM");
+    const size_t all = sizeof(forms) / sizeof(forms[0]);
+    bool limited = only == NULL && getenv("BANYAN_FORMS_ALL") == NULL;
+    size_t first = from != NULL ? strtoul(from, NULL, 10) % all : limited ? (size_t)time(NULL) % all : 0;
+    time_t end = time(NULL) + SECONDS_MAX;
+    unsigned count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < all && !(limited && time(NULL) > end); i++) {
+        const struct form *form = &forms[(first + i) % all];
+
+        if (only != NULL && strstr(form->migration, only) == NULL)
+            continue;
+        one(form);
+        count++;
+    }
+    print_message("# %u of %zu forms from number %zu on, %u wrong\n", count, all, first, failures);
+    assert_int_equal(failures, 0);
+}
+
+static int prepare(void **state)
+{
+    static char sql[64 * 1024];
+    FILE *file = fopen(MIGRATE_FORMS_SCHEMA, "r");
+
+    (void)state;
+    if (file == NULL)
+        return -1;
+    sql[fread(sql, 1, sizeof(sql) - 1, file)] = '\0';
+    (void)fclose(file);
+    admin = connect_to("");
+    run_sql(admin, "CREATE DATABASE form_template");
+    on("form_template", sql);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    pg_close(admin);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms),
+    };
+
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* it takes minutes: what is wrong is shown at once */
+    return cmocka_run_group_tests(tests, prepare, end);
+}
