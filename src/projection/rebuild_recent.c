@@ -194,8 +194,10 @@ static enum banyan_status serve(struct rebuild *rebuild, struct sink *sink, cons
         st = sink->ops->asides(sink, &arena, &asides, &count, err);
     if (st == BANYAN_OK) {
         st = home->ops->serve(home, rebuild->serving, sink->generation, err);
-        if (st != BANYAN_OK && rebuild_serves(rebuild, sink->generation))
-            st = BANYAN_OK; /* it happened all the same */
+        if (st != BANYAN_OK && rebuild_serves(rebuild, sink->generation)) {
+            banyan_error_clear(err); /* it happened all the same */
+            st = BANYAN_OK;
+        }
     }
     if (st == BANYAN_OK) {
         rebuild->serving = sink->generation;
