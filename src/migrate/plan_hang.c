@@ -31,6 +31,8 @@ static bool is_swapped(const struct plan_swap *swap, const struct catalog_column
         const struct swap_column *column = &swap->columns[i];
         const struct catalog_column *known = catalog_column(swap->table, column->sync.from);
 
+        if (known == NULL && !swap_is_type(column))
+            known = catalog_column(swap->table, column->sync.to); /* the catalog has followed the rename */
         if (column->kept.size > 0 && known != NULL && (!types_only || swap_is_type(column)) &&
             catalog_columns_has(columns, known->number))
             return true;
