@@ -26,6 +26,12 @@ enum {
     "0, p.owner::text, '', 'prepared', p.gid, (extract(epoch FROM clock_timestamp() - p.prepared) * 1000000)::bigint," \
     " false, true"
 
+/* Its locks have no pid, and the virtual transaction of the session that prepared it, or of none behind a restart: its
+ * lock of its own number tells whose they are. */
+#define OF_PREPARED(lock)                                                                                              \
+    "x.pid IS NULL AND x.locktype = 'transactionid' AND x.transactionid = p.transaction "                              \
+    "AND x.virtualtransaction = " lock ".virtualtransaction"
+
 static enum banyan_status read_them(struct pg_conn *conn, const char *sql, const struct pg_param *param,
                                     struct banyan_arena *arena, struct blocker **ret, size_t *ret_count,
                                     struct banyan_error *err)
@@ -66,8 +72,8 @@ enum banyan_status blockers_of(struct pg_conn *conn, int pid, struct banyan_aren
         "AND EXISTS (SELECT FROM pg_locks mine JOIN pg_locks held ON held.pid IS NULL AND held.granted "
         "AND held.locktype = mine.locktype AND held.database IS NOT DISTINCT FROM mine.database "
         "AND (held.relation = mine.relation OR held.transactionid = mine.transactionid) "
-        "WHERE mine.pid = $1::int AND NOT mine.granted AND held.virtualtransaction = '-1/' || p.transaction::text) "
-        "ORDER BY 6 DESC";
+        "JOIN pg_locks x ON " OF_PREPARED("held") " WHERE mine.pid = $1::int AND NOT mine.granted) "
+                                                  "ORDER BY 6 DESC";
     char text[16];
     struct pg_param param;
 
@@ -88,7 +94,7 @@ enum banyan_status blockers_on(struct pg_conn *conn, const struct banyan_str *re
         "SELECT " SESSION " FROM (SELECT DISTINCT pid FROM held) h JOIN pg_stat_activity a ON a.pid = h.pid "
         "WHERE a.pid <> pg_backend_pid() "
         "UNION ALL SELECT " PREPARED " FROM pg_prepared_xacts p WHERE EXISTS (SELECT FROM held "
-        "WHERE pid IS NULL AND virtualtransaction = '-1/' || p.transaction::text) ORDER BY 6 DESC";
+        "JOIN pg_locks x ON " OF_PREPARED("held") " WHERE held.pid IS NULL) ORDER BY 6 DESC";
     struct banyan_buf json = BANYAN_BUF_INIT(SQL_MAX);
     struct pg_param param;
     enum banyan_status st;

@@ -115,7 +115,9 @@ static enum banyan_status meet(struct run *run, struct banyan_error *err)
 
 static enum banyan_status take_lock(struct run *run, struct banyan_error *err)
 {
-    struct os_retry retry = {.first_us = 20000, .pause_us_max = 200000, .total_us_max = RUN_TAKEN_US};
+    struct os_retry retry = {.first_us = 20000,
+                             .pause_us_max = 200000,
+                             .total_us_max = run->connected_once ? RUN_OWN_TAKEN_US : RUN_TAKEN_US};
 
     for (;;) {
         struct banyan_error why = BANYAN_ERROR_INIT;

@@ -25,10 +25,11 @@ enum {
     RUN_LOST_MAX = 20,                    /* connections, of one action that gets nowhere */
     RUN_PAUSE_US_FIRST = 100 * 1000,
     RUN_PAUSE_US_MAX = 5 * 1000 * 1000,
-    RUN_LOOK_US = 1000 * 1000,   /* between two looks at what a long statement waits for */
-    RUN_TAKEN_US = 3000 * 1000,  /* for the lock of a session that is ending */
-    RUN_WATCH_US = 10 * 1000000, /* what a look may take */
-    RUN_NOTE_US = 2000 * 1000,   /* between two notes in the books of what a statement waits for */
+    RUN_LOOK_US = 1000 * 1000,       /* between two looks at what a long statement waits for */
+    RUN_TAKEN_US = 3000 * 1000,      /* for the lock of a session that is ending */
+    RUN_OWN_TAKEN_US = 60 * 1000000, /* where it is our own, which was told to end */
+    RUN_WATCH_US = 10 * 1000000,     /* what a look may take */
+    RUN_NOTE_US = 2000 * 1000,       /* between two notes in the books of what a statement waits for */
 };
 
 struct run {

@@ -33,8 +33,12 @@ enum {
     AGAIN_MAX = 200,
     STOP_EVERY = 6, /* kills, between two immediate stops of the server */
     TURN_EVERY = 3,
-    PLACES = 40,
+    TIMES = 4,
 };
+
+/* Where the runner can be killed (run_at()): each as often, however rare it is passed. */
+static const char *const places[] = {"in the books", "state",        "statement",  "before commit", "after commit",
+                                     "before mark",  "index begins", "index made", "index dropped", "batch"};
 
 struct scenario {
     const char *name, *schema, *sql; /* sql NULL: the one made by hand */
@@ -152,15 +156,15 @@ static void restart_server(void)
 /* ---- the child ---- */
 
 struct killer {
-    int calls, die_at; /* 0: never */
+    const char *place; /* NULL: never */
+    int times;         /* until it dies there */
 };
 
 static void die(void *context, const char *place)
 {
     struct killer *killer = context;
 
-    (void)place;
-    if (++killer->calls == killer->die_at)
+    if (killer->place != NULL && strcmp(place, killer->place) == 0 && --killer->times == 0)
         (void)kill(getpid(), SIGKILL);
 }
 
@@ -206,9 +210,8 @@ static int start(const struct run_options *options, struct pg_conn *conn, const 
 }
 
 /* From whatever is there to the one end or the other. */
-static int go(const struct scenario *scenario, bool forward, int die_at)
+static int go(const struct scenario *scenario, bool forward, struct killer killer)
 {
-    struct killer killer = {.die_at = die_at};
     struct run_hooks hooks = {.at = die, .context = &killer};
     struct run_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO"),
                                   .throttle = {.replica_lag_us_max = -1},
@@ -250,7 +253,7 @@ static int go(const struct scenario *scenario, bool forward, int die_at)
     }
 }
 
-static pid_t child(const struct scenario *scenario, bool forward, int die_at)
+static pid_t child(const struct scenario *scenario, bool forward, struct killer killer)
 {
     pid_t pid;
 
@@ -258,7 +261,7 @@ static pid_t child(const struct scenario *scenario, bool forward, int die_at)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
-        _exit(go(scenario, forward, die_at));
+        _exit(go(scenario, forward, killer));
     return pid;
 }
 
@@ -276,7 +279,7 @@ static int wait_for(pid_t pid)
 static int arrive(const struct scenario *scenario, bool forward)
 {
     for (int i = 0; i < AGAIN_MAX; i++) {
-        int code = wait_for(child(scenario, forward, 0));
+        int code = wait_for(child(scenario, forward, (struct killer){.place = NULL}));
 
         if (code != AGAIN)
             return code;
@@ -301,10 +304,14 @@ static int attempt(const struct scenario *scenario, struct os_random *random, bo
                    bool stop)
 {
     bool at_place = !stop && os_random_below(random, 2) == 0;
-    int die_at = at_place ? 1 + (int)os_random_below(random, PLACES) : 0;
+    struct killer killer = {.place = NULL};
     uint64_t after_us = os_random_below(random, (uint64_t)length_us);
-    pid_t pid = child(scenario, forward, die_at);
+    pid_t pid;
 
+    if (at_place)
+        killer = (struct killer){.place = places[os_random_below(random, sizeof(places) / sizeof(places[0]))],
+                                 .times = 1 + (int)os_random_below(random, TIMES)};
+    pid = child(scenario, forward, killer);
     if (at_place)
         return wait_for(pid);
     (void)usleep((useconds_t)after_us);

@@ -317,6 +317,30 @@ static void test_gives_up(void **state)
     pg_close(holder.conn);
 }
 
+/* Nobody's session: told by its name, and never ended. */
+static void test_prepared(void **state)
+{
+    static const struct banyan_str relations[] = {{"\"public\".\"t\"", 12}};
+    struct run_options options = plain();
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    struct blocker *list;
+    size_t count;
+
+    options.try_us_max = 1000000;
+    options.kill_idle_us = 1;
+    OK(pg_run(conn, "BEGIN", &err));
+    OK(pg_run(conn, "SELECT count(*) FROM t", &err));
+    OK(pg_run(conn, "PREPARE TRANSACTION 'stuck one'", &err));
+    assert_int_equal(run_start(&options, &every.migration, &every.plan, &why), BANYAN_TIMEOUT);
+    if (strstr(why.detail, "prepared transaction 'stuck one' of postgres (for ") == NULL)
+        fail_msg("%s", why.detail);
+    OK(blockers_on(conn, relations, 1, &arena, &list, &count, &err));
+    assert_int_equal(count, 1);
+    assert_true(list[0].prepared);
+    OK(pg_run(conn, "ROLLBACK PREPARED 'stuck one'", &err));
+    OK(run_resume(&options, BANYAN_STR("v1"), &err));
+}
+
 /* An index build waits for an old snapshot, however unrelated; another migrator tries its lock meanwhile. */
 struct trier {
     struct os_thread thread;
@@ -543,6 +567,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_pause, fresh, done),
         cmocka_unit_test_setup_teardown(test_short_waits, fresh, done),
         cmocka_unit_test_setup_teardown(test_gives_up, fresh, done),
+        cmocka_unit_test_setup_teardown(test_prepared, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_waits, fresh, done),
         cmocka_unit_test_setup_teardown(test_autovacuum, fresh, done),
         cmocka_unit_test_setup_teardown(test_index_fails, fresh, done),
