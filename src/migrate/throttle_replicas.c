@@ -20,7 +20,8 @@
 enum {
     MOMENTS = 256, /* some 25 s at one question each 100 ms; what is older counts as that old */
     REPLICAS_MAX = 32,
-    SPEED_KNOWN_US = 200000, /* of replaying, before its speed is believed */
+    SPEED_KNOWN_US = 200000,  /* of replaying, before its speed is believed */
+    SPEED_BYTES = 256 * 1024, /* with less to replay it waits for us, not we for it */
     SPEED_WINDOW_US = 1000000,
 };
 
@@ -110,7 +111,7 @@ static void remember_replica(struct replica *replica, int64_t at_us, int64_t rep
 /* The time that it needs for what it has not replayed; 0: not known. */
 static int64_t drain_us(const struct replica *replica, int64_t bytes)
 {
-    if (bytes <= 0 || replica->busy_us < SPEED_KNOWN_US || replica->busy_bytes <= 0)
+    if (bytes < SPEED_BYTES || replica->busy_us < SPEED_KNOWN_US || replica->busy_bytes <= 0)
         return 0;
     return (int64_t)((double)bytes * replica->busy_us / replica->busy_bytes);
 }
@@ -137,7 +138,7 @@ static void judge(const struct throttle_options *options, struct throttle_state 
     }
     if (replica != NULL) {
         replica->seen = true;
-        remember_replica(replica, at_us, row->replayed, flushed > row->replayed);
+        remember_replica(replica, at_us, row->replayed, flushed - row->replayed >= SPEED_BYTES);
         drain = drain_us(replica, flushed - row->replayed);
     }
     if (lag_us > state->replica_lag_us)
