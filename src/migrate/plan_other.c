@@ -313,8 +313,9 @@ static bool read_going(struct plan_work *work, const PgQuery__Node *object, stru
                              node_deparse_type(function->objargs[i]->type_name, work->arena));
         if (function->args_unspecified) /* there is only one of it */
             types = plan_ask_one(work,
-                                 "SELECT pg_get_function_identity_arguments(to_regproc($1)::oid) WHERE "
-                                 "to_regproc($1) IS NOT NULL",
+                                 "SELECT string_agg(format_type(t.type, NULL), ', ' ORDER BY t.place) FROM pg_proc p, "
+                                 "unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, place) WHERE p.oid = "
+                                 "to_regproc($1)",
                                  list_name(work, names, count));
         going->arguments = sql_make(work->arena, "(%S)", types.data == NULL ? BANYAN_STR("") : types);
     }
@@ -337,7 +338,9 @@ static struct banyan_str oid_of_going(struct plan_work *work, const struct going
 static bool is_needed(struct plan_work *work, const struct going *going, struct banyan_str oid)
 {
     static const char sql[] = "SELECT string_agg(DISTINCT pg_describe_object(classid, objid, objsubid), ', ') FROM "
-                              "pg_depend WHERE refclassid = $2::regclass AND refobjid = $1::oid AND deptype = 'n'";
+                              "pg_depend WHERE refclassid = $2::regclass AND refobjid = $1::oid AND deptype = 'n' AND "
+                              "NOT (classid = 'pg_rewrite'::regclass AND objid IN (SELECT oid FROM pg_rewrite WHERE "
+                              "ev_class = $1::oid))";
     struct banyan_str params[] = {oid, banyan_str_of(going->catalog)};
     size_t rows = 0;
     struct banyan_str *cells = plan_ask(work, sql, params, 2, &rows);

@@ -359,8 +359,11 @@ static void update(struct plan_work *work, const PgQuery__UpdateStmt *statement)
 
         query.value = target->val;
         change.names[change.count] = banyan_str_of(target->name);
+        /* A bare constant has the type of its column; behind a SELECT it would be text. */
         change.values[change.count++] =
-            sql_make(work->arena, "(%S%s)", query_sql(work, &query), query.from_count > 0 ? " LIMIT 1" : "");
+            target->val->node_case == PG_QUERY__NODE__NODE_A_CONST
+                ? node_deparse_expression(target->val, work->arena)
+                : sql_make(work->arena, "(%S%s)", query_sql(work, &query), query.from_count > 0 ? " LIMIT 1" : "");
     }
     write_kept(work, &change);
 }

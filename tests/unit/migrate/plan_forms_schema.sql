@@ -27,7 +27,7 @@ CREATE VIEW "Sa les"."Vi ew" AS SELECT "Id", "Am ount" FROM "Sa les"."Or der";
 GRANT SELECT ON "Sa les"."Vi ew" TO PUBLIC;
 CREATE SEQUENCE "Se q" INCREMENT 5;
 CREATE FUNCTION "Fu n"("A" int) RETURNS int LANGUAGE sql AS 'SELECT 1';
-CREATE FUNCTION "Tr f"() RETURNS trigger LANGUAGE plpgsql AS 'begin return new; end';
+CREATE FUNCTION "Tr f"() RETURNS trigger LANGUAGE plpgsql AS 'begin return coalesce(new, old); end';
 CREATE TRIGGER "Tr g" BEFORE DELETE ON "Sa les"."Cu st" FOR EACH ROW EXECUTE FUNCTION "Tr f"();
 COMMENT ON TABLE "Sa les"."Cu st" IS 'it''s old';
 CREATE TABLE bare (a int, b text);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows under somebody else's writes: UPDATE in batches touches each row once, and its rollback leaves alone what others
+ * wrote since; a partition is attached beside a default one while others insert, and nobody's statement fails.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "migrate/run.h"
+
+static struct pg_conn *conn;
+
+static void run(const char *sql)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+
+    if (pg_run(conn, sql, &err) != BANYAN_OK)
+        fail_msg("%s: %s", sql, err.message);
+}
+
+static int64_t ask(const char *sql)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_result *result = NULL;
+    int64_t value;
+
+    if (pg_exec(conn, sql, NULL, 0, &result, &err) != BANYAN_OK)
+        fail_msg("%s: %s", sql, err.message);
+    value = pg_int(result, 0, 0);
+    pg_result_free(result);
+    return value;
+}
+
+static struct run_options options_of(void)
+{
+    return (struct run_options){.conninfo = getenv("BANYAN_TEST_CONNINFO")};
+}
+
+static void start(const char *path, const char *source)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = options_of();
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct migration *migration = NULL;
+    struct catalog *catalog = NULL;
+    struct plan plan;
+
+    if (migration_parse(path, banyan_str_of(source), &migration, &err) != BANYAN_OK ||
+        catalog_open(conn, &catalog, &err) != BANYAN_OK ||
+        plan_make(migration, catalog, &arena, &plan, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    if (plan.refusal_count > 0)
+        fail_msg("%.*s", (int)plan.refusals[0].size, plan.refusals[0].data);
+    if (run_start(&options, migration, &plan, &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+    catalog_free(catalog);
+    migration_free(migration);
+    banyan_arena_release(&arena);
+}
+
+static void roll_back(const char *version)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = options_of();
+
+    if (run_rollback(&options, banyan_str_of(version), &err) != BANYAN_OK)
+        fail_msg("%s", err.message);
+}
+
+static void what_others_wrote_stays(void **state)
+{
+    (void)state;
+    run("CREATE TABLE acc (\"I d\" int PRIMARY KEY, v numeric(10,2), j json)");
+    run("INSERT INTO acc SELECT i, i, '{}' FROM generate_series(1, 5000) i");
+    start("11_update.sql", "UPDATE acc SET v = v * 1.5 + 0.005, j = '[1]' WHERE \"I d\" <= 4000");
+    assert_int_equal(ask("SELECT count(*) FROM acc WHERE \"I d\" <= 4000 AND v = round(\"I d\" * 1.5 + 0.005, 2) AND "
+                         "j::text = '[1]'"),
+                     4000);
+    run("UPDATE acc SET v = -1 WHERE \"I d\" = 7");
+    run("DELETE FROM acc WHERE \"I d\" = 8");
+    run("INSERT INTO acc VALUES (9001, 1, '{}')");
+    roll_back("11");
+    assert_int_equal(ask("SELECT count(*) FROM acc WHERE \"I d\" <= 5000 AND v = \"I d\" AND j::text = '{}'"), 4998);
+    assert_int_equal(ask("SELECT v FROM acc WHERE \"I d\" = 7"), -1);
+    assert_int_equal(ask("SELECT count(*) FROM acc WHERE \"I d\" = 8"), 0);
+    assert_int_equal(ask("SELECT count(*) FROM acc WHERE \"I d\" = 9001 AND v = 1"), 1);
+    assert_int_equal(ask("SELECT count(*) FROM pg_class WHERE relname LIKE 'kept_%'"), 0);
+}
+
+static void inserted_rows_go_and_others_stay(void **state)
+{
+    (void)state;
+    run("CREATE TABLE lst (id serial PRIMARY KEY, t text)");
+    run("INSERT INTO lst (t) VALUES ('old')");
+    start("12_insert.sql", "INSERT INTO lst (t) VALUES ('a'), ('b'); INSERT INTO lst (t) SELECT 'c'");
+    run("INSERT INTO lst (t) VALUES ('mine')");
+    assert_int_equal(ask("SELECT count(*) FROM lst"), 5);
+    roll_back("12");
+    assert_int_equal(ask("SELECT count(*) FROM lst WHERE t IN ('old', 'mine')"), 2);
+    assert_int_equal(ask("SELECT count(*) FROM lst"), 2);
+}
+
+/* ---- inserts meanwhile ---- */
+
+struct inserting {
+    atomic_bool stop;
+    atomic_uint rows, failed;
+};
+
+static void *insert(void *context)
+{
+    struct inserting *inserting = context;
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO")};
+    struct pg_conn *own = NULL;
+
+    if (pg_connect(&options, &own, &err) != BANYAN_OK) {
+        atomic_fetch_add(&inserting->failed, 1);
+        return NULL;
+    }
+    for (unsigned i = 0; !atomic_load(&inserting->stop); i++) {
+        char sql[128];
+
+        (void)snprintf(sql, sizeof(sql), "INSERT INTO pm VALUES (%u, %u)", i % 2 == 0 ? i % 100 : 5000 + i % 100, i);
+        if (pg_run(own, sql, &err) == BANYAN_OK)
+            atomic_fetch_add(&inserting->rows, 1);
+        else if (atomic_fetch_add(&inserting->failed, 1) == 0)
+            (void)fprintf(stderr, "# %s: %s\n", sql, err.message);
+    }
+    pg_close(own);
+    return NULL;
+}
+
+static void attach_beside_a_default_partition(void **state)
+{
+    struct inserting inserting = {.stop = false};
+    pthread_t thread;
+
+    (void)state;
+    run("CREATE TABLE pm (k int NOT NULL, v int) PARTITION BY RANGE (k)");
+    run("CREATE TABLE pm1 PARTITION OF pm FOR VALUES FROM (0) TO (100)");
+    run("CREATE TABLE pmd PARTITION OF pm DEFAULT");
+    run("INSERT INTO pm SELECT 5000 + i % 1000, i FROM generate_series(1, 200000) i");
+    run("CREATE TABLE pmn (k int NOT NULL, v int)");
+    run("INSERT INTO pmn SELECT 100 + i % 100, i FROM generate_series(1, 200000) i");
+    run("CREATE INDEX ON pm (v)");
+    run("ANALYZE");
+    assert_int_equal(pthread_create(&thread, NULL, insert, &inserting), 0);
+    start("13_attach.sql", "ALTER TABLE pm ATTACH PARTITION pmn FOR VALUES FROM (100) TO (200)");
+    assert_int_equal(ask("SELECT count(*) FROM pm WHERE k BETWEEN 100 AND 199"), 200000);
+    run("INSERT INTO pm VALUES (150, -1)");
+    assert_int_equal(ask("SELECT count(*) FROM pg_constraint WHERE conrelid IN ('pmn'::regclass, 'pmd'::regclass)"), 0);
+    roll_back("13");
+    atomic_store(&inserting.stop, true);
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&inserting.failed), 0);
+    assert_true(atomic_load(&inserting.rows) > 0);
+    assert_int_equal(ask("SELECT count(*) FROM pm"), 200000 + atomic_load(&inserting.rows));
+    assert_int_equal(ask("SELECT count(*) FROM pmn"), 200001);
+    assert_int_equal(ask("SELECT count(*) FROM pg_index WHERE indrelid = 'pmn'::regclass"), 0);
+}
+
+static int prepare(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO")};
+
+    (void)state;
+    return pg_connect(&options, &conn, &err) == BANYAN_OK ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    pg_close(conn);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_others_wrote_stays),
+        cmocka_unit_test(inserted_rows_go_and_others_stay),
+        cmocka_unit_test(attach_beside_a_default_partition),
+    };
+
+    return cmocka_run_group_tests(tests, prepare, end);
+}
