@@ -73,7 +73,10 @@ static void learn(struct batches *b, int64_t pages, uint64_t rows, int64_t us)
     wanted = (double)batch_us(b) / (b->us_a_row * b->rows_a_page);
     if (wanted > 2.0 * b->pages_write) /* one lucky batch is no rule */
         wanted = 2.0 * b->pages_write;
-    b->pages_write = wanted < 1 ? 1 : wanted > BATCHES_PAGES_MAX ? BATCHES_PAGES_MAX : (uint32_t)wanted;
+    /* On a machine without a free core all takes long, however small it is. */
+    b->pages_write = wanted < BATCHES_PAGES_LEAST ? BATCHES_PAGES_LEAST
+                     : wanted > BATCHES_PAGES_MAX ? BATCHES_PAGES_MAX
+                                                  : (uint32_t)wanted;
 }
 
 static void met_somebody(struct batches *b)

@@ -27,6 +27,7 @@
 
 enum {
     BATCHES_PAGES_FIRST = 32,
+    BATCHES_PAGES_LEAST = 16, /* below, the round trips of a batch cost more than its rows */
     BATCHES_PAGES_MAX = 8192,
 };
 

@@ -232,8 +232,7 @@ static void write_kept(struct plan_work *work, struct change *change)
         }
     if (change->table->trigger_count > 0)
         plan_note(work,
-                  "triggers of %.*s fire for the rows that are changed, unless the role may set "
-                  "session_replication_role",
+                  "triggers of %.*s fire for the rows that are changed, as they do for the statement in one piece",
                   (int)change->table->shown.size, change->table->shown.data);
     plan_note(work, "rows that are inserted while it runs, and meet its condition, are changed, too");
     change->kept = kept_name(work, change->table, work->of);

@@ -115,7 +115,7 @@ static const char *why_wrong(const struct live_row *row, char *const fields[FIEL
         return "venue_code";
     if (strtoll(fields[6], NULL, 10) != row->seconds)
         return "time";
-    if (fields[7][0] != '0' && !row->touched)
+    if (fields[7][0] != '0' && !row->touched && !expect->fired)
         return "updated_at: the table's own trigger fired, and no client wrote";
     if (fields[8][0] != '0')
         return "the two names differ";

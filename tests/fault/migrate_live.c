@@ -268,7 +268,7 @@ static void stay(struct world *world, enum live_mode mode, enum live_stage stage
 
 static void expect_before(struct world *world, const char *when)
 {
-    const struct live_expect expect = {.time = "execution_time"};
+    const struct live_expect expect = {.time = "execution_time", .fired = world->of->id == LIVE_UPDATE};
 
     compare(world, &expect, when);
     same_schema(world, world->schema, true, when);
@@ -281,6 +281,7 @@ static void expect_ready(struct world *world)
         .time = "execution_time",
         .second = world->of->id == LIVE_RENAME ? "execution_timestamp" : NULL,
         .execution = world->of->id == LIVE_VENUE,
+        .fired = world->of->id == LIVE_UPDATE,
         .added = world->of->id == LIVE_UPDATE ? LIVE_PERHAPS_ADDED : LIVE_NOT_ADDED,
     };
 
@@ -295,6 +296,7 @@ static void expect_completed(struct world *world)
     const struct live_expect expect = {
         .time = world->of->id == LIVE_RENAME ? "execution_timestamp" : "execution_time",
         .execution = world->of->id == LIVE_VENUE,
+        .fired = world->of->id == LIVE_UPDATE,
         .added = world->of->id == LIVE_UPDATE ? LIVE_IS_ADDED : LIVE_NOT_ADDED,
     };
 

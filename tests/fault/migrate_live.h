@@ -88,6 +88,7 @@ struct live_expect {
     const char *time;      /* column that is read */
     const char *second;    /* has to be equal to it; NULL: there is one name */
     bool execution;        /* the new column is there and full */
+    bool fired;            /* an UPDATE of the migration's own: the table's triggers fire, as for any other */
     enum live_added added; /* to rows that were there before; those since may have it or not */
 };
 /* Every row of the table against the model; gives how many are wrong, told on stdout (some of them). */
