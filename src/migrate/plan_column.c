@@ -274,7 +274,7 @@ bool plan_column(struct plan_work *work, struct catalog_table *table, const PgQu
             drop_not_null(work, table, catalog_column(table, banyan_str_of(command->name)));
         return true;
     case AT(ColumnDefault):
-        if (is_plannable(work, table, command->name))
+        if (!plan_swap_has_type(work, table, banyan_str_of(command->name)) && is_plannable(work, table, command->name))
             set_default(work, table, catalog_column(table, banyan_str_of(command->name)), command->def);
         return true;
     default:

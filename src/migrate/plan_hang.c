@@ -138,6 +138,16 @@ static const struct catalog_constraint *constraint_of(const struct plan_swap *sw
     return NULL;
 }
 
+static bool is_deferred(struct plan_work *work, const struct plan_swap *swap, const struct catalog_index *index)
+{
+    const struct catalog_constraint *key = constraint_of(swap, index);
+    struct definition_constraint definition = {.deferred = BANYAN_STR("")};
+
+    if (key != NULL && work->st == BANYAN_OK)
+        work->st = definition_constraint(work->catalog, swap->table->oid, key->name, &definition, work->err);
+    return definition.deferred.size > 0;
+}
+
 static void comment_on(struct plan_work *work, struct plan_swap *swap, const char *what, struct banyan_str name,
                        const struct catalog_table *table, struct banyan_str comment)
 {
@@ -212,6 +222,7 @@ static void hang_index(struct plan_work *work, struct plan_swap *swap, const str
     struct definition_index definition = {.text = BANYAN_STR("")};
     struct banyan_str helper, aside, over;
     enum banyan_status st;
+    bool deferred;
 
     if (!is_swapped(swap, &index->columns, false) || (!is_type && (index->exclusion || !index->valid)) ||
         !index_is_possible(work, swap, index))
@@ -226,9 +237,15 @@ static void hang_index(struct plan_work *work, struct plan_swap *swap, const str
                                  work->arena);
     if (!understood(work, over, definition.name))
         return;
-    plan_index_build(work, swap->table, helper, index->unique, over, PLAN_BACKFILL);
+    /* A plain unique index is asked at once, and would refuse what a deferred constraint lets through. */
+    deferred = is_deferred(work, swap, index);
+    plan_index_build(work, swap->table, helper, index->unique && (is_type || !deferred), over,
+                     is_type && deferred ? PLAN_CONTRACT : PLAN_BACKFILL);
     if (!is_type)
         return;
+    if (swap->table->kind == 'p')
+        plan_note(work, "the parts of the index %.*s on the partitions have other names afterwards",
+                  (int)definition.name.size, definition.name.data);
     if (index->unique)
         built_before_undo(work, swap, &definition, aside, NAMES_KEPT);
     if (index->of_constraint && constraint_of(swap, index) != NULL) {
@@ -476,19 +493,43 @@ static void identity_one_way(struct plan_work *work, const struct plan_swap *swa
     swap_sql(work, &sections[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I DROP IDENTITY", swap->table, other);
 }
 
+/* The last word of the migration's own on the default. */
+static void default_of_migration(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
+                                 struct banyan_str *expression)
+{
+    for (size_t i = 0; i < work->migration->statement_count; i++) {
+        const PgQuery__AlterTableStmt *alter = swap_alter_of(work, i, table);
+
+        for (size_t k = 0; alter != NULL && k < alter->n_cmds; k++) {
+            const PgQuery__AlterTableCmd *command = alter->cmds[k]->alter_table_cmd;
+
+            if (command->subtype != PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault ||
+                !banyan_str_equal(banyan_str_of(command->name), column))
+                continue;
+            *expression = command->def == NULL ? (struct banyan_str){.data = NULL}
+                                               : node_deparse_expression(command->def, work->arena);
+        }
+    }
+}
+
 static void hang_default(struct plan_work *work, struct plan_swap *swap, const struct swap_column *column)
 {
     const struct definition_column *hang = &column->hang;
     struct banyan_str name = column->sync.from;
 
-    if (hang->expression.data != NULL) {
+    struct banyan_str after =
+        hang->expression.data != NULL ? new_default(work, column) : (struct banyan_str){.data = NULL};
+
+    default_of_migration(work, swap->table, name, &after);
+    if (hang->identity == 0)
         both(work, swap, SWAP_ASIDE,
              sql_make(work->arena, "ALTER TABLE %T ALTER COLUMN %I DROP DEFAULT", swap->table, name));
+    if (after.data != NULL)
         swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I SET DEFAULT %S", swap->table, name,
-                 new_default(work, column));
+                 after);
+    if (hang->expression.data != NULL)
         swap_sql(work, &swap->backward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I SET DEFAULT %S", swap->table, name,
                  hang->expression);
-    }
     if (hang->identity == 0 && hang->sequence.data != NULL)
         both(work, swap, SWAP_MAKE,
              sql_make(work->arena, "ALTER SEQUENCE %I.%I OWNED BY %T.%I", hang->sequence_schema, hang->sequence,

@@ -121,6 +121,8 @@ bool plan_create_partition(struct plan_work *work);
  * it.  Several columns of one table have one trigger and one swap. */
 void plan_sync(struct plan_work *work, const struct catalog_table *table, const struct sync_column *column,
                struct banyan_str kept);
+/* The column gets another type by a swap, which sets the default that the migration says last. */
+bool plan_swap_has_type(struct plan_work *work, const struct catalog_table *table, struct banyan_str column);
 /* Behind the last statement: the triggers' steps and the swaps; called by plan.c. */
 void plan_swap_finish(struct plan_work *work);
 

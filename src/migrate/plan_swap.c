@@ -58,6 +58,16 @@ struct plan_swap *swap_find(struct plan_work *work, uint32_t table)
     return NULL;
 }
 
+bool plan_swap_has_type(struct plan_work *work, const struct catalog_table *table, struct banyan_str column)
+{
+    const struct plan_swap *swap = swap_find(work, table->oid);
+
+    for (size_t i = 0; swap != NULL && i < swap->column_count; i++)
+        if (swap_is_type(&swap->columns[i]) && banyan_str_equal(swap->columns[i].sync.from, column))
+            return true;
+    return false;
+}
+
 static struct plan_swap *find_or_make(struct plan_work *work, const struct catalog_table *table)
 {
     struct plan_swap *swap = swap_find(work, table->oid);
@@ -406,6 +416,107 @@ static void drop_trigger_step(struct plan_work *work, struct plan_swap *swap)
     put(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), &on);
 }
 
+/* ---- the rest of the migration ---- */
+
+static bool is_of(const PgQuery__RangeVar *name, const struct catalog_table *table)
+{
+    return name != NULL && banyan_str_equal(banyan_str_of(name->relname), table->name) &&
+           (name->schemaname[0] == '\0' || banyan_str_equal(banyan_str_of(name->schemaname), table->schema));
+}
+
+const PgQuery__AlterTableStmt *swap_alter_of(struct plan_work *work, size_t at, const struct catalog_table *table)
+{
+    const struct statement *statement = &work->migration->statements[at];
+
+    if (statement->of_rollback || statement->tree == NULL ||
+        statement->tree->node_case != PG_QUERY__NODE__NODE_ALTER_TABLE_STMT ||
+        !is_of(statement->tree->alter_table_stmt->relation, table))
+        return NULL;
+    return statement->tree->alter_table_stmt;
+}
+
+struct mention {
+    const struct plan_swap *swap;
+    struct banyan_str found; /* data NULL: none */
+};
+
+static void visit_text(void *context, const ProtobufCMessage *message)
+{
+    struct mention *mention = context;
+    const char *text = NULL;
+
+    if (message->descriptor == &pg_query__string__descriptor)
+        text = ((const PgQuery__String *)(const void *)message)->sval;
+    else if (message->descriptor == &pg_query__index_elem__descriptor)
+        text = ((const PgQuery__IndexElem *)(const void *)message)->name;
+    else if (message->descriptor == &pg_query__alter_table_cmd__descriptor)
+        text = ((const PgQuery__AlterTableCmd *)(const void *)message)->name;
+    for (size_t i = 0; text != NULL && i < mention->swap->column_count; i++) {
+        const struct swap_column *column = &mention->swap->columns[i];
+        struct banyan_str name = banyan_str_of(text);
+
+        if (column->kept.size > 0 && (banyan_str_equal(name, column->sync.from) ||
+                                      (!swap_is_type(column) && banyan_str_equal(name, column->sync.to))))
+            mention->found = name;
+    }
+}
+
+/* Those that made the swap, and defaults, which go with it. */
+static bool is_followed(const PgQuery__AlterTableCmd *command)
+{
+    return command->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AlterColumnType ||
+           command->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault;
+}
+
+/* What the migration does to a column before its type changes would be done to the one that goes aside, and what is
+ * read of it now says nothing of that.  What it does behind has been refused before. */
+static void refuse_others(struct plan_work *work, const struct plan_swap *swap)
+{
+    if (work->ret->refusal_count > 0)
+        return;
+    for (size_t i = 0; i < work->migration->statement_count; i++) {
+        const PgQuery__AlterTableStmt *alter = swap_alter_of(work, i, swap->table);
+        const PgQuery__Node *tree = work->migration->statements[i].tree;
+        struct mention mention = {.swap = swap, .found = {.data = NULL}};
+
+        if (work->migration->statements[i].of_rollback || tree == NULL)
+            continue;
+        for (size_t k = 0; alter != NULL && k < alter->n_cmds; k++)
+            if (!is_followed(alter->cmds[k]->alter_table_cmd))
+                node_walk(&alter->cmds[k]->base, visit_text, &mention);
+        if (tree->node_case == PG_QUERY__NODE__NODE_INDEX_STMT && is_of(tree->index_stmt->relation, swap->table))
+            node_walk(&tree->base, visit_text, &mention);
+        if (mention.found.data == NULL)
+            continue;
+        work->of = i;
+        plan_refuse(work, "%.*s.%.*s changes its type in the same migration; put this into a migration of its own",
+                    (int)swap->table->shown.size, swap->table->shown.data, (int)mention.found.size, mention.found.data);
+        work->of = swap->of;
+    }
+}
+
+static const char published_sql[] =
+    "SELECT string_agg(pubname, ', ' ORDER BY pubname) FROM pg_publication_tables WHERE schemaname = $1 AND tablename "
+    "= $2";
+
+static void note_publications(struct plan_work *work, const struct plan_swap *swap)
+{
+    struct pg_param params[] = {{swap->table->schema}, {swap->table->name}};
+    struct pg_result *result = NULL;
+
+    work->st = catalog_query(work->catalog, published_sql, params, 2, &result, work->err);
+    if (work->st != BANYAN_OK)
+        return;
+    if (pg_text(result, 0, 0).data != NULL)
+        plan_note(work,
+                  "%.*s is published (%.*s): its subscribers need the new columns before start, or their apply stops",
+                  (int)swap->table->shown.size, swap->table->shown.data, (int)pg_text(result, 0, 0).size,
+                  pg_text(result, 0, 0).data);
+    pg_result_free(result);
+}
+
+/* ---- the end ---- */
+
 static void finish(struct plan_work *work, struct plan_swap *swap)
 {
     bool kept = false;
@@ -418,6 +529,11 @@ static void finish(struct plan_work *work, struct plan_swap *swap)
         drop_trigger_step(work, swap);
         return;
     }
+    refuse_others(work, swap);
+    note_publications(work, swap);
+    /* What was refused may be in the catalog by now, and cannot be read from the server. */
+    if (!plan_goes_on(work) || work->ret->refusal_count > 0)
+        return;
     fill(work, swap);
     columns_change(work, swap);
     triggers_change(work, swap);

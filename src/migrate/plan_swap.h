@@ -78,6 +78,8 @@ struct plan_swap {
 
 void swap_add(struct plan_work *work, const struct catalog_table *table, const struct swap_column *column);
 struct plan_swap *swap_find(struct plan_work *work, uint32_t table);
+/* Statement *at* of the migration, where it is an ALTER TABLE of *table*; NULL. */
+const PgQuery__AlterTableStmt *swap_alter_of(struct plan_work *work, size_t at, const struct catalog_table *table);
 /* sql_make() onto a section. */
 void swap_sql(struct plan_work *work, struct swap_list *section, const char *format, ...);
 static inline bool swap_is_type(const struct swap_column *column)

@@ -433,6 +433,17 @@ static const struct swap_case cases[] = {
      .rows = "SELECT id, status FROM orders ORDER BY id",
      .forward_rows = "1|gone 2|gone",
      .back_rows = "1|gone 2|gone"},
+    {.name = "defaults",
+     .schema =
+         "CREATE TYPE state AS ENUM ('new', 'done'); CREATE TABLE orders (id int PRIMARY KEY, status text DEFAULT "
+         "'old', rank int DEFAULT 3); INSERT INTO orders VALUES (1, 'new')",
+     .migration = "ALTER TABLE orders ALTER status DROP DEFAULT, ALTER status TYPE state USING status::state, "
+                  "ALTER status SET DEFAULT 'done', ALTER rank TYPE bigint, ALTER rank DROP DEFAULT;",
+     .old_code = "UPDATE orders SET status = 'done'",
+     .new_code = "UPDATE orders SET status = 'new'",
+     .rows = "SELECT id, status FROM orders",
+     .forward_rows = "1|new",
+     .back_rows = "1|done"},
     {.name = "narrow",
      .schema =
          "CREATE TABLE orders (id int PRIMARY KEY, ref varchar(20), CONSTRAINT ref_once UNIQUE (ref) DEFERRABLE); "
@@ -549,6 +560,11 @@ static void test_refusals(void **state)
     check_refused("CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) STORED)",
                   "ALTER TABLE t ALTER a TYPE bigint", "generated column b");
     check_refused("CREATE TABLE t (a int) PARTITION BY RANGE (a)", "ALTER TABLE t RENAME a TO b", "partition key");
+    check_refused("CREATE TABLE t (a int)", "ALTER TABLE t RENAME a TO b; CREATE INDEX ON t (lower(b::text))",
+                  "the same migration");
+    check_refused("CREATE TABLE t (a int)", "CREATE UNIQUE INDEX i ON t (a); ALTER TABLE t ALTER a TYPE bigint",
+                  "the same migration");
+    check_refused("CREATE TABLE t (a int)", "ALTER TABLE t ALTER a TYPE bigint, ADD UNIQUE (a)", "the same migration");
     check_refused("CREATE TABLE t (a int, EXCLUDE (a WITH =))", "ALTER TABLE t ALTER a TYPE bigint", "EXCLUDE");
 }
 
