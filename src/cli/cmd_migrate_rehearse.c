@@ -97,5 +97,9 @@ enum banyan_status migrate_rehearse(struct cli *cli, int argc, char **argv, stru
         st = run(&command, &files, err);
     migrate_files_release(&files);
     migrate_end(&command);
+    if (st == BANYAN_STOPPED) { /* nothing was proven: no success for a script */
+        banyan_error_clear(err);
+        st = banyan_error_set(err, BANYAN_NOT_MET, "stopped on request; the throwaway database is gone");
+    }
     return st;
 }
