@@ -29,6 +29,7 @@
 
 enum {
     BATCH_US = 50000,
+    BATCH_COMPANY_US = 10000,    /* a client waits for one of its rows as long as a batch takes */
     DIRECT_LOCK_US = 10000,      /* wait for a row while others of the batch are held */
     DIRECT_DEADLOCK_US = 200000, /* below such a deadlock_timeout: never DIRECT */
     LEFT_LOCK_US = 200000,
@@ -52,7 +53,9 @@ static int64_t least(int64_t a, int64_t b)
 
 static int64_t batch_us(const struct batches *b)
 {
-    return b->options->batch_us > 0 ? b->options->batch_us : BATCH_US;
+    int64_t wanted_us = b->options->batch_us > 0 ? b->options->batch_us : BATCH_US;
+
+    return b->company ? least(wanted_us, BATCH_COMPANY_US) : wanted_us;
 }
 
 /* No batch may live as long as a deadlock check of somebody who waits for it. */
@@ -153,7 +156,7 @@ static enum banyan_status with_place(const struct batches *b, enum banyan_status
 /* Write rows from *b->step->page on; behind it the page is the next one. */
 static enum banyan_status write_range(struct batches *b, struct os_retry *retry, struct banyan_error *err)
 {
-    int64_t pages = least(b->pages_write, b->step->pages - b->step->page), start_us = now_us();
+    int64_t pages = least(b->pages_write, b->step->pages - b->step->page), start_us = now_us(), worked_us;
     struct batch batch = {.mode = mode_of(b), .first = b->step->page, .statement_us = statement_us(b)};
     enum banyan_status st;
 
@@ -169,7 +172,9 @@ static enum banyan_status write_range(struct batches *b, struct os_retry *retry,
         return BANYAN_OK;
     }
     os_retry_reset(retry);
-    learn(b, pages, batch.written, now_us() - start_us);
+    worked_us = now_us() - start_us;
+    learn(b, pages, batch.written, worked_us);
+    batches_rest(b, worked_us);
     b->step->page = batch.last;
     b->skip_left -= b->skip_left > 0;
     if (b->skip_left == 0 && batch.mode == BATCHES_SKIP && batch.left == 0)

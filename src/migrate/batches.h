@@ -3,20 +3,28 @@
  * A backfill: a table is walked from its first page to its last, some pages a transaction, pass after pass until a pass
  * finds nothing to do.
  *
- *   WITH due AS (SELECT t.ctid AS at FROM table t WHERE t.ctid >= first AND t.ctid < last AND (needs)
- *                FOR NO KEY UPDATE SKIP LOCKED),
- *        kept AS (keep), done AS (UPDATE table t SET set FROM due WHERE t.ctid = due.at RETURNING 1)
- *   + the place in the books, one transaction
+ *   UPDATE ONLY table t SET set WHERE t.ctid >= first AND t.ctid < last AND (needs) IS TRUE
+ *   + the place in the books, one transaction, which lasts less than deadlock_timeout
  *
- * Pages need no key and cost one read (TID range scan, PostgreSQL 14).  Rows that others hold are skipped, not waited
- * for: a backfill never makes a foreground statement a victim of a deadlock; the next pass finds them.  Rows that move
- * while it runs were written by others, and the sync trigger filled them.  From the third pass on locked rows are
- * waited for, shortly.
+ * Pages need no key and cost one read (TID range scan, PostgreSQL 14).  Where somebody else was met within a few
+ * milliseconds, and where original values are kept, the next batches lock first and skip what is held:
  *
- * The size of a batch follows the time that it takes (decaying average), within bounds.  user triggers do not fire
- * where the role may set session_replication_role; row_security is off, so that a policy cannot hide rows silently.
+ *   WITH due AS (SELECT t.ctid AS at FROM … FOR NO KEY UPDATE SKIP LOCKED), kept AS (keep)
+ *   UPDATE ONLY table t SET set FROM due WHERE t.ctid = due.at
  *
- * Checkpoint: pass, page, rows in the batch's own transaction.  kill -9 costs the batch that was under way.
+ * so a backfill never makes a foreground statement a victim of a deadlock.  What was skipped is tried again behind the
+ * walk, then waited for, page by page, and who holds it is told.  Rows that move meanwhile were written by others, and
+ * the sync trigger filled them.  A pass that only reads proves the end.
+ *
+ * The size of a batch follows the time that it takes (decaying average), within bounds.  Where others work in the
+ * database, batches are short and each is followed by a rest as long (with a throttle only).
+ *
+ * Triggers of the user do not fire where the role may set session_replication_role and no valid foreign key has a
+ * written column; with *keep* they fire, as for any UPDATE.  row_security is off: a policy that would hide rows is an
+ * error.
+ *
+ * Checkpoint: pass, page, rows in the batch's own transaction.  kill -9 costs the batch that was under way.  Its commit
+ * does not wait for the disk: rows and place are lost together.
  */
 #ifndef MIGRATE_BATCHES_H
 #define MIGRATE_BATCHES_H

@@ -66,6 +66,7 @@ struct batches {
     size_t left_count;
     bool left_lost; /* more ranges than fit */
     /* Waiting and telling. */
+    bool company; /* others work in this database */
     struct throttle_state throttle;
     struct banyan_buf reason; /* why it waits; empty: it does not */
     int64_t asked_us, told_us, placed_us;
@@ -92,6 +93,8 @@ BANYAN_MUST_CHECK enum banyan_status batches_place(struct batches *b, struct ban
 
 /* Wait until nothing is against going on. STOPPED, BUSY (paused), or UNAVAILABLE when nobody can be asked. */
 BANYAN_MUST_CHECK enum banyan_status batches_may_go_on(struct batches *b, struct banyan_error *err);
+/* In company: rest for as long as the batch took. */
+void batches_rest(struct batches *b, int64_t worked_us);
 /* Say why it waits, in the books and to the caller; at NULL it does not. */
 void batches_tell(struct batches *b, const char *reason);
 /* Who holds the row at "(page,number)"; into b->reason by batches_tell(). */

@@ -183,6 +183,34 @@ static enum banyan_status paused(struct batches *b, struct banyan_error *err)
     return st;
 }
 
+/* Has anybody else worked in this database within the last second?  What cannot be seen counts as somebody. */
+static bool in_company(struct batches *b)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_result *result = NULL;
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct banyan_str sql =
+        sql_make(&arena,
+                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()"
+                 " AND pid <> %d AND datname = pg_catalog.current_database()"
+                 " AND (backend_type IS NULL OR (backend_type = 'client backend' AND (state = 'active'"
+                 " OR state_change > pg_catalog.clock_timestamp() - interval '1 second'))))",
+                 (int64_t)pg_backend_pid(b->conn));
+    bool ret = pg_exec(b->watch, sql.data, NULL, 0, &result, &err) != BANYAN_OK || pg_bool(result, 0, 0);
+
+    pg_result_free(result);
+    banyan_arena_release(&arena);
+    return ret;
+}
+
+void batches_rest(struct batches *b, int64_t worked_us)
+{
+    struct os_retry retry = {.first_us = worked_us, .pause_us_max = worked_us};
+
+    if (b->company && worked_us > 0)
+        (void)os_retry_pause(&retry, b->options->stop); /* whether it was stopped is asked before the next batch */
+}
+
 enum banyan_status batches_may_go_on(struct batches *b, struct banyan_error *err)
 {
     struct os_retry retry = {.first_us = PAUSE_US, .pause_us_max = PAUSE_US};
@@ -202,6 +230,7 @@ enum banyan_status batches_may_go_on(struct batches *b, struct banyan_error *err
             return st;
         if (b->options->throttle == NULL)
             break;
+        b->company = in_company(b);
         throttle_ask(b->options->throttle, b->watch, &b->throttle);
         if (!b->throttle.hold)
             break;

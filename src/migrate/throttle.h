@@ -29,7 +29,7 @@
 #include "pg/conn.h"
 
 struct throttle_options {
-    int64_t replica_lag_us_max;  /* 0: 1 s; negative: not looked at */
+    int64_t replica_lag_us_max;  /* 0: 1 s; negative: not looked at; it holds from half of it */
     const char *const *replicas; /* application names that have to be there; NULL: those that are */
     size_t replica_count;
     int64_t kept_wal_bytes_max;  /* by the slots; 0: not looked at */
@@ -41,7 +41,7 @@ struct throttle_options {
 struct throttle_memory;
 struct throttle_state { /* all zero at first; given to each question again, which remembers what was before */
     bool hold;
-    struct banyan_buf reason; /* "replica r1 is 1.4 s behind (limit 1 s)" */
+    struct banyan_buf reason; /* "replica r1 is 0.6 s behind (limit 1.0 s, held from half of it)" */
     int64_t replica_lag_us;   /* of the slowest; -1: none is there */
     int64_t kept_wal_bytes;
     int64_t lock_waiters, active_sessions;

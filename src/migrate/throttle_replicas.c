@@ -145,12 +145,15 @@ static void judge(const struct throttle_options *options, struct throttle_state 
         state->replica_lag_us = lag_us;
     if (limit_us < 0)
         return;
-    if (lag_us > limit_us)
-        throttle_hold(state, "replica %.*s is %.1f s behind (limit %.1f s)", (int)row->name.size, row->name.data,
-                      (double)lag_us / 1e6, (double)limit_us / 1e6);
-    else if (drain > limit_us / 4 * 3)
-        throttle_hold(state, "replica %.*s needs %.1f s for the WAL that it has not replayed (limit %.1f s)",
-                      (int)row->name.size, row->name.data, (double)drain / 1e6, (double)limit_us / 1e6);
+    /* What is under way already makes it later still: half of the limit is for that. */
+    if (lag_us > limit_us / 2)
+        throttle_hold(state, "replica %.*s is %.1f s behind (limit %.1f s, held from half of it)", (int)row->name.size,
+                      row->name.data, (double)lag_us / 1e6, (double)limit_us / 1e6);
+    else if (drain > limit_us / 2)
+        throttle_hold(
+            state,
+            "replica %.*s needs %.1f s for the WAL that it has not replayed (limit %.1f s, held from half of it)",
+            (int)row->name.size, row->name.data, (double)drain / 1e6, (double)limit_us / 1e6);
 }
 
 /* Those that have to be there. */
