@@ -63,8 +63,10 @@ static void foreign_below(struct effect_work *work, const struct catalog_table *
                           const PgQuery__Constraint *constraint)
 {
     effect_lock(work, table, EFFECT_SHARE_ROW_EXCLUSIVE);
-    if (is_proved_foreign(table, referenced, constraint))
+    if (is_proved_foreign(table, referenced, constraint)) {
         validate = EFFECT_NO;
+        effect_lock(work, referenced, EFFECT_ACCESS_EXCLUSIVE); /* its triggers for the partition go */
+    }
     if (validate != EFFECT_NO && !effect_is_partitioned(table))
         effect_check_foreign(work, table, referenced);
     for (size_t i = 0; effect_is_partitioned(table) && i < table->child_count; i++) {

@@ -102,6 +102,29 @@ static void attach_index(struct effect_work *work, const struct catalog_table *i
         effect_lock(work, child, EFFECT_ACCESS_SHARE);
 }
 
+/* Foreign keys of the parent: one that is there, proven, is taken, any other is made and checked. */
+static void attach_foreign(struct effect_work *work, const struct catalog_table *table,
+                           const struct catalog_table *child)
+{
+    for (size_t i = 0; i < table->constraint_count; i++) {
+        const struct catalog_table *other = table->constraints[i].kind == CATALOG_FOREIGN
+                                                ? effect_by_oid(work, table->constraints[i].referenced)
+                                                : NULL;
+        bool proved = false;
+
+        if (other == NULL)
+            continue;
+        for (size_t k = 0; k < child->constraint_count; k++)
+            proved |= child->constraints[k].kind == CATALOG_FOREIGN && child->constraints[k].validated &&
+                      child->constraints[k].referenced == other->oid &&
+                      memcmp(&child->constraints[k].columns, &table->constraints[i].columns,
+                             sizeof(struct catalog_columns)) == 0;
+        effect_lock(work, other, proved ? EFFECT_ACCESS_EXCLUSIVE : EFFECT_SHARE_ROW_EXCLUSIVE);
+        if (!proved)
+            effect_check_foreign(work, child, other);
+    }
+}
+
 void effect_attach(struct effect_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
 {
     const PgQuery__PartitionCmd *partition = command->def->partition_cmd;
@@ -134,6 +157,7 @@ void effect_attach(struct effect_work *work, struct catalog_table *table, const 
     lock_default(work, table, partition->bound);
     if (partition->bound->is_default && table->default_partition != 0)
         effect_fails(work, "there is a default partition already");
+    attach_foreign(work, table, child);
     for (size_t i = 0; i < table->index_count; i++) {
         bool primary = table->indexes[i].primary;
         bool has = false;

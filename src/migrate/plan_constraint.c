@@ -174,7 +174,7 @@ static void emit_by_leaves(struct plan_sink *sink, const struct checked *checked
     action = plan_emit(sink, "add-constraint", PLAN_TRANSACTION, PLAN_RETRY_SHORT,
                        titled(work, "the constraint", checked->name, checked->table));
     plan_sql(work, action, "ALTER TABLE %T ADD CONSTRAINT %I %S", checked->table, checked->name, checked->definition);
-    lock_both(work, action, checked, "SHARE ROW EXCLUSIVE");
+    lock_both(work, action, checked, "ACCESS EXCLUSIVE"); /* the leaves' triggers on the referenced one go */
     undo_by_drop(sink, checked);
 }
 

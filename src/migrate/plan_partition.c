@@ -222,6 +222,14 @@ static void lock_all(struct attaching *all, struct plan_action *action, const ch
     struct plan_work *work = all->sink->work;
 
     plan_sql(work, action, "LOCK TABLE ONLY %T IN %s MODE", all->parent, mode);
+    for (size_t i = 0; i < all->parent->constraint_count; i++) {
+        const struct catalog_table *referenced = all->parent->constraints[i].kind == CATALOG_FOREIGN
+                                                     ? plan_by_oid(work, all->parent->constraints[i].referenced)
+                                                     : NULL;
+
+        if (referenced != NULL) /* triggers on it come or go with a partition */
+            plan_sql(work, action, "LOCK TABLE %T IN ACCESS EXCLUSIVE MODE", referenced);
+    }
     if (all->child->made_here)
         return;
     if (all->other != NULL)

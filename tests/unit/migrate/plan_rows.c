@@ -106,6 +106,18 @@ static void inserted_rows_go_and_others_stay(void **state)
     assert_int_equal(ask("SELECT count(*) FROM lst"), 2);
 }
 
+static void an_enum_value_stays(void **state)
+{
+    (void)state;
+    run("CREATE TYPE \"Mo od\" AS ENUM ('a', 'c')");
+    start("14_enum.sql", "ALTER TYPE \"Mo od\" ADD VALUE 'it''s' BEFORE 'c'");
+    assert_int_equal(ask("SELECT count(*) FROM pg_enum WHERE enumlabel = 'it''s' AND enumtypid = '\"Mo od\"'::regtype"),
+                     1);
+    roll_back("14");
+    start("15_enum.sql", "ALTER TYPE \"Mo od\" ADD VALUE 'it''s'");
+    assert_int_equal(ask("SELECT count(*) FROM pg_enum WHERE enumtypid = '\"Mo od\"'::regtype"), 3);
+}
+
 /* ---- inserts meanwhile ---- */
 
 struct inserting {
@@ -187,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_others_wrote_stays),
         cmocka_unit_test(inserted_rows_go_and_others_stay),
+        cmocka_unit_test(an_enum_value_stays),
         cmocka_unit_test(attach_beside_a_default_partition),
     };
 
