@@ -60,10 +60,12 @@ fault: build
 	@tools/deps $(DEPS) test
 	@SEEDS=$(SEEDS) tools/test $(BUILD) fault
 
-# What banyan migrate knows of PostgreSQL 15, again on 18 (from npm, into the build folder).
+# What banyan migrate knows of PostgreSQL 15, again on 18 (from npm, into the build folder).  That package has no pg_dump,
+# and Debian's refuses a newer server: tests that copy a schema with it are left out.
+MIGRATE18 = $(addprefix migrate-,effect oracle books batches bound run throttle sync)
 migrate18: build
 	@tools/deps $(DEPS) test flags
-	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin tools/test $(BUILD) migrate
+	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin meson test -C $(BUILD) --no-rebuild --print-errorlogs $(MIGRATE18)
 
 bench: build
 	@tools/deps $(DEPS) test
