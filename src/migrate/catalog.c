@@ -186,6 +186,15 @@ enum banyan_status catalog_search_path(struct catalog *catalog, struct banyan_st
     return BANYAN_OK;
 }
 
+void catalog_settle(struct catalog *catalog)
+{
+    for (struct entry *entry = catalog->entries; entry != NULL; entry = entry->next) {
+        entry->table.made_here = false;
+        for (size_t i = 0; i < entry->table.column_count; i++)
+            entry->table.columns[i].made_here = entry->table.columns[i].changed_here = false;
+    }
+}
+
 /* ---- reading one relation ---- */
 
 static struct banyan_str keep(struct catalog *catalog, const struct pg_result *result, size_t row, size_t column)

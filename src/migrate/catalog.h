@@ -154,6 +154,8 @@ struct catalog *catalog_offline(int server_version);
 BANYAN_MUST_CHECK enum banyan_status catalog_open(struct pg_conn *conn, struct catalog **ret, struct banyan_error *err);
 /* As it is now, to be changed on its own; texts are borrowed from *catalog*. */
 struct catalog *catalog_copy(const struct catalog *catalog);
+/* What was made and changed so far is there now, for everybody: another migration begins. */
+void catalog_settle(struct catalog *catalog);
 void catalog_free(struct catalog *catalog); /* NULL allowed */
 
 bool catalog_is_offline(const struct catalog *catalog);

@@ -482,8 +482,47 @@ static void follow_rename(struct following *all, const PgQuery__RenameStmt *stat
     }
 }
 
+static void add_trigger(struct following *all, const PgQuery__CreateTrigStmt *statement)
+{
+    struct catalog_table *table = find_range(all, statement->relation);
+
+    if (table == NULL)
+        return;
+    for (size_t i = 0; i < table->trigger_count; i++)
+        if (banyan_str_equal(table->triggers[i], banyan_str_of(statement->trigname)))
+            return;
+    table->triggers = grown(all, table->triggers, table->trigger_count, sizeof(*table->triggers));
+    table->triggers[table->trigger_count++] = banyan_arena_str(all->arena, banyan_str_of(statement->trigname));
+}
+
+/* [schema,] table, trigger */
+static void drop_trigger(struct following *all, const PgQuery__List *names)
+{
+    size_t count = names->n_items;
+    struct catalog_table *table = count < 2 ? NULL
+                                            : find(all, count > 2 ? names->items[count - 3]->string->sval : "",
+                                                   names->items[count - 2]->string->sval);
+
+    for (size_t i = 0; table != NULL && i < table->trigger_count; i++)
+        if (banyan_str_equal(table->triggers[i], banyan_str_of(names->items[count - 1]->string->sval))) {
+            struct banyan_str *left = grown(all, table->triggers, table->trigger_count, sizeof(*left));
+
+            memmove(&left[i], &left[i + 1], (table->trigger_count - i) * sizeof(*left));
+            table->triggers = left; /* the old list may be of a catalog that this one is a copy of */
+            table->trigger_count--;
+            return;
+        }
+}
+
 static void follow_drop(struct following *all, const PgQuery__DropStmt *statement)
 {
+    for (size_t i = 0; i < statement->n_objects && statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TRIGGER; i++)
+        if (statement->objects[i]->node_case == PG_QUERY__NODE__NODE_LIST)
+            drop_trigger(all, statement->objects[i]->list);
+    if (statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TRIGGER ||
+        statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_POLICY ||
+        statement->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_RULE)
+        return; /* their names are of a table's parts */
     for (size_t i = 0; i < statement->n_objects; i++) {
         const PgQuery__Node *object = statement->objects[i];
         size_t count = object->node_case == PG_QUERY__NODE__NODE_LIST ? object->list->n_items : 0;
@@ -567,6 +606,9 @@ enum banyan_status effect_follow(const struct statement *statement, struct catal
         break;
     case PG_QUERY__NODE__NODE_INDEX_STMT:
         follow_index(&all, node->index_stmt);
+        break;
+    case PG_QUERY__NODE__NODE_CREATE_TRIG_STMT:
+        add_trigger(&all, node->create_trig_stmt);
         break;
     default:
         break;

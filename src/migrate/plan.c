@@ -95,7 +95,9 @@ struct plan_step *plan_written(struct plan_work *work, const char *why)
     step->title = BANYAN_STR("the statement as it was written");
     step->as_written = !safe;
     plan_sql(work, &step->act, "%S", statement->text);
-    if (!safe && why != NULL)
+    if (!safe && statement->allowed)
+        plan_note(work, "it runs as it was written, for \"allow\" stands before it");
+    else if (!safe && why != NULL)
         plan_note(work, "it runs as it was written, and only when allowed: %s", why);
     if (!safe && effect.verdict == EFFECT_NOT_UNDERSTOOD)
         plan_note(work, "what it locks is not known: %.*s", (int)effect.why.size, effect.why.data);
@@ -417,8 +419,10 @@ enum banyan_status plan_make(const struct migration *migration, struct catalog *
 {
     struct plan_work work = {
         .migration = migration, .catalog = catalog, .arena = arena, .ret = ret, .err = err, .st = BANYAN_OK};
-    struct catalog *start = catalog_copy(catalog);
+    struct catalog *start;
 
+    catalog_settle(catalog);
+    start = catalog_copy(catalog);
     *ret = (struct plan){.step_count = 0};
     work.directive_used = banyan_arena_zalloc(arena, migration->directive_count + 1);
     if (!is_utf8(migration->source))

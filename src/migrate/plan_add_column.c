@@ -183,6 +183,7 @@ static void plan_plain(const struct adding *all)
     plan_sql(all->work, &step->act, "%S", sql_with(all, true, true, true));
     lock_referenced(all, &step->act);
     undo_column(all, step);
+    lock_referenced(all, &step->undo[0]); /* the foreign key goes with the column */
     step->old_code = all->default_value.size > 0 || all->identity != NULL || all->serial_of != NULL
                          ? BANYAN_STR("goes on; its rows get the default")
                      : all->generated != NULL ? BANYAN_STR("goes on; the server computes the column")

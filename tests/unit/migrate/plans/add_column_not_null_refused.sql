@@ -1,0 +1,1 @@
+ALTER TABLE orders ADD COLUMN execution_venue text NOT NULL;

@@ -1,0 +1,2 @@
+ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text;
+ALTER TABLE orders ADD COLUMN note text;

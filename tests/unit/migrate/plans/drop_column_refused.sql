@@ -1,0 +1,4 @@
+ALTER TABLE orders DROP COLUMN price;
+ALTER TABLE orders DROP COLUMN id;
+ALTER TABLE order_items DROP COLUMN line;
+ALTER TABLE orders DROP COLUMN nothing;

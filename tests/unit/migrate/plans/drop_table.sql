@@ -1,0 +1,2 @@
+DROP TABLE order_items;
+DROP TABLE IF EXISTS never_was;

@@ -1,0 +1,2 @@
+DROP VIEW order_summary;
+ALTER TABLE orders DROP COLUMN price;

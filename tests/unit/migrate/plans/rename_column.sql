@@ -1,0 +1,1 @@
+ALTER TABLE orders RENAME COLUMN placed_at TO execution_timestamp;

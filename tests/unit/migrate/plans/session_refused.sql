@@ -1,0 +1,2 @@
+SET search_path = other;
+SAVEPOINT here;
