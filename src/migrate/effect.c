@@ -41,6 +41,7 @@ const char *effect_lock_stops(enum effect_lock lock)
 
 /* ---- what is told ---- */
 
+BANYAN_PRINTF_LIKE(2, 0)
 static struct banyan_str text_of(struct effect_work *work, const char *format, va_list arguments)
 {
     char text[TEXT_MAX];

@@ -135,6 +135,7 @@ static bool is_known(const struct banyan_str *texts, size_t count, struct banyan
 }
 
 /* Told once, with the line of the statement. */
+BANYAN_PRINTF_LIKE(4, 0)
 static void tell(struct plan_work *work, struct banyan_str **texts, size_t *count, const char *format, va_list list)
 {
     char text[TEXT_MAX];
