@@ -3,15 +3,17 @@
  * Rows: what DDL and DML of a migration fill or change, page by page, with the values kept that are overwritten.
  *
  *   UPDATE t SET x = x + 1 WHERE …
- *     backfill  banyan.kept_<hash>: key, value before and value after, of each column
+ *     backfill  banyan.kept_<hash>: key, value before and value after, of each column; a trigger that puts the keys of
+ *               rows into it that others insert, so that they stay as they are and the batches have an end, and that
+ *               follows a key that others change
  *               batches: a row that is not kept yet and meets the condition is kept and written in one statement, so it
  *               is written exactly once, also by SET x = x + 1, also after a kill
+ *               the trigger is dropped
  *     undo      batches: rows that still have the value that was written get the one from before; what others wrote
  *               since stays
  *     cleanup   the kept values are dropped
  *
  * Expressions see the row under the name that the statement gives it: SELECT (expression) FROM (SELECT t.*) AS orders.
- * Rows that others insert while it runs, and that meet the condition, are changed, too; it is told.
  */
 #include <string.h>
 
@@ -60,11 +62,12 @@ static bool read_key(struct plan_work *work, struct change *change)
     static const char sql[] =
         "SELECT a.attname FROM pg_attribute a JOIN (SELECT i.indrelid, i.indkey FROM pg_index i WHERE i.indrelid = "
         "$1::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS "
-        "(SELECT "
-        "FROM pg_attribute n WHERE n.attrelid = i.indrelid AND n.attnum = ANY (i.indkey::int2[]) AND NOT n.attnotnull) "
+        /* The mark's function trusts pg_catalog only: types whose equality is elsewhere are no keys for it. */
+        "(SELECT FROM pg_attribute n JOIN pg_type y ON y.oid = n.atttypid WHERE n.attrelid = i.indrelid AND n.attnum = "
+        "ANY (i.indkey::int2[]) AND (NOT n.attnotnull OR (y.typtype NOT IN ('e', 'd') AND y.typnamespace <> "
+        "'pg_catalog'::regnamespace))) "
         "ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) k ON a.attrelid = k.indrelid AND a.attnum "
-        "= "
-        "ANY (k.indkey::int2[]) ORDER BY a.attnum";
+        "= ANY (k.indkey::int2[]) ORDER BY a.attnum";
     struct banyan_str oid = banyan_arena_printf(work->arena, "%u", (unsigned)change->table->oid);
     struct banyan_str *cells = plan_ask(work, sql, &oid, 1, &change->key_count);
 
@@ -111,8 +114,55 @@ static const char *as_text(const struct catalog_table *table, struct banyan_str 
     return "";
 }
 
+/* The name of the trigger and, in the schema banyan, of its function: that of the kept table. */
+static struct banyan_str mark_name(const struct change *change)
+{
+    static const char schema[] = "\"banyan\".";
+
+    return (struct banyan_str){change->kept.data + sizeof(schema) - 1, change->kept.size - sizeof(schema) + 1};
+}
+
+/* The application's role may not write the kept table: the function runs as its owner, and trusts no search_path. */
+static void make_marks(struct plan_work *work, const struct change *change, struct plan_action *action)
+{
+    struct banyan_str into = BANYAN_STR(""), born = into, now = into, before = into, follow = into, found = into;
+    struct banyan_str body;
+
+    for (size_t i = 0; i < change->key_count; i++) {
+        struct banyan_str name = kept_column(work, "key", change->keys[i]);
+        const char *comma = i > 0 ? ", " : "", *and = i > 0 ? " AND " : "";
+
+        into = sql_make(work->arena, "%S%s%S", into, comma, name);
+        born = sql_make(work->arena, "%S%sNEW.%I", born, comma, change->keys[i]);
+        now = sql_make(work->arena, "%S%sNEW.%I", now, comma, change->keys[i]);
+        before = sql_make(work->arena, "%S%sOLD.%I", before, comma, change->keys[i]);
+        follow = sql_make(work->arena, "%S%s%S = NEW.%I", follow, comma, name, change->keys[i]);
+        found = sql_make(work->arena, "%S%s%S = OLD.%I", found, and, name, change->keys[i]);
+    }
+    body = sql_make(work->arena,
+                    "BEGIN\n  IF TG_OP = 'INSERT' THEN\n    INSERT INTO %S (%S) VALUES (%S) ON CONFLICT DO NOTHING;\n"
+                    "  ELSIF (%S) IS DISTINCT FROM (%S) THEN\n    UPDATE %S SET %S WHERE %S;\n  END IF;\n"
+                    "  RETURN NULL;\nEND",
+                    change->kept, into, born, now, before, change->kept, follow, found);
+    plan_sql(work, action,
+             "CREATE OR REPLACE FUNCTION \"banyan\".%S() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET "
+             "search_path = pg_catalog, pg_temp AS %L",
+             mark_name(change), body);
+    plan_sql(work, action,
+             "CREATE TRIGGER %S AFTER INSERT OR UPDATE ON %T FOR EACH ROW EXECUTE FUNCTION \"banyan\".%S()",
+             mark_name(change), change->table, mark_name(change));
+    plan_sql(work, action, "ALTER TABLE %T ENABLE ALWAYS TRIGGER %S", change->table, mark_name(change));
+}
+
+static void drop_marks(struct plan_work *work, const struct change *change, struct plan_action *action)
+{
+    plan_sql(work, action, "DROP TRIGGER IF EXISTS %S ON %T", mark_name(change), change->table);
+    plan_sql(work, action, "DROP FUNCTION IF EXISTS \"banyan\".%S()", mark_name(change));
+}
+
 static void make_kept(struct plan_work *work, const struct change *change)
 {
+    struct plan_action *undo;
     struct plan_step *step = plan_add(work, PLAN_BACKFILL, "keep-values", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     struct banyan_str columns = BANYAN_STR(""), keys = BANYAN_STR("");
 
@@ -131,7 +181,10 @@ static void make_kept(struct plan_work *work, const struct change *change)
     plan_sql(work, &step->act, "CREATE TABLE %S AS SELECT %S FROM %T t WITH NO DATA", change->kept, columns,
              change->table);
     plan_sql(work, &step->act, "ALTER TABLE %S ADD PRIMARY KEY (%S)", change->kept, keys);
-    plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "DROP TABLE IF EXISTS %S", change->kept);
+    make_marks(work, change, &step->act);
+    undo = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    drop_marks(work, change, undo);
+    plan_sql(work, undo, "DROP TABLE IF EXISTS %S", change->kept);
     step = plan_add(work, PLAN_CLEANUP, "drop-kept-values", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title = banyan_arena_printf(work->arena, "the values of %.*s from before go: no way back",
                                       (int)change->table->shown.size, change->table->shown.data);
@@ -218,9 +271,12 @@ static bool is_key_column(const struct change *change, struct banyan_str name)
 
 static void write_kept(struct plan_work *work, struct change *change)
 {
+    struct plan_step *step;
+
     if (!read_key(work, change)) {
         plan_refuse(work,
-                    "%.*s has no key (unique, NOT NULL): values that are overwritten cannot be kept; give it one, or "
+                    "%.*s has no key (unique, NOT NULL, of types of PostgreSQL's own): values that are overwritten "
+                    "cannot be kept; give it one, or "
                     "write -- banyan: allow before the statement",
                     (int)change->table->shown.size, change->table->shown.data);
         return;
@@ -234,10 +290,13 @@ static void write_kept(struct plan_work *work, struct change *change)
         plan_note(work,
                   "triggers of %.*s fire for the rows that are changed, as they do for the statement in one piece",
                   (int)change->table->shown.size, change->table->shown.data);
-    plan_note(work, "rows that are inserted while it runs, and meet its condition, are changed, too");
     change->kept = kept_name(work, change->table, work->of);
     make_kept(work, change);
     write_batches(work, change);
+    step = plan_add(work, PLAN_BACKFILL, "drop-mark-trigger", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
+    step->title = banyan_arena_printf(work->arena, "new rows of %.*s are not marked any more",
+                                      (int)change->table->shown.size, change->table->shown.data);
+    drop_marks(work, change, &step->act);
 }
 
 /* ---- UPDATE ---- */

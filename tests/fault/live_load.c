@@ -428,8 +428,7 @@ static void insert_row(struct live_thread *thread, enum live_face face)
     const char *values[] = {key, account, quantity, price, NULL, seconds, NULL};
     PGresult *result;
 
-    /* An UPDATE of all rows follows rows that come while it runs, and is not done before none has come for a pass. */
-    if (id > model->room || (thread->load->id == LIVE_UPDATE && atomic_load(&thread->load->stage) == LIVE_START))
+    if (id > model->room)
         return;
     row.account = (uint16_t)(os_random_below(&thread->random, LIVE_ACCOUNTS) + 1);
     row.quantity = (int32_t)os_random_below(&thread->random, LIVE_ADDED - 1) + 1;
