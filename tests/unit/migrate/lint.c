@@ -78,7 +78,7 @@ static void test_never_called_safe(void **state)
     (void)state;
     check("ALTER TABLE t ADD CONSTRAINT n NOT NULL a NOT VALID", "not-understood", 1, LINT_WARNING);
     check("REPACK t", "not-understood", 1, LINT_WARNING);
-    check("COPY t FROM STDIN", "not-understood", 1, LINT_WARNING);
+    check("CALL anything()", "not-understood", 1, LINT_WARNING);
     check("DROP TYPE mood CASCADE", "not-understood", 1, LINT_WARNING);
     check("DO $$ BEGIN DROP TABLE t; END $$", "not-understood", 1, LINT_WARNING);
 }
