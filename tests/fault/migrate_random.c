@@ -234,9 +234,19 @@ static void back(struct round *round, enum load_form form, const char *when)
     load_form(round->load, LOAD_OLD);
     pass(MIX_US / 3);
     load_form(round->load, LOAD_REST);
-    load_replay(round->load, round->still, false, false, false);
     load_replay(round->load, round->still, true, false, false);
     compare(round, round->still, false, when);
+}
+
+/* What both have written is there under either's names. */
+static void both_see_it(struct round *round)
+{
+    load_replay(round->load, round->still, false, false, false);
+    compare(round, round->still, false, "ready, to old code");
+    load_replay(round->load, round->twin, false, false, false);
+    random_run(round->twin, round->change.plain);
+    load_replay(round->load, round->twin, false, false, true);
+    compare(round, round->twin, true, "ready, to new code");
 }
 
 /* Gives whether the new form is what the table is from now on. */
@@ -248,19 +258,17 @@ static bool one_way(struct round *round)
     act(round, VERB_START);
     load_form(round->load, LOAD_BOTH);
     pass(MIX_US);
+    load_form(round->load, LOAD_REST);
+    load_mark(round->load);
+    both_see_it(round);
     if (end == 0) {
         back(round, LOAD_OLD, "rolled back when it was ready");
         return false;
     }
-    load_form(round->load, LOAD_REST);
-    load_mark(round->load);
     load_form(round->load, LOAD_NEW);
     act(round, VERB_COMPLETE);
     pass(MIX_US);
     load_form(round->load, LOAD_REST);
-    load_replay(round->load, round->twin, false, false, false);
-    random_run(round->twin, round->change.plain);
-    load_replay(round->load, round->twin, false, false, true);
     load_replay(round->load, round->twin, true, true, false);
     compare(round, round->twin, true, "completed");
     if (end == 1) {

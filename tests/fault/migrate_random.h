@@ -6,7 +6,8 @@
  *   twin    the same writes and the same DDL, one after the other and nobody else there
  *   still   the same writes, never migrated
  *
- * behind complete real is what twin is; behind a rollback, from wherever, it is what still is.
+ * When it is ready real is both, by the names of either code; behind complete it is what twin is; behind a rollback,
+ * from wherever, what still is.
  *
  *   migrate_random.c          rounds: which migration, how far, where it is interrupted; the comparison
  *   migrate_random_schema.c   tables, values, changes: as a migration and as plain DDL
@@ -86,7 +87,7 @@ void value_text(enum value_kind kind, uint64_t n, char ret[64]);
 void change_random(struct table *table, struct os_random *random, struct change *ret);
 /* The migration is over: the new form is the table, or the old one still is. */
 void change_done(struct table *table, bool kept);
-/* SELECT of all columns of one form as one text a row, in order. */
+/* SELECT of all columns of one form as one text a row, in order; when it is ready the types are still the old ones. */
 void table_select(const struct table *table, bool is_new, char ret[TEXT_SIZE]);
 
 /* ---- migrate_random_load.c ---- */

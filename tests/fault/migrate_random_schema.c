@@ -146,7 +146,8 @@ void table_select(const struct table *table, bool is_new, char ret[TEXT_SIZE])
         const struct column *column = &table->columns[i];
 
         if (is_new ? column->in_new : column->in_old)
-            text_add(ret, ", coalesce(%s::text, '~')", is_new ? column->after : column->name);
+            text_add(ret, ", coalesce(%s::%s::text, '~')", is_new ? column->after : column->name,
+                     is_new ? column->type_after : column->type);
     }
     text_add(ret, ") FROM %s ORDER BY 1", is_new ? table->after : table->name);
 }
