@@ -405,17 +405,51 @@ static void plan_rest(const struct adding *all)
 
 /* ---- the whole ---- */
 
-/* Rows for which the directive has no value, where one is needed. */
+/* What the trigger cannot assign fails every statement of old code from the moment that it is there.  So the server
+ * is asked first, as far as it can be told from the types: what it gives has to be one value of the row, and its type
+ * one that is assigned to the column's without a cast. */
+static void check_type(const struct adding *all, struct banyan_str type)
+{
+    static const char sql[] =
+        "SELECT format_type(v.oid, NULL) FROM (SELECT pg_typeof((SELECT (%S) FROM (SELECT * FROM %T) AS %I "
+        "WHERE (%S) IS NULL AND false))::oid AS given, pg_typeof(NULL::%S)::oid AS wanted) a "
+        "JOIN pg_type v ON v.oid = a.given JOIN pg_type w ON w.oid = a.wanted "
+        "WHERE v.oid <> w.oid AND v.typtype IN ('b', 'e') AND w.typtype IN ('b', 'e') AND v.typelem = 0 "
+        "AND w.typelem = 0 AND w.typcategory <> 'S' AND NOT EXISTS (SELECT FROM pg_cast c WHERE "
+        "c.castsource = v.oid AND c.casttarget = w.oid AND c.castcontext IN ('a', 'i'))";
+    struct plan_work *work = all->work;
+    struct banyan_str value = all->directive->value;
+    size_t count = 0;
+    struct banyan_str *given = plan_ask(
+        work, sql_make(work->arena, sql, value, all->table, all->table->name, value, type).data, NULL, 0, &count);
+
+    if (work->st != BANYAN_OK)
+        banyan_error_context(work->err, "line %u: backfill of %.*s", all->directive->place.line, (int)shown(all).size,
+                             shown(all).data);
+    if (count > 0)
+        plan_refuse(work, "the backfill of %.*s gives %.*s, which is not assigned to %.*s without a cast: (%.*s)::%.*s",
+                    (int)shown(all).size, shown(all).data, (int)given[0].size, given[0].data, (int)type.size, type.data,
+                    (int)value.size, value.data, (int)type.size, type.data);
+}
+
+/* Rows for which the directive has no value, where one is needed; for each the cast says whether it fits. */
 static void check_values(const struct adding *all)
 {
+    struct plan_work *work = all->work;
     struct plan_check *check;
+    struct banyan_str type;
 
     for (size_t i = 0; i < all->table->column_count; i++)
         if (all->table->columns[i].made_here || all->table->columns[i].changed_here)
             return; /* it may name what is not there before expand */
-    check = plan_check_add(all->work, PLAN_EXPAND);
-    check->sql = sql_make(all->work->arena, "SELECT count(*) FROM %T t WHERE %S IS NULL", all->table,
-                          plan_value(all->work, all->table, all->directive->value));
+    type = all->serial_of != NULL ? banyan_str_of(all->serial_of)
+                                  : node_deparse_type(all->definition->type_name, work->arena);
+    check_type(all, type);
+    if (!all->not_null || !plan_goes_on(work))
+        return;
+    check = plan_check_add(work, PLAN_EXPAND);
+    check->sql = sql_make(work->arena, "SELECT count(*) FROM %T t WHERE %S::%S IS NULL", all->table,
+                          plan_value(work, all->table, all->directive->value), type);
     check->message = banyan_arena_printf(
         all->work->arena, "rows of %.*s get NULL from the backfill directive, but the column is NOT NULL",
         (int)all->table->shown.size, all->table->shown.data);
@@ -437,7 +471,7 @@ static void plan_in_parts(const struct adding *all)
                     (int)all->table->shown.size, all->table->shown.data, (int)all->column.size, all->column.data);
         return;
     }
-    if (not_null && all->directive != NULL)
+    if (all->directive != NULL)
         check_values(all);
     sequence = plan_bare(all);
     if (!all->light)

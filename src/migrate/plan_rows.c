@@ -534,8 +534,7 @@ static void fill_alone(struct plan_work *work, const struct directive *directive
     }
     change.table = table;
     change.names[0] = directive->column;
-    change.values[0] =
-        sql_make(work->arena, "(SELECT (%S) FROM (SELECT t.*) AS %I)", directive->value, directive->table);
+    change.values[0] = plan_value(work, table, directive->value);
     change.condition = sql_make(work->arena, "t.%I IS NULL AND %S IS NOT NULL", directive->column, change.values[0]);
     write_kept(work, &change);
 }

@@ -185,12 +185,35 @@ static void trigger_step(struct plan_work *work, struct plan_swap *swap)
     plan_sql(work, undo, "%S", sync_function_sql(&before, version, path, work->arena));
 }
 
+static bool is_name_of(struct banyan_str name, const struct sync_column *column)
+{
+    return name.size > 0 && (banyan_str_equal(name, column->from) || banyan_str_equal(name, column->to));
+}
+
+/* Two swaps of one column are not undone one by one: what the first put aside has another name behind the second. */
+static bool is_taken(struct plan_work *work, const struct plan_swap *swap, const struct sync_column *column)
+{
+    for (size_t i = 0; i < swap->column_count; i++) {
+        const struct sync_column *before = &swap->columns[i].sync;
+        struct banyan_str name = is_name_of(column->from, before) ? column->from : column->to;
+
+        if (!is_name_of(name, before))
+            continue;
+        plan_refuse(work,
+                    "%.*s.%.*s is renamed, filled or given a type by two statements of this migration; put the "
+                    "second into a migration of its own, to be started when this one is cleaned up",
+                    (int)swap->table->shown.size, swap->table->shown.data, (int)name.size, name.data);
+        return true;
+    }
+    return false;
+}
+
 void swap_add(struct plan_work *work, const struct catalog_table *table, const struct swap_column *column)
 {
     struct plan_swap *swap = plan_goes_on(work) ? find_or_make(work, table) : NULL;
     struct swap_column *columns;
 
-    if (swap == NULL)
+    if (swap == NULL || is_taken(work, swap, &column->sync))
         return;
     columns = banyan_arena_zalloc(work->arena, (swap->column_count + 1) * sizeof(*columns));
     if (swap->column_count > 0)

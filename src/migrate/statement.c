@@ -225,6 +225,8 @@ static enum banyan_status add_directive(struct parsing *parsing, size_t offset, 
     directive.value = text;
     if (kind == DIRECTIVE_BACKFILL) {
         st = check_expression(parsing, offset, text);
+        if (memmem(text.data, text.size, "--", 2) != NULL) /* a comment at its end ends where it ends */
+            directive.value = banyan_arena_printf(&parsing->migration->arena, "%.*s\n", (int)text.size, text.data);
     } else {
         if (text.size < 3 || text.data[0] != '\'' || text.data[text.size - 1] != '\'' ||
             memchr(text.data + 1, '\'', text.size - 2) != NULL)

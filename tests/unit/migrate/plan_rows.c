@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -106,6 +107,71 @@ static void inserted_rows_go_and_others_stay(void **state)
     assert_int_equal(ask("SELECT count(*) FROM lst"), 2);
 }
 
+static void a_value_is_computed_for_each_row(void **state)
+{
+    (void)state;
+    run("CREATE TABLE tokens (id int PRIMARY KEY, old uuid); INSERT INTO tokens SELECT generate_series(1, 3000)");
+    start("18_uuid.sql", "-- banyan: backfill tokens.token = gen_random_uuid()\n"
+                         "-- banyan: backfill tokens.old = gen_random_uuid()\n"
+                         "ALTER TABLE tokens ADD COLUMN token uuid NOT NULL UNIQUE");
+    run("INSERT INTO tokens SELECT generate_series(3001, 3010)");
+    assert_int_equal(ask("SELECT count(DISTINCT token) FROM tokens"), 3010);
+    assert_int_equal(ask("SELECT count(DISTINCT old) FROM tokens"), 3000);
+    roll_back("18");
+}
+
+/* A trigger that fails would fail whatever old code writes: refused before there is one. */
+static void a_value_that_cannot_be_assigned_is_refused(void **state)
+{
+    static const struct {
+        const char *type, *value, *why;
+    } given[] = {
+        {"int", "b", "gives text, which is not assigned to int without a cast"},
+        {"uuid", "'0'", "gives text, which is not assigned to uuid without a cast"},
+        {"int", "count(*)", "aggregate functions are not allowed"},
+        {"int", "rank() OVER ()", "window functions are not allowed"},
+        {"int", "generate_series(1, 2)", "set-returning functions are not allowed"},
+        {"tid", "ctid", "\"ctid\" does not exist"},
+        {"int", "nothing", "\"nothing\" does not exist"},
+        {"smallint", "id * 1000", "smallint out of range"},
+        {"smallint", "id + 1 -- said so", ""},
+    };
+
+    (void)state;
+    run("CREATE TABLE given (id int PRIMARY KEY, b text); INSERT INTO given SELECT g, 'x' FROM generate_series(1, 99) "
+        "g");
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        struct run_options options = options_of();
+        struct banyan_arena arena = BANYAN_ARENA_INIT;
+        struct migration *migration = NULL;
+        struct catalog *catalog = NULL;
+        struct plan plan = {.refusal_count = 0};
+        struct banyan_str source =
+            banyan_arena_printf(&arena, "-- banyan: backfill given.c = %s\nALTER TABLE given ADD COLUMN c %s NOT NULL",
+                                given[i].value, given[i].type);
+
+        if (migration_parse("19_given.sql", source, &migration, &err) != BANYAN_OK ||
+            catalog_open(conn, &catalog, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        if (plan_make(migration, catalog, &arena, &plan, &err) == BANYAN_OK) {
+            if (plan.refusal_count > 0)
+                (void)snprintf(err.message, sizeof(err.message), "%.*s", (int)plan.refusals[0].size,
+                               plan.refusals[0].data);
+            else
+                (void)!run_start(&options, migration, &plan, &err); /* what it says is looked at */
+        }
+        if (given[i].why[0] == '\0' ? err.message[0] != '\0' : strstr(err.message, given[i].why) == NULL)
+            fail_msg("%s: %s", given[i].value, err.message);
+        if (given[i].why[0] != '\0')
+            run("INSERT INTO given VALUES (1000, 'y'); DELETE FROM given WHERE id = 1000");
+        catalog_free(catalog);
+        migration_free(migration);
+        banyan_arena_release(&arena);
+    }
+    roll_back("19");
+}
+
 static void an_enum_value_stays(void **state)
 {
     (void)state;
@@ -199,6 +265,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_others_wrote_stays),
         cmocka_unit_test(inserted_rows_go_and_others_stay),
+        cmocka_unit_test(a_value_is_computed_for_each_row),
+        cmocka_unit_test(a_value_that_cannot_be_assigned_is_refused),
         cmocka_unit_test(an_enum_value_stays),
         cmocka_unit_test(attach_beside_a_default_partition),
     };
