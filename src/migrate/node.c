@@ -123,15 +123,23 @@ struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_are
     return ret;
 }
 
+/* What stands behind *head*; data NULL where the text does not begin so. */
+static struct banyan_str behind(struct banyan_str text, const char *head)
+{
+    size_t size = strlen(head);
+
+    if (text.size <= size || memcmp(text.data, head, size) != 0)
+        return (struct banyan_str){.data = NULL};
+    return (struct banyan_str){text.data + size, text.size - size};
+}
+
 /* Without the word in front: "SELECT ". */
 static struct banyan_str deparse_target(PgQuery__Node *value, struct banyan_arena *arena)
 {
-    static const char word[] = "SELECT ";
     PgQuery__SelectStmt select = PG_QUERY__SELECT_STMT__INIT;
     PgQuery__ResTarget target = PG_QUERY__RES_TARGET__INIT;
     PgQuery__Node node = PG_QUERY__NODE__INIT, column = PG_QUERY__NODE__INIT;
     PgQuery__Node *columns[1] = {&column};
-    struct banyan_str ret;
 
     target.val = value;
     column.node_case = PG_QUERY__NODE__NODE_RES_TARGET;
@@ -142,12 +150,7 @@ static struct banyan_str deparse_target(PgQuery__Node *value, struct banyan_aren
     select.op = PG_QUERY__SET_OPERATION__SETOP_NONE;
     node.node_case = PG_QUERY__NODE__NODE_SELECT_STMT;
     node.select_stmt = &select;
-    ret = node_deparse(&node, arena);
-    if (ret.size <= sizeof(word) - 1 || memcmp(ret.data, word, sizeof(word) - 1) != 0)
-        return (struct banyan_str){.data = NULL};
-    ret.data += sizeof(word) - 1;
-    ret.size -= sizeof(word) - 1;
-    return ret;
+    return behind(node_deparse(&node, arena), "SELECT ");
 }
 
 struct banyan_str node_deparse_expression(const PgQuery__Node *expression, struct banyan_arena *arena)
@@ -157,11 +160,9 @@ struct banyan_str node_deparse_expression(const PgQuery__Node *expression, struc
 
 struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena *arena)
 {
-    static const char head[] = "NULL::";
     PgQuery__AConst none = PG_QUERY__A__CONST__INIT;
     PgQuery__TypeCast cast = PG_QUERY__TYPE_CAST__INIT;
     PgQuery__Node constant = PG_QUERY__NODE__INIT, node = PG_QUERY__NODE__INIT;
-    struct banyan_str ret;
 
     none.isnull = true;
     constant.node_case = PG_QUERY__NODE__NODE_A_CONST;
@@ -170,12 +171,28 @@ struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena
     cast.type_name = type;
     node.node_case = PG_QUERY__NODE__NODE_TYPE_CAST;
     node.type_cast = &cast;
-    ret = deparse_target(&node, arena);
-    if (ret.size <= sizeof(head) - 1 || memcmp(ret.data, head, sizeof(head) - 1) != 0)
-        return (struct banyan_str){.data = NULL};
-    ret.data += sizeof(head) - 1;
-    ret.size -= sizeof(head) - 1;
-    return ret;
+    return behind(deparse_target(&node, arena), "NULL::");
+}
+
+struct banyan_str node_deparse_command(PgQuery__AlterTableCmd *command, const char *head, struct banyan_arena *arena)
+{
+    PgQuery__RangeVar range = PG_QUERY__RANGE_VAR__INIT;
+    PgQuery__AlterTableStmt alter = PG_QUERY__ALTER_TABLE_STMT__INIT;
+    PgQuery__Node node = PG_QUERY__NODE__INIT, one = PG_QUERY__NODE__INIT;
+    PgQuery__Node *commands[1] = {&one};
+
+    range.relname = (char *)"t"; /* it is only read */
+    range.inh = true;
+    range.relpersistence = (char *)"p"; /* it is only read */
+    one.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_CMD;
+    one.alter_table_cmd = command;
+    alter.relation = &range;
+    alter.cmds = commands;
+    alter.n_cmds = 1;
+    alter.objtype = PG_QUERY__OBJECT_TYPE__OBJECT_TABLE;
+    node.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_STMT;
+    node.alter_table_stmt = &alter;
+    return behind(behind(node_deparse(&node, arena), "ALTER TABLE t "), head);
 }
 
 /* ---- what is mentioned ---- */

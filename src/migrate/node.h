@@ -27,5 +27,7 @@ bool node_reads(const ProtobufCMessage *message, struct banyan_str relation);
 struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena);
 struct banyan_str node_deparse_expression(const PgQuery__Node *expression, struct banyan_arena *arena);
 struct banyan_str node_deparse_type(PgQuery__TypeName *type, struct banyan_arena *arena);
+/* One command of ALTER TABLE on a table named t, behind the words *head* ("ADD CONSTRAINT c "). */
+struct banyan_str node_deparse_command(PgQuery__AlterTableCmd *command, const char *head, struct banyan_arena *arena);
 
 #endif

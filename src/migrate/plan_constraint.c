@@ -31,15 +31,11 @@ static struct banyan_str titled(struct plan_work *work, const char *what, struct
 /* "CHECK (a > 0)": the constraint as SQL, without its name and NOT VALID; data NULL: it does not become SQL again. */
 static struct banyan_str definition_of(struct plan_work *work, const PgQuery__Constraint *constraint)
 {
-    static const char head[] = "ALTER TABLE t ADD CONSTRAINT c ";
     const struct catalog_table *referenced = plan_find(work, constraint->pktable, true);
     PgQuery__Constraint copy = *constraint;
-    PgQuery__RangeVar range = PG_QUERY__RANGE_VAR__INIT, other = PG_QUERY__RANGE_VAR__INIT;
+    PgQuery__RangeVar other = PG_QUERY__RANGE_VAR__INIT;
     PgQuery__AlterTableCmd command = PG_QUERY__ALTER_TABLE_CMD__INIT;
-    PgQuery__AlterTableStmt alter = PG_QUERY__ALTER_TABLE_STMT__INIT;
-    PgQuery__Node node = PG_QUERY__NODE__INIT, one = PG_QUERY__NODE__INIT, def = PG_QUERY__NODE__INIT;
-    PgQuery__Node *commands[1] = {&one};
-    struct banyan_str text;
+    PgQuery__Node def = PG_QUERY__NODE__INIT;
 
     copy.conname = (char *)"c"; /* it is only read */
     copy.skip_validation = false;
@@ -49,26 +45,12 @@ static struct banyan_str definition_of(struct plan_work *work, const PgQuery__Co
         other.schemaname = (char *)referenced->schema.data; /* it is only read */
         copy.pktable = &other;
     }
-    range.relname = (char *)"t"; /* it is only read */
-    range.inh = true;
-    range.relpersistence = (char *)"p"; /* it is only read */
     def.node_case = PG_QUERY__NODE__NODE_CONSTRAINT;
     def.constraint = &copy;
     command.subtype = AT(AddConstraint);
     command.def = &def;
     command.behavior = PG_QUERY__DROP_BEHAVIOR__DROP_RESTRICT;
-    one.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_CMD;
-    one.alter_table_cmd = &command;
-    alter.relation = &range;
-    alter.cmds = commands;
-    alter.n_cmds = 1;
-    alter.objtype = PG_QUERY__OBJECT_TYPE__OBJECT_TABLE;
-    node.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_STMT;
-    node.alter_table_stmt = &alter;
-    text = node_deparse(&node, work->arena);
-    if (text.size <= sizeof(head) - 1 || memcmp(text.data, head, sizeof(head) - 1) != 0)
-        return (struct banyan_str){NULL, 0};
-    return (struct banyan_str){text.data + sizeof(head) - 1, text.size - (sizeof(head) - 1)};
+    return node_deparse_command(&command, "ADD CONSTRAINT c ", work->arena);
 }
 
 /* The server's own text, without the words that say that it is not proven. */

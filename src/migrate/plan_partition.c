@@ -43,20 +43,14 @@ static struct banyan_str bound_of(struct plan_work *work, const struct catalog_t
 /* "FOR VALUES FROM (1) TO (10)" as it was written; data NULL: it does not become SQL again. */
 static struct banyan_str spec_of(struct plan_work *work, PgQuery__PartitionBoundSpec *spec)
 {
-    static const char head[] = "ALTER TABLE t ATTACH PARTITION c ";
-    PgQuery__RangeVar range = PG_QUERY__RANGE_VAR__INIT, child = PG_QUERY__RANGE_VAR__INIT;
+    PgQuery__RangeVar child = PG_QUERY__RANGE_VAR__INIT;
     PgQuery__PartitionCmd partition = PG_QUERY__PARTITION_CMD__INIT;
     PgQuery__AlterTableCmd command = PG_QUERY__ALTER_TABLE_CMD__INIT;
-    PgQuery__AlterTableStmt alter = PG_QUERY__ALTER_TABLE_STMT__INIT;
-    PgQuery__Node node = PG_QUERY__NODE__INIT, one = PG_QUERY__NODE__INIT, def = PG_QUERY__NODE__INIT;
-    PgQuery__Node *commands[1] = {&one};
-    struct banyan_str text;
+    PgQuery__Node def = PG_QUERY__NODE__INIT;
 
-    range.relname = (char *)"t"; /* it is only read */
-    range.inh = true;
-    range.relpersistence = (char *)"p"; /* it is only read */
-    child = range;
-    child.relname = (char *)"c"; /* it is only read */
+    child.inh = true;
+    child.relpersistence = (char *)"p"; /* it is only read */
+    child.relname = (char *)"c";        /* it is only read */
     partition.name = &child;
     partition.bound = spec;
     def.node_case = PG_QUERY__NODE__NODE_PARTITION_CMD;
@@ -64,18 +58,7 @@ static struct banyan_str spec_of(struct plan_work *work, PgQuery__PartitionBound
     command.subtype = PG_QUERY__ALTER_TABLE_TYPE__AT_AttachPartition;
     command.behavior = PG_QUERY__DROP_BEHAVIOR__DROP_RESTRICT;
     command.def = &def;
-    one.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_CMD;
-    one.alter_table_cmd = &command;
-    alter.relation = &range;
-    alter.cmds = commands;
-    alter.n_cmds = 1;
-    alter.objtype = PG_QUERY__OBJECT_TYPE__OBJECT_TABLE;
-    node.node_case = PG_QUERY__NODE__NODE_ALTER_TABLE_STMT;
-    node.alter_table_stmt = &alter;
-    text = node_deparse(&node, work->arena);
-    if (text.size <= sizeof(head) - 1 || memcmp(text.data, head, sizeof(head) - 1) != 0)
-        return (struct banyan_str){NULL, 0};
-    return (struct banyan_str){text.data + sizeof(head) - 1, text.size - (sizeof(head) - 1)};
+    return node_deparse_command(&command, "ATTACH PARTITION c ", work->arena);
 }
 
 /* ---- ATTACH ---- */
