@@ -155,6 +155,21 @@ static void lock_for_writers(struct plan_work *work, struct plan_action *action,
     plan_sql(work, action, "LOCK TABLE %T IN SHARE ROW EXCLUSIVE MODE", swap->table);
 }
 
+/* What was written while it was off is in one column only, and contract would put the other one in its place. */
+static void check_trigger(struct plan_work *work, const struct sync *sync)
+{
+    struct plan_check *check = plan_check_add(work, PLAN_CONTRACT);
+
+    check->sql = sync_broken_sql(sync, work->migration->version, work->arena);
+    check->message = banyan_arena_printf(
+        work->arena, "triggers of %.*s that hold columns equal are gone, or were switched off for a while",
+        (int)sync->table->shown.size, sync->table->shown.data);
+    check->hint = banyan_arena_printf(
+        work->arena,
+        "rows that were written meanwhile are not filled: banyan migrate rollback %.*s, and start it again",
+        (int)work->migration->version.size, work->migration->version.data);
+}
+
 /* The first column makes the trigger, each other one the function again. */
 static void trigger_step(struct plan_work *work, struct plan_swap *swap)
 {
@@ -177,6 +192,7 @@ static void trigger_step(struct plan_work *work, struct plan_swap *swap)
         list = (struct swap_list){.items = NULL};
         drop_trigger(work, &list, &now);
         put(work, undo, &list);
+        check_trigger(work, &now);
         return;
     }
     lock_for_writers(work, &step->act, swap);

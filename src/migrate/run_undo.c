@@ -12,6 +12,8 @@
  *
  * What it does is as any step: marked, tried again, gone on with after a crash.
  */
+#include <string.h>
+
 #include "migrate/run_int.h"
 
 static enum banyan_status mark_undone(struct run *run, size_t number, struct banyan_error *err)
@@ -39,6 +41,46 @@ static enum banyan_status anything(struct run *run, size_t number, bool *ret, st
         return BANYAN_OK;
     }
     return act->kind == PLAN_OUTSIDE && act->done.size > 0 ? run_ask(run, act->done, ret, err) : BANYAN_OK;
+}
+
+/* Somebody took the table, column or index away by hand: there is nothing left to undo. */
+static bool is_gone(const struct banyan_error *why)
+{
+    static const char *const states[] = {"42P01", "42703", "42704"};
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(why->sqlstate, states[i]) == 0)
+            return true;
+    return false;
+}
+
+/* One action.  What is gone is passed over where that is allowed, or the migration would be in the way for ever. */
+static enum banyan_status undo_one(struct run *run, const struct run_work *work, struct banyan_error *err)
+{
+    struct banyan_error why = BANYAN_ERROR_INIT;
+    enum banyan_status st = run_do(run, work, &why);
+    struct books_step step;
+
+    if (st == BANYAN_OK)
+        return st;
+    if (is_gone(&why) && run->options->allow) {
+        step = run->books.steps[work->number];
+        step.state = work->state;
+        step.undone = work->undone;
+        step.ended_us = 0;
+        step.pass = 0, step.page = 0, step.pages = 0;
+        step.message = banyan_str_of(why.message);
+        return run_mark(run, work->number, &step, err);
+    }
+    if (is_gone(&why))
+        banyan_error_hint(&why,
+                          "Something that the migration needs was taken away or renamed by hand: bring it back, then: "
+                          "banyan migrate resume %.*s.  Where it is gone for good: banyan migrate rollback --allow "
+                          "%.*s passes over it.",
+                          (int)run->version.size, run->version.data, (int)run->version.size, run->version.data);
+    if (err != NULL)
+        *err = why;
+    return st;
 }
 
 static enum banyan_status undo(struct run *run, size_t number, struct banyan_error *err)
@@ -75,7 +117,7 @@ static enum banyan_status undo(struct run *run, size_t number, struct banyan_err
 
         st = run_not_paused(run, err);
         if (st == BANYAN_OK)
-            st = run_do(run, &work, err);
+            st = undo_one(run, &work, err);
     }
     return st;
 }

@@ -217,3 +217,12 @@ struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_
 {
     return sql_make(arena, "DROP FUNCTION IF EXISTS banyan.%I()", function_name(sync, version, arena));
 }
+
+struct banyan_str sync_broken_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)
+{
+    return sql_make(arena,
+                    "SELECT count(*) FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_trigger g ON g.tgfoid = p.oid "
+                    "WHERE p.pronamespace = pg_catalog.to_regnamespace('banyan') AND p.proname = %L AND (g.oid IS NULL "
+                    "OR g.tgenabled NOT IN ('A', 'O') OR g.tgparentid = 0 AND g.tgenabled <> 'A')",
+                    function_name(sync, version, arena));
+}

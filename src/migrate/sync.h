@@ -72,5 +72,8 @@ struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catal
 struct banyan_str sync_drop_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_str version,
                                          struct banyan_arena *arena);
+/* How many of its triggers are gone or were switched off, also where they are on again: ENABLE TRIGGER ALL makes no
+ * ALWAYS.  0 where the function is not there (yet). */
+struct banyan_str sync_broken_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 
 #endif

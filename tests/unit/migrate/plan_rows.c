@@ -172,6 +172,44 @@ static void a_value_that_cannot_be_assigned_is_refused(void **state)
     roll_back("19");
 }
 
+/* Rows that were written without the trigger would have their old value behind the swap. */
+static void a_trigger_that_was_off_stops_complete(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = options_of();
+
+    (void)state;
+    run("CREATE TABLE off (id int PRIMARY KEY, a int); INSERT INTO off SELECT g, g FROM generate_series(1, 99) g");
+    start("21_off.sql", "ALTER TABLE off ALTER COLUMN a TYPE bigint");
+    run("ALTER TABLE off DISABLE TRIGGER ALL; UPDATE off SET a = -1 WHERE id = 7; ALTER TABLE off ENABLE TRIGGER ALL");
+    assert_int_equal(run_complete(&options, BANYAN_STR("21"), &err), BANYAN_NOT_MET);
+    assert_non_null(strstr(err.message, "switched off"));
+    roll_back("21");
+    start("21_off.sql", "ALTER TABLE off ALTER COLUMN a TYPE bigint");
+    run("UPDATE off SET a = -2 WHERE id = 8");
+    assert_int_equal(run_complete(&options, BANYAN_STR("21"), &err), BANYAN_OK);
+    assert_int_equal(ask("SELECT sum(a) FROM off WHERE id IN (7, 8)"), -3);
+}
+
+/* What somebody dropped by hand is passed over where that is allowed, or the migration would be in the way for ever. */
+static void what_is_gone_can_be_passed_over(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct run_options options = options_of();
+
+    (void)state;
+    run("CREATE TABLE gone (id int PRIMARY KEY, a int)");
+    start("22_gone.sql", "ALTER TABLE gone ALTER COLUMN a TYPE bigint USING a::bigint + 1");
+    run("DROP TABLE gone");
+    assert_int_not_equal(run_rollback(&options, BANYAN_STR("22"), &err), BANYAN_OK);
+    assert_non_null(strstr(err.hint, "--allow 22"));
+    options.allow = true;
+    assert_int_equal(run_rollback(&options, BANYAN_STR("22"), &err), BANYAN_OK);
+    run("CREATE TABLE gone (id int PRIMARY KEY, a int)");
+    start("22_gone.sql", "ALTER TABLE gone ALTER COLUMN a TYPE bigint USING a::bigint + 1");
+    roll_back("22");
+}
+
 static void an_enum_value_stays(void **state)
 {
     (void)state;
@@ -267,6 +305,8 @@ int main(void)
         cmocka_unit_test(inserted_rows_go_and_others_stay),
         cmocka_unit_test(a_value_is_computed_for_each_row),
         cmocka_unit_test(a_value_that_cannot_be_assigned_is_refused),
+        cmocka_unit_test(a_trigger_that_was_off_stops_complete),
+        cmocka_unit_test(what_is_gone_can_be_passed_over),
         cmocka_unit_test(an_enum_value_stays),
         cmocka_unit_test(attach_beside_a_default_partition),
     };
