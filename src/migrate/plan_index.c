@@ -68,13 +68,22 @@ static struct banyan_str using_of(struct banyan_str definition)
                       : (struct banyan_str){at + 1, definition.size - (size_t)(at + 1 - definition.data)};
 }
 
-/* An index of *table* that the server would take for the partitioned one. */
-static const struct catalog_index *fitting(const struct building *all, const struct catalog_table *table)
+/* An index of *table* that the server would take for the partitioned one: the same, and no part of another. */
+static const struct catalog_index *fitting(const struct building *all, const struct catalog_table *table,
+                                           struct catalog_table **ret_relation)
 {
-    for (size_t i = 0; i < table->index_count; i++)
-        if (table->indexes[i].valid && table->indexes[i].unique == all->unique && !table->indexes[i].of_constraint &&
-            banyan_str_equal(using_of(table->indexes[i].definition), all->definition))
-            return &table->indexes[i];
+    *ret_relation = NULL;
+    for (size_t i = 0; i < table->index_count; i++) {
+        const struct catalog_index *index = &table->indexes[i];
+
+        if (!index->valid || index->unique != all->unique || index->of_constraint ||
+            !banyan_str_equal(using_of(index->definition), all->definition))
+            continue;
+        *ret_relation = plan_by_oid(all->sink->work, index->oid);
+        if (*ret_relation != NULL && !(*ret_relation)->is_partition)
+            return index;
+        *ret_relation = NULL;
+    }
     return NULL;
 }
 
@@ -84,8 +93,8 @@ static void build_partition(struct building *all, const struct catalog_table *ch
                             const struct catalog_table *parent)
 {
     struct plan_work *work = all->sink->work;
-    const struct catalog_index *there = fitting(all, child);
-    struct catalog_table *relation = there == NULL ? NULL : plan_by_oid(work, there->oid);
+    struct catalog_table *relation;
+    const struct catalog_index *there = fitting(all, child, &relation);
     struct banyan_str name;
 
     if (child->kind == 'f') {

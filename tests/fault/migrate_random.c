@@ -242,7 +242,8 @@ static void back(struct round *round, enum load_form form, const char *when)
 static void both_see_it(struct round *round)
 {
     load_replay(round->load, round->still, false, false, false);
-    compare(round, round->still, false, "ready, to old code");
+    if (!round->table.update_third) /* what an UPDATE of the migration wrote old code sees as well */
+        compare(round, round->still, false, "ready, to old code");
     load_replay(round->load, round->twin, false, false, false);
     random_run(round->twin, round->change.plain);
     load_replay(round->load, round->twin, false, false, true);
