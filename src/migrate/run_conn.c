@@ -30,6 +30,7 @@ void run_init(struct run *run, const struct run_options *options, struct banyan_
         .options = options,
         .version = version,
         .waiting = BANYAN_BUF_INIT(WAITING_MAX),
+        .seen = BANYAN_BUF_INIT(WAITING_MAX),
         .since = BANYAN_BUF_INIT(WAITING_MAX),
         .vacuumed = BANYAN_BUF_INIT(WAITING_MAX),
         .fraction = -1,
@@ -43,6 +44,7 @@ void run_release(struct run *run)
     banyan_buf_release(&run->vacuumed);
     banyan_buf_release(&run->since);
     banyan_buf_release(&run->waiting);
+    banyan_buf_release(&run->seen);
     banyan_arena_release(&run->scratch);
     banyan_arena_release(&run->arena);
 }
@@ -345,6 +347,10 @@ static void look(struct run *run, bool index)
         run->watch = NULL;
     } else if (run->number < run->books.step_count) {
         note(run);
+    }
+    if (run->waiting.size > 0) {
+        banyan_buf_reset(&run->seen);
+        banyan_buf_add_str(&run->seen, banyan_buf_str(&run->waiting));
     }
     run_tell(run, NULL);
 }

@@ -47,6 +47,7 @@ struct run {
     uint32_t tries;             /* of the action */
     struct banyan_buf vacuumed; /* tables that an autovacuum works on that the last try met; see run_step.c */
     struct banyan_buf waiting;  /* what the last look saw; empty: nothing */
+    struct banyan_buf seen;     /* the last of it in this step that was not empty: a look may fall between two tries */
     double fraction;
     int64_t try_since_us;    /* monotone */
     int64_t noted_us;        /* of the last note in the books */

@@ -362,8 +362,8 @@ static enum banyan_status gave_up(struct run *run, const struct banyan_error *wh
     st = banyan_error_set(err, BANYAN_TIMEOUT, "no lock in %u tries: %s", run->tries, why->message);
     if (err != NULL)
         (void)snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", why->sqlstate);
-    if (run->waiting.size > 0)
-        banyan_error_detail(err, "in the way: %s", run->waiting.data);
+    if (run->seen.size > 0)
+        banyan_error_detail(err, "in the way: %s", run->seen.data);
     banyan_error_hint(err,
                       "End who is in the way, or choose a calmer time, then: banyan migrate resume %.*s.  "
                       "--kill-idle-blockers ends those that only idle in a transaction.",
@@ -423,7 +423,7 @@ static enum banyan_status try_on(struct run *run, const struct run_work *work, s
             *err = why;
             return st;
         }
-        remember(run, work, run->waiting.size > 0 ? banyan_buf_str(&run->waiting) : banyan_str_of(why.message));
+        remember(run, work, run->seen.size > 0 ? banyan_buf_str(&run->seen) : banyan_str_of(why.message));
         run_tell(run, NULL);
         if (!os_retry_pause(&retry, run->options->stop))
             return gave_up(run, &why, err);
@@ -441,6 +441,7 @@ enum banyan_status run_do(struct run *run, const struct run_work *work, struct b
     run->tries = work->undoing ? 0 : run->books.steps[work->number].tries;
     run->fraction = -1;
     banyan_buf_reset(&run->waiting);
+    banyan_buf_reset(&run->seen);
     banyan_buf_reset(&run->vacuumed);
     run_tell(run, NULL);
     st = try_on(run, work, &why);

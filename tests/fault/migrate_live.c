@@ -9,10 +9,11 @@
  *   mode of the load    old ......... both ....... new ................ both ........ old
  *
  * At each stop the whole table is compared with what clients were told, and behind each rollback the whole schema with
- * what it was.  No statement may fail, none may take a second.
+ * what it was.  No statement may fail, none may take WAIT_MS.
  *
  *   migrate_live PROGRAM [CASE …]
- *   ROWS 200000   KILLS 6 a case   RATE 400 statements a second   SECONDS 2 at each stop   BANYAN_TEST_SEED
+ *   ROWS 200000   KILLS 6 a case   RATE 400 statements a second   SECONDS 2 at each stop
+ *   WAIT_MS 1000   BANYAN_TEST_SEED
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,6 @@
 
 enum {
     THREADS = 4,
-    WAIT_MAX_US = 1000000,   /* of a statement of the application */
     BUSY_US_MAX = 120000000, /* for the session of a killed program to be gone */
     KILLS_A_VERB = 3,
     KILLED = -1,
@@ -63,6 +63,7 @@ struct world {
     int round;
     int64_t rows;
     unsigned rate, seconds;
+    int64_t wait_us_max; /* of a statement of the application */
     int kills, kills_wanted;
     struct os_random random;
     struct live_model model;
@@ -439,7 +440,7 @@ static void report(struct world *world)
     if (figures.wrong > 0)
         broken(world, "values were wrong");
     for (int stage = 0; stage < LIVE_STAGES; stage++)
-        if (figures.max_us[stage] >= WAIT_MAX_US)
+        if (figures.max_us[stage] >= world->wait_us_max)
             broken(world, live_stage_name((enum live_stage)stage));
     (void)fflush(stdout);
 }
@@ -492,6 +493,7 @@ int main(int argc, char **argv)
     struct world world = {.rows = number_of("ROWS", 200000),
                           .rate = number_of("RATE", 400),
                           .seconds = number_of("SECONDS", 2),
+                          .wait_us_max = number_of("WAIT_MS", 1000) * INT64_C(1000),
                           .conninfo = getenv("BANYAN_TEST_CONNINFO"),
                           .folder = "/tmp/migrate-live.XXXXXX"};
     int bad = 0, done = 0;

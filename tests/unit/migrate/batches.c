@@ -85,10 +85,10 @@ static void test_fills(void **state)
     struct told told = {0};
 
     (void)state;
-    make_table(100000);
+    make_table(50000);
     run_ok(&fill, &step, &told);
-    all_filled("100000");
-    assert_int_equal(step.rows, 100000);
+    all_filled("50000");
+    assert_int_equal(step.rows, 50000);
     assert_int_equal(step.pass, 2); /* the second finds nothing */
     assert_true(told.calls > 0);
     assert_true(told.pages_max > 0); /* how many depends on the machine */
@@ -118,12 +118,12 @@ static void test_sparse(void **state)
     struct told told = {0};
 
     (void)state;
-    make_table(200000);
+    make_table(100000);
     test_run(conn, "UPDATE " TABLE " SET b = a + 1 WHERE id % 5000 <> 0");
     test_run(conn, "VACUUM FULL " TABLE);
     run_ok(&fill, &step, &told);
-    assert_int_equal(step.rows, 40);
-    all_filled("200000");
+    assert_int_equal(step.rows, 20);
+    all_filled("100000");
 }
 
 static void test_refuses(void **state)
@@ -226,7 +226,7 @@ static void test_rewritten_meanwhile(void **state)
     struct told told = {.when_working = rewrite};
 
     (void)state;
-    make_table(200000);
+    make_table(100000);
     test_run(conn, "DELETE FROM " TABLE " WHERE id % 3 = 0"); /* so that pages move forward */
     run_ok(&fill, &step, &told);
     test_value_is(conn, "SELECT count(*) FROM " TABLE " WHERE b IS DISTINCT FROM a + 1", "0");
@@ -244,9 +244,9 @@ static void test_dropped_meanwhile(void **state)
     struct told told = {.when_working = drop};
 
     (void)state;
-    make_table(200000);
+    make_table(100000);
     run_ok(&fill, &step, &told);
-    assert_true(step.rows < 200000);
+    assert_true(step.rows < 100000);
 }
 
 static void pause_it(void *context)
@@ -262,18 +262,18 @@ static void test_paused_and_resumed(void **state)
     int64_t rows;
 
     (void)state;
-    make_table(200000);
+    make_table(100000);
     assert_int_equal(run(&fill, &step, &told), BANYAN_BUSY);
     rows = step.rows;
-    assert_true(rows > 0 && rows < 200000);
+    assert_true(rows > 0 && rows < 100000);
     test_value_is(conn,
                   "SELECT rows = (SELECT count(*) FROM " TABLE " WHERE b IS NOT NULL) AND page > 0"
                   " FROM banyan.schema_migration_steps",
                   "t");
     test_run(other, "UPDATE banyan.schema_migrations SET paused = false");
     run_ok(&fill, &step, &told);
-    assert_int_equal(step.rows, 200000);
-    all_filled("200000");
+    assert_int_equal(step.rows, 100000);
+    all_filled("100000");
 }
 
 /* ---- triggers, rights, shapes ---- */
@@ -423,7 +423,7 @@ static void *lock_rows(void *context)
             (void)snprintf(sql, sizeof(sql),
                            i % 2 == 0 ? "UPDATE " TABLE " SET a = a + 10 WHERE id = %d"
                                       : "SELECT FROM " TABLE " WHERE id = %d FOR UPDATE",
-                           (int)(os_random_below(&random, 20000) * 4 + client->seed + 1));
+                           (int)(os_random_below(&random, 5000) * 4 + client->seed + 1));
             st = pg_run(mine, sql, &why);
             us = os_clock_monotonic_us(os_clock_real()) - start_us;
             client->waited_us_max = us > client->waited_us_max ? us : client->waited_us_max;
@@ -449,7 +449,7 @@ static void under_load(const char *deadlock_timeout)
     int stop = 0;
     char sql[128];
 
-    make_table(80000);
+    make_table(20000);
     test_run(conn, "CREATE OR REPLACE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
                    " $$ BEGIN NEW.b := NEW.a + 1; RETURN NEW; END $$;"
                    "CREATE TRIGGER \"~hold\" BEFORE INSERT OR UPDATE ON " TABLE
@@ -462,16 +462,16 @@ static void under_load(const char *deadlock_timeout)
         clients[i] = (struct client){.seed = i, .stop = &stop};
         assert_int_equal(pthread_create(&clients[i].thread, NULL, lock_rows, &clients[i]), 0);
     }
-    test_run(other, "BEGIN; SELECT FROM " TABLE " WHERE id = 79999 FOR UPDATE; SELECT pg_sleep(0.3); COMMIT");
+    test_run(other, "BEGIN; SELECT FROM " TABLE " WHERE id = 19999 FOR UPDATE; SELECT pg_sleep(0.3); COMMIT");
     run_ok(&fill, &step, &told);
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
         assert_int_equal(clients[i].failed, 0);
         fprintf(stderr, "# longest statement of client %zu: %.1f ms\n", i, (double)clients[i].waited_us_max / 1e3);
-        assert_true(clients[i].waited_us_max < 1000000);
+        assert_true(clients[i].waited_us_max < 5000000); /* it is measured by bench_migrate; here others run beside */
     }
-    all_filled("80000");
+    all_filled("20000");
     test_value_is(conn, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()", "0");
     test_run(conn, "ALTER SYSTEM RESET deadlock_timeout");
     test_run(conn, "SELECT pg_reload_conf()");

