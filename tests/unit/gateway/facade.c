@@ -99,8 +99,7 @@ static int setup(void **state)
     atomic_store(&upstream.gate, false);
     atomic_store(&upstream.slow, false);
     atomic_store(&upstream.writes, 0);
-    upstream.answer_code = 200;
-    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"from\":\"legacy\"}\n");
+    up_answers(200, "{\"from\":\"legacy\"}\n");
     start_gateway(false);
     return 0;
 }
@@ -460,8 +459,7 @@ static void test_split(void **state)
     assert_null(strstr(upstream.body, "\"quantity\":\"2\""));
     assert_non_null(strstr(body_of(answer), "\"remaining\":\"8.00000000\""));
     assert_int_equal(figures().split, 1);
-    upstream.answer_code = 409; /* the first half is refused: nothing of the second is done */
-    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"error\":\"no\"}\n");
+    up_answers(409, "{\"error\":\"no\"}\n"); /* the first half is refused: nothing of the second is done */
     answer = post("/fills", "", body);
     assert_int_equal(code_of(answer), 409);
     assert_string_equal(body_of(answer), upstream.answer);
@@ -513,16 +511,18 @@ static void test_shadow(void **state)
     capture_order(5);
     own(OWNER_LEGACY);
     decide((struct routing_decisions){.read_share = ROUTING_SHARE_ALL});
-    snprintf(upstream.answer, sizeof(upstream.answer), "%s", body_of(get("/orders/5"))); /* Banyan's own */
-    char *end = strrchr(upstream.answer, '}');
+    char own_answer[sizeof(upstream.answer)];
+    snprintf(own_answer, sizeof(own_answer), "%s", body_of(get("/orders/5"))); /* Banyan's own */
+    char *end = strrchr(own_answer, '}');
     memcpy(end, ",\"served_by\":\"host-1\"}\n", sizeof(",\"served_by\":\"host-1\"}\n"));
+    up_answers(200, own_answer);
     decide((struct routing_decisions){.shadow_reads = true, .noise_share = ROUTING_SHARE_ALL});
     assert_string_equal(side_of(get("/orders/5")), "legacy");
     wait_for(looked_at_once);
     traffic_window(rig.traffic, 30 * 1000 * 1000, &window);
     assert_int_equal(window.answers.different, 0);
     assert_int_equal(window.noise.different, 0);
-    snprintf(upstream.answer, sizeof(upstream.answer), "%s", "{\"order_id\":5,\"status\":\"LOST\"}\n");
+    up_answers(200, "{\"order_id\":5,\"status\":\"LOST\"}\n");
     decide((struct routing_decisions){.shadow_reads = true});
     assert_string_equal(side_of(get("/orders/5")), "legacy");
     wait_for(looked_at_twice);

@@ -253,7 +253,7 @@ static void test_ended_connection(void **state)
         assert_int_equal(code_of(get("/last")), 200);
         assert_int_equal(code_of(get("/x")), 200);
         assert_int_equal(code_of(get("/last")), 200);
-        up_wait(&upstream.open, 1); /* the one that asks whether it is there stays */
+        up_wait(&upstream.ending, 0);
         assert_int_equal(code_of(post_with("POST", "/x", "", "abc")), 200);
     }
 }

@@ -21,11 +21,12 @@ static struct {
     int fd, port;
     pthread_t thread;
     atomic_int connections, requests, open;
+    atomic_int ending;        /* connections that were asked for /last, until they are closed */
     atomic_ullong body_bytes; /* of the last request */
     atomic_ullong sent_bytes; /* of big answers */
     _Atomic bool gate;        /* /wait answers once it is set */
     _Atomic bool stopping;
-    pthread_mutex_t lock; /* of the connections, for head */
+    pthread_mutex_t lock; /* of head and of answer with its code */
     char head[32768];     /* of the last request */
     char body[4096];      /* of the last request to /orders or /fills, and how they are answered */
     char answer[4096];
@@ -85,6 +86,15 @@ static void up_wait(atomic_int *what, int value)
         usleep(1000); /* a condition, with a limit */
 }
 
+/* How /orders and /fills are answered from now on. */
+__attribute__((unused)) static void up_answers(int code, const char *text)
+{
+    pthread_mutex_lock(&upstream.lock);
+    upstream.answer_code = code;
+    snprintf(upstream.answer, sizeof(upstream.answer), "%s", text);
+    pthread_mutex_unlock(&upstream.lock);
+}
+
 static void up_gate(void)
 {
     for (int i = 0; i < 20000 && !atomic_load(&upstream.gate) && !atomic_load(&upstream.stopping); i++)
@@ -136,18 +146,21 @@ static bool up_respond(int fd, const char *path, const char *body, size_t size)
             (void)!send(fd, line, (size_t)got, MSG_NOSIGNAL);
         return false;
     } else if (strncmp(path, "/orders", 7) == 0 || strcmp(path, "/fills") == 0) {
-        char head[256];
+        char head[256], answer[sizeof(upstream.answer)];
         bool write = strncmp(upstream.head, "POST", 4) == 0;
         snprintf(upstream.body, sizeof(upstream.body), "%.*s", (int)size, body);
         if (write)
             atomic_fetch_add(&upstream.writes, 1);
         if (write && atomic_load(&upstream.slow))
             up_gate();
+        pthread_mutex_lock(&upstream.lock);
+        memcpy(answer, upstream.answer, sizeof(answer));
         snprintf(head, sizeof(head),
                  "HTTP/1.1 %d Answer\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                 upstream.answer_code, strlen(upstream.answer));
+                 upstream.answer_code, strlen(answer));
+        pthread_mutex_unlock(&upstream.lock);
         up_send(fd, head);
-        up_send(fd, upstream.answer);
+        up_send(fd, answer);
     } else {
         char head[256];
         snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-From: upstream\r\n\r\n", size);
@@ -210,7 +223,7 @@ static void *up_connection(void *argument)
     enum { MAX = 4 * 1024 * 1024 };
     int fd = (int)(long)argument;
     char *buffer = malloc(MAX + 1);
-    bool go_on = true;
+    bool go_on = true, ending = false;
     for (size_t size = 0; go_on;) {
         char path[1024], *end;
         unsigned long long body = 0;
@@ -235,6 +248,8 @@ static void *up_connection(void *argument)
             break;
         atomic_store(&upstream.body_bytes, body);
         sscanf(buffer, "%*s %1000s", path);
+        if (!ending && (ending = strcmp(path, "/last") == 0))
+            atomic_fetch_add(&upstream.ending, 1); /* before whoever asked can know the answer */
         if (strncmp(buffer, "HEAD", 4) == 0)
             up_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n");
         else
@@ -245,6 +260,7 @@ static void *up_connection(void *argument)
     }
     free(buffer);
     close(fd);
+    atomic_fetch_sub(&upstream.ending, ending);
     atomic_fetch_sub(&upstream.open, 1);
     return NULL;
 }
