@@ -369,6 +369,7 @@ static void detach_concurrently(struct plan_work *work, const struct attaching *
     struct banyan_str child = sql_make(work->arena, "%T", all->child);
     struct banyan_str parent = sql_make(work->arena, "%T", all->parent);
     struct plan_step *step = plan_add(work, PLAN_CONTRACT, "detach-partition", PLAN_OUTSIDE, PLAN_RETRY_WATCH);
+    struct plan_action *undo;
 
     step->title = titled(work, "no partition any more:", all->child);
     plan_sql(work, &step->act, "ALTER TABLE %S DETACH PARTITION %S CONCURRENTLY", parent, child);
@@ -377,6 +378,11 @@ static void detach_concurrently(struct plan_work *work, const struct attaching *
         banyan_arena_printf(work->arena, "the rows of %.*s are gone from %.*s", (int)all->child->shown.size,
                             all->child->shown.data, (int)all->parent->shown.size, all->parent->shown.data);
     step->new_code = step->old_code;
+    if (all->spec.data != NULL) { /* interrupted half way it can only be ended, and then be attached again */
+        undo = plan_undo(work, step, PLAN_OUTSIDE, PLAN_RETRY_WATCH);
+        plan_sql(work, undo, "ALTER TABLE %S DETACH PARTITION %S FINALIZE", parent, child);
+        undo->done = sql_make(work->arena, part, child, parent, " AND inhdetachpending");
+    }
     detach_undo(work, step, all, !has_condition(all->child));
     step = plan_add(work, PLAN_CONTRACT, "finalize-detach", PLAN_OUTSIDE, PLAN_RETRY_WATCH);
     step->title = titled(work, "the second half, where the first was interrupted:", all->child);

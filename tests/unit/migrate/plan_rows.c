@@ -210,6 +210,33 @@ static void what_is_gone_can_be_passed_over(void **state)
     roll_back("22");
 }
 
+/* Killed while DETACH CONCURRENTLY waits for a reader: the partition is pending, which only FINALIZE ends. */
+static void a_detach_half_way_is_rolled_back(void **state)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO")};
+    struct pg_conn *reader = NULL;
+
+    (void)state;
+    run("CREATE TABLE half (k int) PARTITION BY RANGE (k);"
+        "CREATE TABLE half_1 PARTITION OF half FOR VALUES FROM (0) TO (100); INSERT INTO half VALUES (7)");
+    start("23_half.sql", "ALTER TABLE half DETACH PARTITION half_1");
+    assert_int_equal(pg_connect(&options, &reader, &err), BANYAN_OK);
+    assert_int_equal(pg_run(reader, "BEGIN; SELECT FROM half", &err), BANYAN_OK);
+    run("SET lock_timeout = '100ms'");
+    assert_int_not_equal(pg_run(conn, "ALTER TABLE half DETACH PARTITION half_1 CONCURRENTLY", NULL), BANYAN_OK);
+    run("SET lock_timeout = 0");
+    pg_close(reader);
+    assert_int_equal(ask("SELECT count(*) FROM pg_inherits WHERE inhdetachpending"), 1);
+    run("UPDATE banyan.schema_migrations SET state = 'contracting' WHERE version = '23'");
+    run("UPDATE banyan.schema_migration_steps SET state = 'running' WHERE version = '23' AND number = "
+        "(SELECT min(number) FROM banyan.schema_migration_steps WHERE version = '23')");
+    roll_back("23");
+    assert_int_equal(
+        ask("SELECT count(*) FROM pg_inherits WHERE inhparent = 'half'::regclass AND NOT inhdetachpending"), 1);
+    assert_int_equal(ask("SELECT count(*) FROM half"), 1);
+}
+
 static void an_enum_value_stays(void **state)
 {
     (void)state;
@@ -307,6 +334,7 @@ int main(void)
         cmocka_unit_test(a_value_that_cannot_be_assigned_is_refused),
         cmocka_unit_test(a_trigger_that_was_off_stops_complete),
         cmocka_unit_test(what_is_gone_can_be_passed_over),
+        cmocka_unit_test(a_detach_half_way_is_rolled_back),
         cmocka_unit_test(an_enum_value_stays),
         cmocka_unit_test(attach_beside_a_default_partition),
     };
