@@ -65,7 +65,7 @@ fault: build
 MIGRATE18 = $(addprefix migrate-,effect oracle books batches bound run throttle sync plan_rows)
 migrate18: build
 	@tools/deps $(DEPS) test flags
-	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin BANYAN_TEST_ALL=1 meson test -C $(BUILD) --num-processes 2 --no-rebuild --print-errorlogs $(MIGRATE18)
+	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin BANYAN_TEST_ALL=1 meson test -C $(BUILD) --num-processes 2 --timeout-multiplier 4 --no-rebuild --print-errorlogs $(MIGRATE18)
 
 bench: build
 	@tools/deps $(DEPS) test
