@@ -63,12 +63,41 @@ static const char *next_of(enum books_state state)
     case BOOKS_COMPLETED:
         return "banyan migrate rollback still undoes it, until banyan migrate cleanup";
     case BOOKS_ROLLED_BACK:
-        return "as it was before";
+        return "the schema is as it was before";
     case BOOKS_DONE:
         return "nothing is kept; there is no way back";
     default:
         return "banyan migrate resume goes on";
     }
+}
+
+/* What a rollback left as it is: the books go on saying "done" of it. */
+static bool is_left(const struct books_migration *books, const struct plan *plan, size_t at)
+{
+    return books->state == BOOKS_ROLLED_BACK && at < books->step_count && books->steps[at].state == BOOKS_STEP_DONE &&
+           plan->steps[at].undo_count == 0;
+}
+
+static enum banyan_status tell_left(struct running *all, const struct books_migration *books, struct banyan_error *err)
+{
+    struct plan plan = {.step_count = 0};
+    enum banyan_status st = plan_read(books->plan, &all->arena, &plan, err);
+    bool any = false;
+
+    for (size_t i = 0; st == BANYAN_OK && i < plan.step_count; i++) {
+        if (!is_left(books, &plan, i))
+            continue;
+        if (!any)
+            printf("the schema is as it was before, but for what nothing undoes:\n");
+        any = true;
+        printf("  step %zu, %s: %.*s\n", i + 1, plan.steps[i].name, (int)plan.steps[i].title.size,
+               plan.steps[i].title.data);
+        for (size_t k = 0; k < plan.steps[i].act.statement_count; k++)
+            printf("    %.*s;\n", (int)plan.steps[i].act.statements[k].size, plan.steps[i].act.statements[k].data);
+    }
+    if (st == BANYAN_OK && !any)
+        printf("%s\n", next_of(BOOKS_ROLLED_BACK));
+    return st;
 }
 
 /* How the migration stands now, from the books. */
@@ -88,10 +117,14 @@ static enum banyan_status tell(struct running *all, struct banyan_str version, c
         banyan_buf_printf(&all->json, ",\"did\":\"%s\"}", did);
         return BANYAN_OK;
     }
-    printf("%.*s is %s (%s of work): %s\n", (int)books.version.size, books.version.data, books_state_name(books.state),
-           output_duration(books.execution_ms * 1000, time), next_of(books.state));
+    printf("%.*s is %s (%s of work): ", (int)books.version.size, books.version.data, books_state_name(books.state),
+           output_duration(books.execution_ms * 1000, time));
+    if (books.state == BOOKS_ROLLED_BACK)
+        st = tell_left(all, &books, err);
+    else
+        printf("%s\n", next_of(books.state));
     (void)fflush(stdout);
-    return BANYAN_OK;
+    return st;
 }
 
 /* ---- start ---- */

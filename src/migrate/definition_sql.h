@@ -16,7 +16,8 @@ static const char definition_sql_constraint[] =
 static const char definition_sql_column[] =
     "SELECT pg_get_expr(d.adbin, d.adrelid), a.attidentity, s.nspname, s.relname, s.options, "
     "CASE WHEN coalesce(a.attstattarget, -1) >= 0 THEN 'SET STATISTICS ' || a.attstattarget END, "
-    "CASE WHEN a.attoptions IS NOT NULL THEN 'SET (' || array_to_string(a.attoptions, ', ') || ')' END, "
+    /* The two that a user can set: a server that notes something of its own there does so for the new column, too. */
+    "(SELECT 'SET (' || string_agg(o, ', ') || ')' FROM unnest(a.attoptions) o WHERE o LIKE 'n\\_distinct%'), "
     "col_description(a.attrelid, a.attnum) "
     "FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
     "LEFT JOIN LATERAL (SELECT n.nspname, c.relname, format('START WITH %s INCREMENT BY %s MINVALUE %s %s CACHE %s "

@@ -140,7 +140,7 @@ void effect_attach(struct effect_work *work, struct catalog_table *table, const 
         effect_fails(work, "table is not partitioned");
     if (child->is_partition)
         effect_fails(work, "\"%.*s\" is already a partition", (int)child->shown.size, child->shown.data);
-    for (size_t i = 0; i < table->column_count && child->known; i++) {
+    for (size_t i = 0; i < table->column_count && child->known && !child->stale; i++) {
         const struct catalog_column *column = catalog_column(child, table->columns[i].name);
 
         if (column == NULL || !banyan_str_equal(column->shown, table->columns[i].shown))

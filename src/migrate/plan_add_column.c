@@ -3,7 +3,8 @@
  * ADD COLUMN.  What costs nothing is one step.  Else the definition is taken apart:
  *
  *   ADD COLUMN t.c type DEFAULT volatile NOT NULL CHECK (…) UNIQUE REFERENCES …
- *     expand    the bare column, its default in the same transaction: new rows are born with it
+ *     expand    the bare column, its default in the same transaction: new rows are born with it; where the default may
+ *               be NULL, a column that marks the rows that were there, so that each is filled once
  *               a trigger, where a backfill directive says what rows of old code get
  *     backfill  the rows that are there, batch by batch; NOT NULL by a CHECK; CHECK, UNIQUE, REFERENCES as for a column
  *               that is there, but nobody writes it yet: all of it before "ready"
@@ -27,6 +28,7 @@ struct adding {
     bool light;                      /* its default costs nothing, and no directive says another value */
     struct banyan_str default_value; /* as SQL; size 0: none */
     const struct directive *directive;
+    struct banyan_str mark; /* a column that is true in the rows that are not filled yet; size 0: those with NULL are */
 };
 
 /* ---- the definition ---- */
@@ -74,6 +76,66 @@ static void read_definition(struct adding *all)
         default:
             break;
         }
+    }
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (strcmp(name, *names) == 0)
+            return true;
+    return false;
+}
+
+/* Of what is usual in a volatile default, no more: the rest may be NULL. */
+static bool is_never_null(const PgQuery__Node *value)
+{
+    static const char *const functions[] = {
+        "clock_timestamp",
+        "concat",
+        "floor",
+        "gen_random_uuid",
+        "left",
+        "lower",
+        "md5",
+        "nextval",
+        "now",
+        "random",
+        "replace",
+        "round",
+        "timeofday",
+        "trunc",
+        "upper",
+        "uuid_generate_v1",
+        "uuid_generate_v4",
+        "uuidv4",
+        "uuidv7",
+        NULL,
+    };
+    static const char *const operators[] = {"+", "-", "*", "/", "||", NULL};
+    const PgQuery__FuncCall *call;
+    const PgQuery__AExpr *term;
+
+    switch (value == NULL ? PG_QUERY__NODE__NODE__NOT_SET : value->node_case) {
+    case PG_QUERY__NODE__NODE_A_CONST:
+        return !value->a_const->isnull;
+    case PG_QUERY__NODE__NODE_SQLVALUE_FUNCTION:
+        return true;
+    case PG_QUERY__NODE__NODE_TYPE_CAST:
+        return is_never_null(value->type_cast->arg);
+    case PG_QUERY__NODE__NODE_A_EXPR:
+        term = value->a_expr;
+        return term->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP && term->n_name == 1 &&
+               is_one_of(term->name[0]->string->sval, operators) &&
+               (term->lexpr == NULL || is_never_null(term->lexpr)) && is_never_null(term->rexpr);
+    case PG_QUERY__NODE__NODE_FUNC_CALL:
+        call = value->func_call;
+        for (size_t i = 0; i < call->n_args; i++)
+            if (!is_never_null(call->args[i]))
+                return false;
+        return call->n_funcname > 0 && is_one_of(call->funcname[call->n_funcname - 1]->string->sval, functions);
+    default:
+        return false;
     }
 }
 
@@ -243,6 +305,11 @@ static struct banyan_str plan_bare(const struct adding *all)
                  all->default_value);
     }
     undo_column(all, step);
+    if (all->mark.size > 0) {
+        plan_sql(work, &step->act, "ALTER TABLE %T ADD COLUMN %I boolean DEFAULT true", all->table, all->mark);
+        plan_sql(work, &step->act, "ALTER TABLE %T ALTER COLUMN %I DROP DEFAULT", all->table, all->mark);
+        plan_sql(work, &step->undo[0], "ALTER TABLE %T DROP COLUMN IF EXISTS %I", all->table, all->mark);
+    }
     if (sequence.size > 0 && !owned)
         plan_sql(work, &step->undo[0], "DROP SEQUENCE %I.%I", all->table->schema, sequence);
     step->old_code = sequence.size > 0 || all->default_value.size > 0
@@ -250,6 +317,23 @@ static struct banyan_str plan_bare(const struct adding *all)
                      : all->directive != NULL ? BANYAN_STR("goes on; a trigger gives its new rows a value")
                                               : BANYAN_STR("goes on; its rows have NULL there");
     return sequence;
+}
+
+/* NULL is a value of this default: whether a row was filled is told by a column of its own. */
+static void fill_marked(const struct adding *all)
+{
+    struct plan_work *work = all->work;
+    struct plan_step *step;
+
+    plan_fill(work, all->table, sql_make(work->arena, "%I = %S, %I = NULL", all->column, all->default_value, all->mark),
+              sql_make(work->arena, "t.%I AND t.%I IS NULL", all->mark, all->column));
+    step = add_step(all, PLAN_BACKFILL, "drop-fill-mark", "the mark of rows of %.*s that were not filled yet",
+                    (int)shown(all).size, shown(all).data);
+    plan_sql(work, &step->act, "ALTER TABLE %T DROP COLUMN %I", all->table, all->mark);
+    plan_note(work,
+              "the default of %.*s may be NULL for a row: until \"ready\" the column %.*s marks the rows that are not "
+              "filled yet; read no * by position",
+              (int)shown(all).size, shown(all).data, (int)all->mark.size, all->mark.data);
 }
 
 static void plan_values(const struct adding *all, struct banyan_str sequence)
@@ -267,6 +351,10 @@ static void plan_values(const struct adding *all, struct banyan_str sequence)
         }
         plan_fill(work, all->table, sql_make(work->arena, "%I = %S", all->column, value),
                   sql_make(work->arena, "t.%I IS NULL AND %S IS NOT NULL", all->column, value));
+        return;
+    }
+    if (all->mark.size > 0) {
+        fill_marked(all);
         return;
     }
     if (sequence.size > 0)
@@ -456,7 +544,7 @@ static void check_values(const struct adding *all)
     check->hint = BANYAN_STR("give the expression a value for every row: coalesce(…, …)");
 }
 
-static void plan_in_parts(const struct adding *all)
+static void plan_in_parts(struct adding *all)
 {
     struct plan_work *work = all->work;
     struct statement *bare = banyan_arena_alloc(work->arena, sizeof(*bare));
@@ -473,6 +561,11 @@ static void plan_in_parts(const struct adding *all)
     }
     if (all->directive != NULL)
         check_values(all);
+    if (!all->light && all->directive == NULL && all->default_part != NULL && all->default_value.size > 0 &&
+        !is_never_null(all->default_part->raw_expr))
+        all->mark =
+            plan_new_name(work, all->table,
+                          banyan_arena_printf(work->arena, "%.*s_unfilled", (int)all->column.size, all->column.data));
     sequence = plan_bare(all);
     if (!all->light)
         plan_values(all, sequence);
@@ -506,7 +599,7 @@ static void plan_rewrite(const struct adding *all, const char *why)
 
 void plan_add_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
 {
-    struct adding all = {.work = work, .table = table, .definition = command->def->column_def};
+    struct adding all = {.work = work, .table = table, .definition = command->def->column_def, .mark = BANYAN_STR("")};
     struct effect bare, whole;
 
     if (catalog_column(table, banyan_str_of(all.definition->colname)) != NULL && command->missing_ok) {

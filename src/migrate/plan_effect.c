@@ -51,6 +51,23 @@ bool plan_effect_sql(struct plan_work *work, struct banyan_str sql, struct effec
     return plan_goes_on(work);
 }
 
+bool plan_effect_behind(struct plan_work *work, struct banyan_str before, struct banyan_str sql, struct effect *ret)
+{
+    struct catalog *now = work->catalog, *then = catalog_copy(now);
+    struct migration *parsed = NULL;
+
+    if (plan_goes_on(work))
+        work->st = migration_parse("plan", before, &parsed, work->err);
+    for (size_t i = 0; plan_goes_on(work) && i < parsed->statement_count; i++)
+        work->st = effect_follow(&parsed->statements[i], then, work->err);
+    work->catalog = then;
+    (void)plan_effect_sql(work, sql, ret); /* what fails stays in *st* */
+    work->catalog = now;
+    catalog_free(then); /* before the trees that it borrows */
+    migration_free(parsed);
+    return plan_goes_on(work);
+}
+
 /* All that is heavy counts together: a thousand small partitions are not small. */
 const struct effect_relation *plan_heavy(const struct effect *effect, bool perhaps)
 {
@@ -236,6 +253,52 @@ static void check(struct measuring *all, const struct plan_step *step, const str
                     sql.data);
 }
 
+/* Does it fail for the name of a relation, which is there already, or not?  Those are followed from step to step;
+ * types, views' columns and triggers of partitions are not, and what is not known refuses nothing. */
+static bool fails_by_name(struct measuring *all, const struct statement *statement, const struct effect *effect)
+{
+    const PgQuery__Node *tree = statement->tree;
+    const PgQuery__RangeVar *name = NULL;
+    struct catalog_table *table = NULL;
+
+    if (effect->verdict != EFFECT_FAILS || tree == NULL)
+        return false;
+    switch (tree->node_case) {
+    case PG_QUERY__NODE__NODE_CREATE_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_TABLE_AS_STMT:
+        return true;
+    case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
+        name = tree->alter_table_stmt->missing_ok ? NULL : tree->alter_table_stmt->relation;
+        break;
+    case PG_QUERY__NODE__NODE_INDEX_STMT:
+        name = tree->index_stmt->relation;
+        break;
+    default:
+        break;
+    }
+    if (name != NULL && plan_goes_on(all->work))
+        all->work->st = catalog_table(all->catalog, banyan_str_of(name->schemaname), banyan_str_of(name->relname),
+                                      &table, all->work->err);
+    return name != NULL && table == NULL;
+}
+
+/* Each statement was possible where it stands in the file; in the order of the phases it is not.  One is told: what is
+ * behind it fails for the same reason. */
+static void check_order(struct measuring *all, const struct plan_step *step, const struct statement *statement,
+                        const struct effect *effect)
+{
+    struct plan_work *work = all->work;
+
+    if (work->ret->refusal_count > 0 || !fails_by_name(all, statement, effect))
+        return;
+    work->of = step->of;
+    plan_refuse(work,
+                "in the order of the phases this statement fails: %s, in %s, would meet \"%.*s\"; split it: into two "
+                "migrations, where the second is started when the first is through its cleanup",
+                step->name, plan_phase_name(step->phase), (int)effect->why.size, effect->why.data);
+}
+
 /* The statements in *sql*; their trees live as long as *all*. */
 static const struct migration *parse(struct measuring *all, struct banyan_str sql)
 {
@@ -264,6 +327,8 @@ static void measure_sql(struct measuring *all, struct plan_step *step, const str
         if (!plan_goes_on(work))
             return;
         check(all, step, &effect, sql, undo);
+        if (!undo)
+            check_order(all, step, &parsed->statements[i], &effect);
         for (size_t k = 0; k < effect.relation_count && !undo; k++)
             if (!effect.relations[k].is_index && !effect.relations[k].made_here &&
                 effect.relations[k].lock != EFFECT_LOCK_NONE)

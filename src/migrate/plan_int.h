@@ -95,6 +95,8 @@ struct catalog_table *plan_by_oid(struct plan_work *work, uint32_t oid);
 bool plan_effect(struct plan_work *work, const struct statement *statement, struct effect *ret);
 /* The same of SQL of our own. */
 bool plan_effect_sql(struct plan_work *work, struct banyan_str sql, struct effect *ret);
+/* The same behind *before*, one statement or more of ours. */
+bool plan_effect_behind(struct plan_work *work, struct banyan_str before, struct banyan_str sql, struct effect *ret);
 /* The table is written anew, or read from end to end, while its writers wait; *perhaps*: or that is not known. */
 const struct effect_relation *plan_heavy(const struct effect *effect, bool perhaps);
 /* Locks and estimates of all steps, followed in the order in which they run over *catalog*, as it was at the start. */

@@ -302,17 +302,19 @@ static void attach(struct plan_work *work, struct catalog_table *table, const Pg
 
 /* ---- DETACH ---- */
 
-/* DETACH CONCURRENTLY leaves the bound as a CHECK; what was written does not. */
-static struct banyan_str drop_left_check(struct plan_work *work, const struct catalog_table *child)
+/* DETACH CONCURRENTLY leaves the bound as a CHECK, under a name that the server chooses; what was written does not. The
+ * lock in front is the one that DROP CONSTRAINT takes: inside of DO nobody would see it. */
+static void drop_left_check(struct plan_work *work, struct plan_action *action, const struct catalog_table *child)
 {
-    struct banyan_str name = sql_make(work->arena, "%T", child);
+    struct banyan_str name = sql_make(work->arena, "%T", child), body;
 
-    return sql_make(work->arena, "DO %L",
-                    sql_make(work->arena,
-                             "DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = "
-                             "%L::regclass AND contype = 'c' AND pg_get_expr(conbin, conrelid) = %L LOOP EXECUTE "
-                             "format('ALTER TABLE %%s DROP CONSTRAINT %%I', %L::regclass, name); END LOOP; END",
-                             name, child->partition_condition, name));
+    body = sql_make(work->arena,
+                    "DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = "
+                    "%L::regclass AND contype = 'c' AND pg_get_expr(conbin, conrelid) = %L LOOP EXECUTE "
+                    "format('ALTER TABLE %%s DROP CONSTRAINT %%I', %L::regclass, name); END LOOP; END",
+                    name, child->partition_condition, name);
+    plan_sql(work, action, "LOCK TABLE %S IN ACCESS EXCLUSIVE MODE", name);
+    plan_sql(work, action, "DO %L", body);
 }
 
 /* The server's text of a bound as a condition; data NULL: not known. */
@@ -348,8 +350,7 @@ static void detach_undo(struct plan_work *work, struct plan_step *step, const st
     prepare(&back);
     emit_attach(&back);
     if (leaves_check)
-        plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "%S",
-                 drop_left_check(work, all->child));
+        drop_left_check(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), all->child);
 }
 
 static bool has_condition(const struct catalog_table *child)
@@ -392,7 +393,7 @@ static void detach_concurrently(struct plan_work *work, const struct attaching *
         return;
     step = plan_add(work, PLAN_CLEANUP, "drop-bound-check", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title = titled(work, "the bound that DETACH left as a CHECK of", all->child);
-    plan_sql(work, &step->act, "%S", drop_left_check(work, all->child));
+    drop_left_check(work, &step->act, all->child);
 }
 
 static void detach(struct plan_work *work, struct catalog_table *table, const PgQuery__PartitionCmd *command)

@@ -146,7 +146,7 @@ static void add_action(struct banyan_buf *ret, const char *indent, const struct 
 static const char *retry_text(const struct plan_action *action)
 {
     if (action->kind == PLAN_BATCHES)
-        return "page by page, some 200 ms a transaction; rows that are locked are skipped and come later; waits where "
+        return "page by page, some 50 ms a transaction; rows that are locked are skipped and come later; waits where "
                "replicas or sessions do";
     switch (action->retry) {
     case PLAN_RETRY_SHORT:

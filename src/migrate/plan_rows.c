@@ -27,6 +27,35 @@ enum {
 
 /* ---- filling ---- */
 
+/* Triggers of the user that batches.h cannot keep from firing, as it does where it may. */
+static void tell_triggers(struct plan_work *work, const struct catalog_table *table,
+                          const struct catalog_table *const *leaves, size_t count, struct banyan_str set)
+{
+    struct banyan_str params[2] = {BANYAN_STR(""), set}, sql, *cells;
+    size_t rows = 0;
+
+    for (size_t i = 0; i < count; i++)
+        params[0] = sql_make(work->arena, "%S%s%d", params[0], i > 0 ? "," : "", (int64_t)leaves[i]->oid);
+    sql = sql_make(
+        work->arena,
+        "SELECT string_agg(DISTINCT quote_ident(g.tgname), ', '), bool_or(g.tgenabled = 'O' AND NOT may.may) FROM "
+        "pg_trigger g, (SELECT %s) AS may (may) WHERE g.tgrelid = ANY (string_to_array($1, ',')::oid[]) AND NOT "
+        "g.tgisinternal AND g.tgtype & 16 <> 0 AND (g.tgenabled = 'A' OR g.tgenabled = 'O' AND (NOT may.may OR EXISTS "
+        "(SELECT FROM pg_constraint c, pg_attribute a WHERE c.contype = 'f' AND c.convalidated AND c.conrelid = "
+        "g.tgrelid AND a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) AND strpos($2, '\"' || replace(a.attname, "
+        "'\"', '\"\"') || '\" = ') > 0)))",
+        catalog_server_version(work->catalog) >= 150000 ? "has_parameter_privilege('session_replication_role', 'SET')"
+                                                        : "rolsuper FROM pg_roles WHERE rolname = current_user");
+    cells = plan_ask(work, sql.data, params, 2, &rows);
+    if (rows != 1 || cells[0].data == NULL)
+        return;
+    plan_note(work, "triggers of %.*s fire for each row that is filled: %.*s%s", (int)table->shown.size,
+              table->shown.data, (int)cells[0].size, cells[0].data,
+              cells[1].data != NULL && cells[1].data[0] == 't'
+                  ? "; a role that may SET session_replication_role keeps them from it"
+                  : "");
+}
+
 void plan_fill(struct plan_work *work, const struct catalog_table *table, struct banyan_str set,
                struct banyan_str needs)
 {
@@ -34,6 +63,7 @@ void plan_fill(struct plan_work *work, const struct catalog_table *table, struct
     size_t count;
 
     plan_leaves(work, table, &leaves, &count);
+    tell_triggers(work, table, leaves, count, set);
     for (size_t i = 0; i < count && plan_goes_on(work); i++) {
         struct plan_step *step = plan_add(work, PLAN_BACKFILL, "fill", PLAN_BATCHES, PLAN_RETRY_LONG);
 

@@ -479,9 +479,24 @@ static void around_views(struct change *change, struct plan_action *action, cons
             plan_sql(work, action, "%S", views->views[i].statements[k]);
 }
 
+/* Does the way back read or write a table while its writers wait?  varchar to text does not. */
+static bool is_light_back(struct change *change, const struct definition_views *views, struct banyan_str forth,
+                          struct banyan_str back)
+{
+    struct plan_work *work = change->work;
+    struct banyan_str before = BANYAN_STR("");
+    struct effect effect;
+
+    for (size_t i = views->view_count; i-- > 0;)
+        before = sql_make(work->arena, "%SDROP VIEW %I.%I;", before, views->views[i].schema, views->views[i].name);
+    return plan_effect_behind(work, sql_make(work->arena, "%S%S", before, forth), back, &effect) &&
+           effect.verdict == EFFECT_UNDERSTOOD && plan_heavy(&effect, true) == NULL;
+}
+
 static void change_at_once(struct change *change)
 {
     struct plan_work *work = change->work;
+    struct banyan_str forth, back;
     struct catalog_columns columns = {{0}};
     struct definition_views views = {.obstacle = BANYAN_STR("")};
     /* Zones: the migrator's sessions are in UTC, so that no USING says the same, and costs nothing. */
@@ -502,12 +517,14 @@ static void change_at_once(struct change *change)
     step->title = banyan_arena_printf(work->arena, "%s becomes %.*s: nothing but the catalog changes", shown(change),
                                       (int)change->type.size, change->type.data);
     step->new_code = BANYAN_STR("the new type");
-    around_views(change, &step->act, &views, alter_sql(change, change->type, value));
-    if (plan_is_small(change->table) || needs_zone(change)) {
-        around_views(change, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), &views,
-                     alter_sql(change, change->column->shown, BANYAN_STR("")));
+    forth = alter_sql(change, change->type, value);
+    back = alter_sql(change, change->column->shown, BANYAN_STR(""));
+    around_views(change, &step->act, &views, forth);
+    if (plan_is_small(change->table) || needs_zone(change) || is_light_back(change, &views, forth, back)) {
+        around_views(change, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), &views, back);
         return;
     }
+    step->final = true;
     plan_note(work,
               "%s: a rollback leaves it %.*s, which old code works with: the way back would write the whole table "
               "under a lock",

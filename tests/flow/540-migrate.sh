@@ -107,6 +107,15 @@ equal "no trigger is left" "$(sql -c "SELECT count(*) FROM pg_trigger WHERE tgre
 matches "history for people" "$(migrate history)" "2024_11_01_006 +done"
 check "history of one, as JSON" sh -c "\"$banyan\" migrate history --json 2024_11_01_003 | jq -e '.steps | length > 3'"
 
+# ---- what a rollback cannot undo is named ----
+
+sql -c "CREATE TYPE side AS ENUM ('buy')"
+echo "ALTER TYPE side ADD VALUE 'sell';" >"$work/2024_12_enum.sql"
+equal "a value of an enum" "$(code migrate start "$work/2024_12_enum.sql")" 0
+equal "… goes back" "$(code migrate rollback "$work/2024_12_enum.sql")" 0
+matches "… and what stays is told" "$(cat "$work/out")" "but for what nothing undoes"
+matches "… by its statement" "$(cat "$work/out")" "ADD VALUE.*'sell'"
+
 # ---- pause, ^C, resume, two migrators, status ----
 
 new_database stops || exit 1

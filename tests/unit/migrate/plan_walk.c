@@ -33,11 +33,6 @@ static const struct {
 } leaves_rows[] = {
     {"not_null_backfill", "NULLs that were filled stay filled"},
 };
-static const struct {
-    const char *name, *reason;
-} leaves_schema[] = {
-    {"type_wider", "the way back would write the table under a lock, and old code works with the wider type"},
-};
 
 static const char *base;
 static struct pg_conn *admin;
@@ -357,14 +352,6 @@ static void check_nothing_left(struct walk *walk)
     pg_result_free(result);
 }
 
-static bool keeps_schema(const char *name)
-{
-    for (size_t i = 0; i < sizeof(leaves_schema) / sizeof(leaves_schema[0]); i++)
-        if (leaves_schema[i].reason[0] != '\0' && strcmp(leaves_schema[i].name, name) == 0)
-            return false;
-    return true;
-}
-
 static bool keeps_rows(const char *name)
 {
     for (size_t i = 0; i < sizeof(leaves_rows) / sizeof(leaves_rows[0]); i++)
@@ -405,8 +392,7 @@ static bool there_and_back(struct walk *walk, enum plan_phase last)
     bool whole = back(walk, forth(walk, last));
 
     if (whole && walk->wrong == 0) {
-        if (keeps_schema(walk->name))
-            compare(walk, "the schema behind a rollback", schema, schema_of(walk));
+        compare(walk, "the schema behind a rollback", schema, schema_of(walk));
         if (keeps_rows(walk->name))
             compare(walk, "the rows behind a rollback", rows, rows_of(walk));
     }

@@ -1,0 +1,2 @@
+DROP TABLE journal;
+CREATE TABLE journal (id int PRIMARY KEY, line text);

@@ -1,0 +1,4 @@
+CREATE TABLE measurements_2025 PARTITION OF measurements FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE measurements_2022 (LIKE measurements INCLUDING ALL);
+ALTER TABLE measurements ATTACH PARTITION measurements_2022 FOR VALUES FROM ('2022-01-01') TO ('2023-01-01');
+ALTER TABLE measurements DETACH PARTITION measurements_2023;
