@@ -109,6 +109,7 @@ struct plan_step {
 /* Asked before expand, and again before the phase that needs it.  *sql* gives one row: a count that has to be 0. */
 struct plan_check {
     enum plan_phase phase;
+    bool late; /* only before its phase: it is about what expand makes */
     struct banyan_str sql;
     struct banyan_str message; /* "rows of orders.price do not fit numeric(8,2)": behind the count */
     struct banyan_str hint;

@@ -126,6 +126,7 @@ static void add_check(struct banyan_buf *ret, const struct plan_check *check)
 {
     banyan_buf_add_char(ret, '{');
     add_str(ret, "phase", banyan_str_of(plan_phase_name(check->phase)));
+    add_bool(ret, "late", check->late);
     add_str(ret, "sql", check->sql);
     add_str(ret, "message", check->message);
     add_str(ret, "hint", check->hint);
@@ -410,9 +411,10 @@ static void read_checks(struct reading *all, const struct banyan_json *object, s
         struct place at = {.outer = &place, .index = i};
         struct plan_check *check = &ret->checks[i];
 
-        if (!is_object(all, value, &at, 4))
+        if (!is_object(all, value, &at, 5))
             return;
         check->phase = read_phase(all, value, &at);
+        check->late = read_bool(all, value, &at, "late");
         check->sql = read_str(all, value, &at, "sql");
         check->message = read_str(all, value, &at, "message");
         check->hint = read_str(all, value, &at, "hint");

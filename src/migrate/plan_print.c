@@ -278,7 +278,7 @@ static void add_checks(struct banyan_buf *ret, const struct plan *plan)
     for (size_t i = 0; i < plan->check_count; i++) {
         const struct plan_check *check = &plan->checks[i];
 
-        banyan_buf_printf(ret, "  - %s: 0 ", plan_phase_name(check->phase));
+        banyan_buf_printf(ret, "  - %s%s: 0 ", plan_phase_name(check->phase), check->late ? ", only then" : "");
         add_str(ret, check->message);
         banyan_buf_add_char(ret, '\n');
         add_sql(ret, "       ", check->sql);

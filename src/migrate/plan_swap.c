@@ -258,6 +258,21 @@ static void add_part(struct banyan_buf *list, const char *between, struct banyan
     banyan_buf_add_str(list, part);
 }
 
+/* A partition that was attached since, or triggers that somebody switched off for a while, bring rows that were never
+ * filled: nothing changes places then. */
+static void whole_before_swap(struct plan_work *work, const struct catalog_table *table, struct banyan_str needs)
+{
+    struct plan_check *check = plan_check_add(work, PLAN_CONTRACT);
+
+    check->late = true;
+    check->sql = sql_make(work->arena, "SELECT count(*) FROM %T t WHERE %S", table, needs);
+    check->message =
+        banyan_arena_printf(work->arena, "rows of %.*s that nobody filled", (int)table->shown.size, table->shown.data);
+    check->hint = banyan_arena_printf(work->arena,
+                                      "They came in without the trigger (a partition that was attached, triggers off). "
+                                      "Roll it back and start it again.");
+}
+
 /* One pass for all columns of the table.  A value that fills nothing (NULL of a user's expression, one that does not
  * fit) is no work, or the passes would never end. */
 static void fill(struct plan_work *work, const struct plan_swap *swap)
@@ -285,6 +300,7 @@ static void fill(struct plan_work *work, const struct plan_swap *swap)
     }
     plan_fill(work, swap->table, banyan_arena_str(work->arena, banyan_buf_str(&set)),
               banyan_arena_str(work->arena, banyan_buf_str(&needs)));
+    whole_before_swap(work, swap->table, banyan_buf_str(&needs));
     banyan_buf_release(&set);
     banyan_buf_release(&needs);
 }

@@ -65,14 +65,14 @@ static enum banyan_status check(struct run *run, const struct plan_check *check,
     return st;
 }
 
-/* Those of *phase*; 0: all. */
+/* Those of *phase*; 0: all that can be asked before there is anything. */
 static enum banyan_status checks(struct run *run, const struct plan *plan, enum plan_phase phase,
                                  struct banyan_error *err)
 {
     enum banyan_status st = BANYAN_OK;
 
     for (size_t i = 0; i < plan->check_count && st == BANYAN_OK; i++)
-        if (phase == 0 || plan->checks[i].phase == phase)
+        if (phase == 0 ? !plan->checks[i].late : plan->checks[i].phase == phase)
             st = check(run, &plan->checks[i], err);
     return st;
 }
