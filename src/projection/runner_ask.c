@@ -105,7 +105,9 @@ enum banyan_status runner_wait(struct runner *runner, uint64_t position, uint64_
 
     pthread_mutex_lock(&runner->shared.lock);
     const struct projection_status *status = &runner->shared.status;
-    while (status->checkpoint.position.value < position || status->checkpoint.source_lsn < lsn) {
+    /* A first generation that is there but does not serve yet answers nobody, however far it is. */
+    while (status->checkpoint.position.value < position || status->checkpoint.source_lsn < lsn ||
+           (runner->shared.serving == 0 && !runner->shared.held && (position > 0 || lsn > 0))) {
         if (runner->shared.stopped) {
             st = banyan_error_set(err, BANYAN_STOPPED, "view %s was stopped", runner->options.name);
             break;

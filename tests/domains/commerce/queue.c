@@ -153,6 +153,7 @@ static void assert_one_at_a_time(struct rig *rig, struct store_reader *reader, i
     struct banyan_arena arena = BANYAN_ARENA_INIT;
     struct store_read_event event;
     struct banyan_str stream = banyan_arena_printf(&arena, "fulfillment-%" PRId64, key);
+    struct banyan_str holder = BANYAN_STR("");
     int64_t free_at_us = INT64_MIN;
     unsigned acknowledged = 0;
 
@@ -168,9 +169,11 @@ static void assert_one_at_a_time(struct rig *rig, struct store_reader *reader, i
             check(banyan_record_decode(banyan_domain_commerce.events[JOB_LEASED].record, event.event.payload, &leased,
                                        &err),
                   &err);
-            if (event.event.at.us < free_at_us)
+            /* Who has it may have it for longer: a list that is behind shows it as ready to its own worker, too. */
+            if (event.event.at.us < free_at_us && !banyan_str_equal(leased.worker, holder))
                 fail_msg("job %" PRId64 " was leased %" PRId64 " us too early", key, free_at_us - event.event.at.us);
             free_at_us = leased.until.us;
+            holder = banyan_arena_str(&arena, leased.worker);
         } else if (text_is(type, "JobReleased")) {
             free_at_us = INT64_MIN;
         } else if (text_is(type, "JobAcknowledged")) {

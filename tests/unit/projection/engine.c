@@ -335,12 +335,12 @@ static void the_background_yields(void **state)
     wait_state(&f, 0, PROJECTION_LIVE);
     /* It cannot catch up: slowed down to far less than what is appended. */
     stop(&f);
-    test_append_random(f.store, &f.random, 30000, ACCOUNTS);
+    test_append_random(f.store, &f.random, 120000, ACCOUNTS);
     start(&f, false);
     projections_limit(f.engine, 0, 20000);
     assert_int_equal(projections_wait(f.engine, 0, (struct banyan_position){20000}, LIMIT_US, NULL), BANYAN_OK);
     uint64_t other = status_of(&f, 1).checkpoint.position.value;
-    assert_true(other < 20000); /* what it did before the first one was seen to be behind */
+    assert_true(other < 100000); /* what it did before the first one was seen to be behind */
     projections_limit(f.engine, 0, 0);
     wait_tail(&f);
     stop(&f);
