@@ -58,7 +58,7 @@ BANYAN_MUST_CHECK enum banyan_status fence_remove(struct pg_conn *conn, const st
  * another process's.  TIMEOUT.  Not over a connection that holds one itself. */
 BANYAN_MUST_CHECK enum banyan_status fence_settle(struct pg_conn *conn, const char *source, int64_t timeout_us,
                                                   struct banyan_error *err);
-/* The same, and from then on nobody else can begin one before this session is at its end: by itself, or because
+/* The same, and from then on nobody else can begin one before the connection is at its end: by itself, or because
  * somebody else settled. */
 BANYAN_MUST_CHECK enum banyan_status fence_take(struct pg_conn *conn, const char *source, int64_t timeout_us,
                                                 struct banyan_error *err);
