@@ -16,7 +16,8 @@
  *   plan_constraint.c  CHECK, UNIQUE, PRIMARY KEY, FOREIGN KEY, EXCLUDE; drop of them
  *   plan_index.c       CREATE, DROP, REINDEX
  *   plan_partition.c   ATTACH, DETACH, PARTITION OF
- *   plan_rows.c        backfill directives and UPDATE, DELETE as batches, with values kept
+ *   plan_rows.c        backfill directives and UPDATE as batches, with values kept; INSERT
+ *   plan_ask.c         questions to the catalog; one thing made either as a step or as an undo
  *   plan_other.c       new objects, views, enum values; everything else as written
  *   plan_print.c, plan_json.c
  *

@@ -12,7 +12,7 @@
  *   the age             of the oldest WAL that it has not replayed, by our own clock: a replica that answers nothing
  *                       does not look near
  *   the time to drain   what it has not replayed / how fast it replayed of late: a slow replica is seen before it is
- *                       late, and lag stays under the limit, not around it
+ *                       late
  *
  * While it holds for a replica each question writes a message of some bytes into the WAL: a replica with nothing to
  * receive answers only every 10 s.
