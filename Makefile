@@ -10,6 +10,8 @@ SANITIZE ?=
 NAME ?=
 SEEDS ?= 10
 SECONDS_EACH ?= 60
+VERSION ?= 18
+FULL ?=
 PREFIX ?= /usr/local
 comma := ,
 ifeq ($(SANITIZE),)
@@ -24,7 +26,7 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 endif
 NINJA = ninja -C $(BUILD)
 
-.PHONY: all deps setup build demo test unit flow check headers layers style docs fmt fault migrate18 fuzz bench install clean help
+.PHONY: all deps setup build demo test unit flow check headers layers style docs fmt fault migrate-on migrate18 fuzz bench install clean help
 
 all: build
 
@@ -60,12 +62,17 @@ fault: build
 	@tools/deps $(DEPS) test
 	@SEEDS=$(SEEDS) tools/test $(BUILD) fault
 
-# What banyan migrate knows of PostgreSQL 15, again on 18 (from npm, into the build folder).  That package has no pg_dump,
-# and Debian's refuses a newer server: tests that copy or compare a schema with it are left out.
-MIGRATE18 = $(addprefix migrate-,effect oracle books batches bound run throttle sync plan_rows)
-migrate18: build
-	@tools/deps $(DEPS) test flags
-	@bin=$$(tools/deps-postgres18 $(BUILD)/postgres18) && PG_BIN=$$bin BANYAN_TEST_ALL=1 meson test -C $(BUILD) --num-processes 2 --timeout-multiplier 4 --no-rebuild --print-errorlogs $(MIGRATE18)
+# What banyan migrate knows of PostgreSQL 15, again on another major (14, 16, 17, 18: from registries, into the build folder).
+# The long ones of make fault, FULL=1 puts them on top.
+MIGRATE = $(addprefix migrate-,effect$(if $(FULL),-all) oracle books batches bound run$(if $(FULL),-all) throttle sync plan_rows \
+	plan-walk$(if $(FULL),-all) plan_forms$(if $(FULL),-all) swap$(if $(FULL),-all) rehearse-copy kill random live) 540-migrate
+migrate-on: build
+	@tools/deps $(DEPS) test majors
+	@bin=$$(tools/deps-postgres $(VERSION) $(BUILD)/postgres$(VERSION)) && \
+	PG_BIN=$$bin meson test -C $(BUILD) --num-processes 2 --timeout-multiplier 4 --no-rebuild --print-errorlogs $(MIGRATE)
+
+migrate18:
+	@$(MAKE) --no-print-directory migrate-on VERSION=18
 
 bench: build
 	@tools/deps $(DEPS) test
@@ -112,7 +119,7 @@ help:
 	@echo "make test          unit and flow tests"
 	@echo "make check         format, layers, headers, style, docs drift, unit tests"
 	@echo "make fault SEEDS=n broken worlds: kill -9, immediate stops, races"
-	@echo "make migrate18     the tests of banyan migrate on PostgreSQL 18"
+	@echo "make migrate-on VERSION=18   the tests of banyan migrate on another PostgreSQL: 14, 16, 17, 18; FULL=1: all of them"
 	@echo "make bench NAME=x  benchmarks against their references; build/bench/results.jsonl"
 	@echo "make fuzz          fuzzers, SECONDS_EACH=n"
 	@echo "make install       PREFIX=/usr/local"

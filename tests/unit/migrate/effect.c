@@ -6,8 +6,8 @@
  * table that the planner decides on (a query with a condition, the referenced side of a foreign key); how many lines
  * have one is printed.
  *
- * make test looks at every fourth line; BANYAN_TEST_ALL=1 (make fault, make migrate18) at each, BANYAN_LOCKS_ONLY=TEXT
- * at those with that text.
+ * make test looks at every fourth line; BANYAN_TEST_ALL=1 (make fault, make migrate-on FULL=1) at each,
+ * BANYAN_LOCKS_ONLY=TEXT at those with that text.
  */
 #include "migrate/effect.h"
 
