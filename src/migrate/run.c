@@ -34,6 +34,7 @@ static enum banyan_status set_state(struct run *run, enum books_state state, str
 
     if (run->books.state == state)
         return BANYAN_OK;
+    run->setting = state;
     st = books_state(run->conn, run->version, state, err);
     if (st != BANYAN_OK)
         return st;
@@ -273,13 +274,16 @@ static enum banyan_status on(struct run *run, struct banyan_error *err)
 
 /* ---- a run ---- */
 
-/* *body* until it ends, over as many connections as it takes. */
+/* *body* until it ends, over as many connections as it takes; from what *run->books* say, where they say anything. */
 static enum banyan_status over(struct run *run, run_body *body, struct banyan_error *err)
 {
     for (unsigned lost = 0;; lost++) {
         struct banyan_error why = BANYAN_ERROR_INIT;
+        struct books_migration left = run->books;
         enum banyan_status st = run_read(run, &why);
 
+        if (st == BANYAN_OK && left.state != BOOKS_NONE)
+            st = run_still_ours(run, &left, &why);
         if (st == BANYAN_OK)
             st = body(run, &why);
         if (run_is_lost(st) && lost < LOST_MAX) {
@@ -400,6 +404,7 @@ enum banyan_status run_start(const struct run_options *options, const struct mig
         st = checks(&run, plan, 0, err);
     if (st == BANYAN_OK)
         st = into_books(&run, migration, plan, err);
+    run.books = (struct books_migration){.state = BOOKS_STARTED, .step_count = plan->step_count};
     run_at(&run, "in the books");
     if (st == BANYAN_OK)
         st = over(&run, to_ready, err);

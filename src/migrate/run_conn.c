@@ -4,7 +4,8 @@
  *
  * The lock of the books is the session's: who has it knows that no other session of a migrator works any more, also
  * none of his own that he lost.  So a new connection ends the old session where it still lives, takes the lock, and
- * only then the books are read: what they say of a COMMIT whose answer was lost is final.
+ * only then the books are read: what they say of a COMMIT whose answer was lost is final.  Where they are not as they
+ * were left somebody else had the lock in between (who finds us at work is told how to end our session): this run ends.
  *
  * Through a pooler a session is nobody's, and so is its lock: refused.
  */
@@ -202,6 +203,22 @@ enum banyan_status run_read(struct run *run, struct banyan_error *err)
     if (st == BANYAN_OK && run->plan.step_count != run->books.step_count)
         st = banyan_error_set(err, BANYAN_CORRUPT, "migration %.*s has %zu steps in its plan and %zu in the books",
                               (int)run->version.size, run->version.data, run->plan.step_count, run->books.step_count);
+    return st;
+}
+
+enum banyan_status run_still_ours(const struct run *run, const struct books_migration *before, struct banyan_error *err)
+{
+    const struct books_migration *now = &run->books;
+    enum banyan_status st;
+
+    if ((now->state == before->state || now->state == run->setting) && now->step_count == before->step_count &&
+        (before->applied_us == 0 || now->applied_us == before->applied_us))
+        return BANYAN_OK;
+    st = banyan_error_set(err, BANYAN_CONFLICT,
+                          "the connection was lost, and somebody else went on: migration %.*s is %s",
+                          (int)run->version.size, run->version.data, books_state_name(now->state));
+    banyan_error_hint(err, "This program does no more.  Its story: banyan migrate status %.*s.", (int)run->version.size,
+                      run->version.data);
     return st;
 }
 

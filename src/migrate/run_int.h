@@ -40,6 +40,7 @@ struct run {
     struct banyan_arena arena;   /* as long as the run */
     struct banyan_arena scratch; /* as long as a look */
     struct books_migration books;
+    enum books_state setting; /* the state that was written last; the answer of that may be lost */
     struct plan plan;
     /* at work, for the report */
     size_t number;
@@ -73,6 +74,10 @@ void run_release(struct run *run);
 BANYAN_MUST_CHECK enum banyan_status run_connect(struct run *run, struct banyan_error *err);
 /* Books and plan anew. */
 BANYAN_MUST_CHECK enum banyan_status run_read(struct run *run, struct banyan_error *err);
+/* The books were read again behind a new connection: CONFLICT where they are no more as we left them.  Somebody ended
+ * our session to go on with the migration, so we do not. */
+BANYAN_MUST_CHECK enum banyan_status run_still_ours(const struct run *run, const struct books_migration *before,
+                                                    struct banyan_error *err);
 /* A statement on *conn*; while it runs, first after *look_us* and then each second at the latest, who is in its way is
  * looked at and told.  *index*: the progress of an index build as well. */
 BANYAN_MUST_CHECK enum banyan_status run_watched(struct run *run, const char *sql, int64_t look_us, bool index,

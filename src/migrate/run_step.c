@@ -376,6 +376,7 @@ static enum banyan_status connect_again(struct run *run, const struct run_work *
                                         const struct banyan_error *why, struct banyan_error *err)
 {
     struct books_step before = run->books.steps[work->number], now;
+    struct books_migration left = run->books;
     enum banyan_status st;
 
     if (++*lost > RUN_LOST_MAX) {
@@ -386,6 +387,8 @@ static enum banyan_status connect_again(struct run *run, const struct run_work *
     if (st != BANYAN_OK)
         return st;
     st = books_read(run->conn, run->version, &run->arena, &run->books, err);
+    if (st == BANYAN_OK)
+        st = run_still_ours(run, &left, err);
     if (st != BANYAN_OK)
         return st;
     now = run->books.steps[work->number];
@@ -445,7 +448,7 @@ enum banyan_status run_do(struct run *run, const struct run_work *work, struct b
     banyan_buf_reset(&run->vacuumed);
     run_tell(run, NULL);
     st = try_on(run, work, &why);
-    if (run->conn != NULL)
+    if (run->conn != NULL && st != BANYAN_CONFLICT) /* then it is somebody else's */
         (void)!books_worked(run->conn, run->version, (os_clock_monotonic_us(os_clock_real()) - begun_us + 500) / 1000,
                             NULL); /* a figure for people */
     if (st == BANYAN_OK)

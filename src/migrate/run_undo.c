@@ -115,6 +115,8 @@ static enum banyan_status undo(struct run *run, size_t number, struct banyan_err
             .undone = k + 1,
         };
 
+        if (k < run->books.steps[number].undone) /* by somebody else, while our connection was lost */
+            continue;
         st = run_not_paused(run, err);
         if (st == BANYAN_OK)
             st = undo_one(run, &work, err);
