@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "migrate/run.h"
+#include "migrate_world.h"
 #include "os/clock.h"
 #include "support/every_step.h"
 #include "support/seed.h"
@@ -50,114 +51,24 @@ struct scenario {
     const char *name, *schema, *sql; /* sql NULL: the one made by hand */
 };
 
-static const char orders_schema[] =
-    "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
-    "INSERT INTO users SELECT i, 'user ' || i FROM generate_series(1, 2000) i;"
-    "CREATE TABLE orders (id int PRIMARY KEY, user_id int NOT NULL, symbol text NOT NULL, price numeric(10,2) NOT "
-    "NULL, "
-    "execution_time timestamptz, status text NOT NULL DEFAULT 'new', filler text NOT NULL);"
-    "INSERT INTO orders SELECT i, 1 + i % 2000, CASE WHEN i % 3 = 0 THEN 'BTC' ELSE 'DAX' END, i % 10000 / 100.0, "
-    "'2024-01-01'::timestamptz + i * interval '1 minute', 'new', repeat('x', 150) FROM generate_series(1, 24000) i;"
-    "CREATE INDEX orders_time ON orders (execution_time); CREATE INDEX orders_price ON orders (price);"
-    "CREATE TABLE trades (id int PRIMARY KEY, order_id int NOT NULL REFERENCES orders (id));"
-    "INSERT INTO trades SELECT i, i FROM generate_series(1, 3000) i;"
-    "CREATE VIEW dear AS SELECT id, price FROM orders WHERE price > 90;";
-
 static const struct scenario scenarios[] = {
     {"every step", every_step_schema, NULL},
-    {"new column", orders_schema,
+    {"new column", world_orders_schema,
      "-- banyan: backfill orders.venue = CASE WHEN symbol = 'BTC' THEN 'COIN' ELSE 'XETR' END\n"
      "ALTER TABLE orders ADD COLUMN venue varchar(50) NOT NULL;"},
-    {"rename", orders_schema, "ALTER TABLE orders RENAME COLUMN execution_time TO execution_timestamp;"},
-    {"type", orders_schema, "ALTER TABLE orders ALTER COLUMN price TYPE numeric(18,8);"},
-    {"key", orders_schema, "ALTER TABLE orders ALTER COLUMN id TYPE bigint;"},
-    {"indexes and foreign key", orders_schema,
+    {"rename", world_orders_schema, "ALTER TABLE orders RENAME COLUMN execution_time TO execution_timestamp;"},
+    {"type", world_orders_schema, "ALTER TABLE orders ALTER COLUMN price TYPE numeric(18,8);"},
+    {"key", world_orders_schema, "ALTER TABLE orders ALTER COLUMN id TYPE bigint;"},
+    {"indexes and foreign key", world_orders_schema,
      "CREATE INDEX orders_user ON orders (user_id, execution_time);\n"
      "DROP INDEX orders_time;\n"
      "ALTER TABLE orders ADD CONSTRAINT orders_users FOREIGN KEY (user_id) REFERENCES users (id);"},
-    {"update", orders_schema, "UPDATE orders SET status = 'old' WHERE id % 2 = 0;"},
-    {"drop column", orders_schema, "ALTER TABLE orders DROP COLUMN status;"},
+    {"update", world_orders_schema, "UPDATE orders SET status = 'old' WHERE id % 2 = 0;"},
+    {"drop column", world_orders_schema, "ALTER TABLE orders DROP COLUMN status;"},
 };
 
 static int kills = 8;
 static int only = -1;
-
-/* ---- the server ---- */
-
-static struct pg_conn *connect_up(void)
-{
-    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO"), .application_name = "migrate kill"};
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    struct pg_conn *conn = NULL;
-
-    if (pg_connect(&options, &conn, &err) != BANYAN_OK)
-        fail_msg("%s", err.message);
-    return conn;
-}
-
-static void sql(const char *text)
-{
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    struct pg_conn *conn = connect_up();
-
-    if (pg_run(conn, text, &err) != BANYAN_OK)
-        fail_msg("%s: %s", text, err.message);
-    pg_close(conn);
-}
-
-static const char print_sql[] =
-    "CREATE OR REPLACE FUNCTION pg_temp.print() RETURNS SETOF text LANGUAGE plpgsql AS $print$ "
-    "DECLARE r regclass; BEGIN "
-    "RETURN QUERY SELECT format('column %s.%s %s %s %s', a.attrelid::regclass, a.attname, format_type(a.atttypid, "
-    "a.atttypmod), a.attnotnull, (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = "
-    "a.attrelid "
-    "AND d.adnum = a.attnum)) FROM pg_attribute a JOIN pg_class r2 ON r2.oid = a.attrelid "
-    "WHERE r2.relnamespace = 'public'::regnamespace AND r2.relkind IN ('r', 'p') AND a.attnum > 0 "
-    "AND NOT a.attisdropped;"
-    "RETURN QUERY SELECT format('index %s %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready) "
-    "FROM pg_index i JOIN pg_class r2 ON r2.oid = i.indrelid WHERE r2.relnamespace = 'public'::regnamespace;"
-    "RETURN QUERY SELECT format('constraint %s %s %s %s', k.conrelid::regclass, k.conname, "
-    "pg_get_constraintdef(k.oid), "
-    "k.convalidated) FROM pg_constraint k WHERE k.connamespace = 'public'::regnamespace AND k.conrelid <> 0;"
-    "RETURN QUERY SELECT format('partition %s of %s %s', i.inhrelid::regclass, i.inhparent::regclass, "
-    "i.inhdetachpending) FROM pg_inherits i JOIN pg_class r2 ON r2.oid = i.inhrelid WHERE r2.relkind = 'r';"
-    "RETURN QUERY SELECT format('view %s %s', v.viewname, v.definition) FROM pg_views v WHERE v.schemaname = 'public';"
-    "RETURN QUERY SELECT format('trigger %s %s', pg_get_triggerdef(g.oid), g.tgenabled) FROM pg_trigger g "
-    "WHERE NOT g.tgisinternal;"
-    "RETURN QUERY SELECT format('function %s', f.oid::regprocedure) FROM pg_proc f JOIN pg_namespace n "
-    "ON n.oid = f.pronamespace WHERE n.nspname IN ('public', 'banyan');"
-    "RETURN QUERY SELECT format('kept %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n "
-    "ON n.oid = c.relnamespace WHERE n.nspname = 'banyan' AND c.relkind = 'r' "
-    "AND c.relname NOT LIKE 'schema_migration%';"
-    "FOR r IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') "
-    "LOOP RETURN QUERY EXECUTE format('SELECT %L || md5(string_agg(to_jsonb(x)::text, '','' ORDER BY "
-    "to_jsonb(x)::text)) FROM %s x', 'rows of ' || r::text || ' ', r); END LOOP; END $print$";
-
-/* Catalog and rows, line by line; one free(). */
-static char *print(void)
-{
-    struct banyan_error err = BANYAN_ERROR_INIT;
-    struct pg_conn *conn = connect_up();
-    struct pg_result *result = NULL;
-    char *ret;
-
-    if (pg_run(conn, print_sql, &err) != BANYAN_OK ||
-        pg_exec(conn, "SELECT string_agg(l, E'\\n' ORDER BY l) FROM pg_temp.print() l", NULL, 0, &result, &err) !=
-            BANYAN_OK)
-        fail_msg("%s", err.message);
-    ret = strndup(pg_text(result, 0, 0).data, pg_text(result, 0, 0).size);
-    pg_result_free(result);
-    pg_close(conn);
-    return ret;
-}
-
-static void restart_server(void)
-{
-    char command[1024];
-
-    (void)snprintf(command, sizeof(command), "%s/ctl restart", getenv("BANYAN_TEST_PG"));
-    assert_int_equal(system(command), 0);
-}
 
 /* ---- the child ---- */
 
@@ -296,7 +207,7 @@ static int arrive(const struct scenario *scenario, bool forward)
 
 static void expect_same(const char *reference, const struct scenario *scenario, bool forward)
 {
-    char *now = print();
+    char *now = world_print("postgres");
 
     if (strcmp(now, reference) != 0) {
         (void)fprintf(stderr, "---- wanted\n%s\n---- is\n%s\n", reference, now);
@@ -329,7 +240,7 @@ static int attempt(const struct scenario *scenario, struct os_random *random, bo
         return wait_for(pid);
     (void)usleep((useconds_t)after_us);
     if (stop) { /* the program lives, and goes on behind the server's recovery */
-        restart_server();
+        world_restart();
         return wait_for(pid);
     }
     (void)kill(pid, SIGKILL);
@@ -370,9 +281,9 @@ static void run_scenario(const struct scenario *scenario, struct os_random *rand
     int64_t begun_us, length_us;
     int code;
 
-    sql("DROP SCHEMA IF EXISTS banyan CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-    sql(scenario->schema);
-    before = print();
+    world_run("postgres", "DROP SCHEMA IF EXISTS banyan CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    world_run("postgres", scenario->schema);
+    before = world_print("postgres");
     begun_us = os_clock_monotonic_us(os_clock_real());
     code = arrive(scenario, true);
     length_us = os_clock_monotonic_us(os_clock_real()) - begun_us;
@@ -382,9 +293,9 @@ static void run_scenario(const struct scenario *scenario, struct os_random *rand
         return;
     }
     assert_int_equal(code, ARRIVED);
-    references[1] = print();
+    references[1] = world_print("postgres");
     assert_int_equal(arrive(scenario, false), ARRIVED);
-    references[0] = print();
+    references[0] = world_print("postgres");
     expect_same(before, scenario, false);
     torture(scenario, random, (const char *const *)references, length_us);
     free(references[0]);
