@@ -302,6 +302,25 @@ static void print_action(const struct plan_action *action)
                (int)action->batches.needs.size, action->batches.needs.data);
 }
 
+/* What would be undone, last first. */
+static void print_undo(const struct running *all, const struct books_migration *books, const struct plan *plan)
+{
+    for (size_t i = plan->step_count; i-- > 0;) {
+        const struct plan_step *step = &plan->steps[i];
+        enum books_step_state state = i < books->step_count ? books->steps[i].state : BOOKS_STEP_OPEN;
+
+        if (state == BOOKS_STEP_OPEN || state == BOOKS_STEP_UNDONE ||
+            (all->command.to_ready && step->phase != PLAN_CONTRACT))
+            continue;
+        printf("-- undo of %s: %.*s%s\n", step->name, (int)step->title.size, step->title.data,
+               step->final             ? ": it stays, nothing undoes it"
+               : step->undo_count == 0 ? ": nothing is to be done"
+                                       : "");
+        for (size_t k = 0; k < step->undo_count; k++)
+            print_action(&step->undo[k]);
+    }
+}
+
 /* What the deed would run, as SQL. */
 static enum banyan_status print_deed(struct running *all, const struct books_migration *books, const struct deed *deed,
                                      struct banyan_error *err)
@@ -309,11 +328,17 @@ static enum banyan_status print_deed(struct running *all, const struct books_mig
     struct plan plan;
     enum banyan_status st;
 
-    if (deed->phase == 0) {
+    if (books->plan.size == 0) { /* adopted: what another tool wrote down */
         printf("%.*s\n", (int)books->rollback_script.size, books->rollback_script.data);
         return BANYAN_OK;
     }
     st = plan_read(books->plan, &all->arena, &plan, err);
+    if (st == BANYAN_OK && deed->phase == 0)
+        print_undo(all, books, &plan);
+    if (deed->phase == 0)
+        return st;
+    if (st == BANYAN_OK && !deed->fits(books))
+        printf("-- it is %s: now this would be refused\n", books_state_name(books->state));
     for (size_t i = 0; st == BANYAN_OK && i < plan.step_count; i++) {
         const struct plan_step *step = &plan.steps[i];
         bool done = i < books->step_count && books->steps[i].state == BOOKS_STEP_DONE;

@@ -10,6 +10,7 @@
 
 #include "cli/cmd_migrate.h"
 #include "migrate/look.h"
+#include "migrate/throttle.h"
 
 enum {
     WATCH_EVERY_US = 1000 * 1000,
@@ -20,7 +21,8 @@ struct looking {
     struct migrate_command command;
     struct pg_conn *conn;
     struct look_memory memories[SHOWN_MAX];
-    struct banyan_arena arena; /* of one look */
+    struct throttle_state throttle; /* remembers how far replicas were */
+    struct banyan_arena arena;      /* of one look */
     struct banyan_buf text;
 };
 
@@ -65,10 +67,15 @@ static void add_step(struct banyan_buf *text, const struct look *look)
         banyan_buf_printf(text, "  pass %" PRIu32 ", page %s", books->pass,
                           output_count((uint64_t)books->page, number));
         banyan_buf_printf(text, " of %s", output_count((uint64_t)books->pages, number));
+        if (books->batch_pages > 0)
+            banyan_buf_printf(text, ", batch %" PRIu32 " pages", books->batch_pages);
     }
-    banyan_buf_printf(text, "  tries %" PRIu32 "\n", books->tries);
+    if (books->tries > 1)
+        banyan_buf_printf(text, "  try %" PRIu32, books->tries);
+    banyan_buf_add_char(text, '\n');
     if (books->message.size > 0)
-        banyan_buf_printf(text, "    waits: %.*s\n", (int)books->message.size, books->message.data);
+        banyan_buf_printf(text, "    %s: %.*s\n", look->working ? "waits" : "stopped", (int)books->message.size,
+                          books->message.data);
 }
 
 static void add_index(struct banyan_buf *text, const struct look_index *index)
@@ -89,17 +96,25 @@ static void add_index(struct banyan_buf *text, const struct look_index *index)
 
 static void add_throttle(struct banyan_buf *text, const struct throttle_state *throttle)
 {
-    char number[OUTPUT_TEXT_SIZE];
+    char number[OUTPUT_TEXT_SIZE], bytes[OUTPUT_TEXT_SIZE];
 
     if (throttle->replica_lag_us >= 0)
-        banyan_buf_printf(text, "  replicas: slowest %s behind\n", output_duration(throttle->replica_lag_us, number));
+        banyan_buf_printf(text, "  replicas: slowest %s behind, %s to replay\n",
+                          output_duration(throttle->replica_lag_us, number),
+                          output_bytes(throttle->replica_behind_bytes, bytes));
+    else if (throttle->replicas_hidden)
+        banyan_buf_add_text(text, "  replicas: not visible to this role (it needs pg_read_all_stats)\n");
     else
-        banyan_buf_add_text(text, "  replicas: none\n");
-    banyan_buf_printf(text, "  WAL kept by slots: %s", output_bytes(throttle->kept_wal_bytes, number));
-    banyan_buf_printf(text, "   lock waiters: %" PRId64 "   active sessions: %" PRId64 "\n", throttle->lock_waiters,
-                      throttle->active_sessions);
+        banyan_buf_add_text(text, "  replicas: none is connected\n");
+    banyan_buf_printf(text, "  WAL kept by slots: %s   lock waiters: %" PRId64 "   active sessions: ",
+                      output_bytes(throttle->kept_wal_bytes, number), throttle->lock_waiters);
+    if (throttle->active_sessions >= 0)
+        banyan_buf_printf(text, "%" PRId64 "\n", throttle->active_sessions);
+    else
+        banyan_buf_add_text(text, "not visible to this role\n");
     if (throttle->hold)
-        banyan_buf_printf(text, "  a backfill waits now: %.*s\n", (int)throttle->reason.size, throttle->reason.data);
+        banyan_buf_printf(text, "  a backfill with the usual limits would wait: %.*s\n", (int)throttle->reason.size,
+                          throttle->reason.data);
 }
 
 static void add_text(struct banyan_buf *text, const struct look *look, struct banyan_arena *arena)
@@ -110,7 +125,7 @@ static void add_text(struct banyan_buf *text, const struct look *look, struct ba
     banyan_buf_printf(text, "%.*s  %.*s\n  %s%s%s, %zu of %zu steps, %s of work\n", (int)books->version.size,
                       books->version.data, (int)books->description.size, books->description.data, phase_text(books),
                       books->paused ? ", PAUSED" : "", look->working ? ", at work" : "", look->done,
-                      look->plan.step_count, output_duration(books->execution_ms * 1000, time));
+                      look->plan.step_count, output_duration(books->execution_ms * 1000 + look->running_us, time));
     add_step(text, look);
     add_index(text, &look->index);
     for (size_t i = 0; i < look->blocker_count; i++) {
@@ -144,16 +159,17 @@ static void add_step_json(struct banyan_buf *json, const struct look *look)
     add_text_member(json, "title", step->title);
     banyan_buf_printf(json,
                       ",\"undoing\":%s,\"tries\":%" PRIu32 ",\"rows\":%" PRId64 ",\"pass\":%" PRIu32
-                      ",\"page\":%" PRId64 ",\"pages\":%" PRId64,
+                      ",\"page\":%" PRId64 ",\"pages\":%" PRId64 ",\"batch_pages\":%" PRIu32,
                       books->state == BOOKS_STEP_UNDOING ? "true" : "false", books->tries, books->rows, books->pass,
-                      books->page, books->pages);
+                      books->page, books->pages, books->batch_pages);
     if (look->fraction >= 0)
         banyan_buf_printf(json, ",\"fraction\":%.4f", look->fraction);
     if (look->rows_a_second >= 0)
         banyan_buf_printf(json, ",\"rows_a_second\":%.0f", look->rows_a_second);
     if (look->eta_us >= 0)
         banyan_buf_printf(json, ",\"eta_us\":%" PRId64, look->eta_us);
-    add_text_member(json, "waits", books->message);
+    add_text_member(json, "waits", look->working ? books->message : BANYAN_STR(""));
+    add_text_member(json, "stopped", look->working ? BANYAN_STR("") : books->message);
     banyan_buf_add_char(json, '}');
 }
 
@@ -195,13 +211,25 @@ static void add_json(struct banyan_buf *json, const struct look *look)
     banyan_buf_add_char(json, '}');
 }
 
+/* What is not known is null. */
+static void add_known(struct banyan_buf *json, const char *name, int64_t value)
+{
+    if (value >= 0)
+        banyan_buf_printf(json, ",\"%s\":%" PRId64, name, value);
+    else
+        banyan_buf_printf(json, ",\"%s\":null", name);
+}
+
 static void add_throttle_json(struct banyan_buf *json, const struct throttle_state *throttle)
 {
-    banyan_buf_printf(json,
-                      "{\"hold\":%s,\"replica_lag_us\":%" PRId64 ",\"kept_wal_bytes\":%" PRId64
-                      ",\"lock_waiters\":%" PRId64 ",\"active_sessions\":%" PRId64,
-                      throttle->hold ? "true" : "false", throttle->replica_lag_us, throttle->kept_wal_bytes,
-                      throttle->lock_waiters, throttle->active_sessions);
+    banyan_buf_printf(json, "{\"hold\":%s,\"replicas\":%s,\"replicas_visible\":%s", throttle->hold ? "true" : "false",
+                      throttle->replica_lag_us >= 0 || throttle->replicas_hidden ? "true" : "false",
+                      throttle->replicas_hidden ? "false" : "true");
+    add_known(json, "replica_lag_us", throttle->replica_lag_us);
+    add_known(json, "replica_behind_bytes", throttle->replica_lag_us >= 0 ? throttle->replica_behind_bytes : -1);
+    add_known(json, "kept_wal_bytes", throttle->kept_wal_bytes);
+    add_known(json, "lock_waiters", throttle->lock_waiters);
+    add_known(json, "active_sessions", throttle->active_sessions);
     add_text_member(json, "reason", throttle->hold ? banyan_buf_str(&throttle->reason) : BANYAN_STR(""));
     banyan_buf_add_char(json, '}');
 }
@@ -237,7 +265,7 @@ static enum banyan_status shown(struct looking *all, struct banyan_str *ret, siz
 static enum banyan_status show(struct looking *all, struct banyan_error *err)
 {
     struct banyan_str versions[SHOWN_MAX];
-    struct throttle_state throttle = {.hold = false};
+    const struct throttle_options options = {.look = true};
     bool json = all->command.json;
     size_t count = 0;
     enum banyan_status st = shown(all, versions, &count, err);
@@ -247,7 +275,7 @@ static enum banyan_status show(struct looking *all, struct banyan_error *err)
     for (size_t i = 0; i < count && st == BANYAN_OK; i++) {
         struct look look;
 
-        st = look_at(all->conn, versions[i], &all->command.run.throttle, &all->memories[i], &all->arena, &look, err);
+        st = look_at(all->conn, versions[i], &all->memories[i], &all->arena, &look, err);
         if (st != BANYAN_OK)
             break;
         if (i > 0 && json)
@@ -256,20 +284,18 @@ static enum banyan_status show(struct looking *all, struct banyan_error *err)
             add_json(&all->text, &look);
         else
             add_text(&all->text, &look, &all->arena);
-        look_release(&look);
     }
     if (st == BANYAN_OK)
-        throttle_ask(&all->command.run.throttle, all->conn, &throttle);
+        throttle_ask(&options, all->conn, &all->throttle);
     if (json) {
         banyan_buf_add_text(&all->text, "],\"server\":");
-        add_throttle_json(&all->text, &throttle);
+        add_throttle_json(&all->text, &all->throttle);
         banyan_buf_add_text(&all->text, "}\n");
     } else {
         if (count == 0)
             banyan_buf_add_text(&all->text, "no migration is unfinished\n");
-        add_throttle(&all->text, &throttle);
+        add_throttle(&all->text, &all->throttle);
     }
-    throttle_state_release(&throttle);
     return st;
 }
 
@@ -291,6 +317,8 @@ enum banyan_status migrate_status(struct cli *cli, int argc, char **argv, struct
         st = migrate_connect(&all.command, "banyan migrate status", &all.conn, err);
     while (st == BANYAN_OK) {
         st = show(&all, err);
+        if (os_stop_requested(&all.command.stop)) /* what it asked then was broken off */
+            break;
         if (st == BANYAN_OK && all.command.watch && output_colored(stdout) && !all.command.json)
             fputs("\033[H\033[2J", stdout);
         if (st == BANYAN_OK)
@@ -300,6 +328,7 @@ enum banyan_status migrate_status(struct cli *cli, int argc, char **argv, struct
         if (!all.command.watch || os_stop_wait(&all.command.stop, WATCH_EVERY_US))
             break;
     }
+    throttle_state_release(&all.throttle);
     banyan_buf_release(&all.text);
     pg_close(all.conn);
     migrate_end(&all.command);

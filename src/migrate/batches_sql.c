@@ -302,5 +302,6 @@ enum banyan_status batches_find(struct batches *b, int64_t first, int64_t last, 
 
 enum banyan_status batches_place(struct batches *b, struct banyan_error *err)
 {
+    b->step->batch_pages = b->pages_write;
     return books_step(b->conn, b->options->version, b->options->number, b->step, err);
 }

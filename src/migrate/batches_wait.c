@@ -183,7 +183,8 @@ static enum banyan_status paused(struct batches *b, struct banyan_error *err)
     return st;
 }
 
-/* Has anybody else worked in this database within the last second?  What cannot be seen counts as somebody. */
+/* Has anybody else worked in this database within the last second?  What cannot be seen counts as somebody; who only
+ * watches (`banyan migrate status --watch`) does not: it must not slow down what it looks at. */
 static bool in_company(struct batches *b)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -192,7 +193,8 @@ static bool in_company(struct batches *b)
     struct banyan_str sql =
         sql_make(&arena,
                  "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()"
-                 " AND pid <> %d AND datname = pg_catalog.current_database()"
+                 " AND pid <> %d AND application_name IS DISTINCT FROM 'banyan migrate status' AND datname = "
+                 "pg_catalog.current_database()"
                  " AND (backend_type IS NULL OR (backend_type = 'client backend' AND (state = 'active'"
                  " OR state_change > pg_catalog.clock_timestamp() - interval '1 second'))))",
                  (int64_t)pg_backend_pid(b->conn));

@@ -61,7 +61,7 @@ static const char list_sql[] = "SELECT " MIGRATION_COLUMNS " FROM banyan.schema_
                                "ORDER BY applied_at, version";
 static const char steps_sql[] = "SELECT state, " MICROSECONDS("started_at") ", " MICROSECONDS(
     "ended_at") ", tries, undone, pass, page, pages, "
-                "rows, message FROM banyan.schema_migration_steps WHERE version = $1 ORDER BY number";
+                "rows, message, batch_pages FROM banyan.schema_migration_steps WHERE version = $1 ORDER BY number";
 
 static void take_checksum(struct banyan_str hex, uint8_t ret[32])
 {
@@ -118,6 +118,7 @@ static void take_steps(const struct pg_result *result, struct banyan_arena *aren
             .pages = pg_int(result, i, 7),
             .rows = pg_int(result, i, 8),
             .message = banyan_arena_str(arena, pg_text(result, i, 9)),
+            .batch_pages = (uint32_t)pg_int(result, i, 10),
         };
     }
 }
@@ -239,9 +240,10 @@ enum banyan_status books_step(struct pg_conn *conn, struct banyan_str version, s
         "coalesce(CASE WHEN state IN ('running', 'undoing') THEN started_at END, now()) END, "
         "ended_at = CASE WHEN $5::bigint <> 0 THEN 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' "
         "WHEN $3 IN ('done', 'undone') THEN clock_timestamp() END, tries = $6::bigint, undone = $7::bigint, "
-        "pass = $8::bigint, page = $9::bigint, pages = $10::bigint, rows = $11::bigint, message = $12 "
+        "pass = $8::bigint, page = $9::bigint, pages = $10::bigint, rows = $11::bigint, message = $12, "
+        "batch_pages = $13::bigint "
         "WHERE version = $1 AND number = $2::bigint";
-    char texts[9][NUMBER_TEXT];
+    char texts[10][NUMBER_TEXT];
     struct pg_param params[] = {
         {version},
         number(texts[0], (int64_t)step_number),
@@ -255,6 +257,7 @@ enum banyan_status books_step(struct pg_conn *conn, struct banyan_str version, s
         number(texts[7], step->pages),
         number(texts[8], step->rows),
         {step->message.data == NULL ? BANYAN_STR("") : step->message},
+        number(texts[9], step->batch_pages),
     };
 
     return mark(conn, sql, params, sizeof(params) / sizeof(params[0]), err);

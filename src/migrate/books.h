@@ -54,6 +54,7 @@ struct books_step {
     uint32_t tries, undone;
     uint32_t pass;             /* of a backfill: from 1 */
     int64_t page, pages;       /* the next one, and as many as there were at the start of the pass */
+    uint32_t batch_pages;      /* of the last batch; it follows --batch-time */
     int64_t rows;              /* written so far */
     struct banyan_str message; /* what it waits for, why it failed; may be empty */
 };
@@ -66,7 +67,7 @@ struct books_migration {
     int64_t applied_us; /* when it was started */
     struct banyan_str applied_by;
     int64_t execution_ms;              /* working time so far, all phases */
-    struct banyan_str rollback_script; /* what a rollback would run from here, as SQL */
+    struct banyan_str rollback_script; /* what a rollback of all of it would run, as SQL */
     struct banyan_str source;          /* the file as it was started: drift is told with a diff */
     struct banyan_str plan;            /* JSON, plan_read() */
     struct books_step *steps;          /* one a step of the plan */

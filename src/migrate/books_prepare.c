@@ -39,7 +39,8 @@ static const char make_tables_sql[] =
     "phase text NOT NULL, name text NOT NULL, title text NOT NULL, state text NOT NULL DEFAULT 'open', "
     "started_at timestamptz, ended_at timestamptz, tries integer NOT NULL DEFAULT 0, "
     "undone integer NOT NULL DEFAULT 0, pass integer NOT NULL DEFAULT 0, page bigint NOT NULL DEFAULT 0, "
-    "pages bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0, message text NOT NULL DEFAULT '', "
+    "pages bigint NOT NULL DEFAULT 0, batch_pages integer NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0, message "
+    "text NOT NULL DEFAULT '', "
     "PRIMARY KEY (version, number)) WITH (fillfactor = 70);"
     "COMMENT ON TABLE banyan.schema_migration_steps IS 'banyan migrate: one row a step of a migration''s plan'";
 

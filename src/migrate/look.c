@@ -13,7 +13,8 @@
 #include "os/clock.h"
 
 enum {
-    RATE_AFTER_US = 500 * 1000, /* two looks closer than this tell nothing */
+    RATE_AFTER_US = 500 * 1000,     /* two looks closer than this tell nothing */
+    RATE_OVER_US = 5 * 1000 * 1000, /* a batch may take longer than a look: one that saw none is no standstill */
 };
 
 /* ---- the step ---- */
@@ -61,7 +62,7 @@ static enum banyan_status running_us(struct pg_conn *conn, const struct books_st
     return st;
 }
 
-/* Since the last look, or since the start of the step. */
+/* Since the last look, or since the start of the step; where another session began it, it may have rested meanwhile. */
 static void rate_of(struct look *look, struct look_memory *memory, const struct books_step *step, int64_t elapsed_us)
 {
     int64_t now = os_clock_monotonic_us(os_clock_real());
@@ -70,13 +71,17 @@ static void rate_of(struct look *look, struct look_memory *memory, const struct 
     if (same && now - memory->at_us < RATE_AFTER_US)
         return;
     if (same) {
-        double seconds = (double)(now - memory->at_us) / 1e6;
+        double us = (double)(now - memory->at_us), weight = us / (us + RATE_OVER_US);
 
-        memory->rows_a_second = (double)(step->rows - memory->rows) / seconds;
-        memory->pages_a_second = (double)(step->page - memory->page) / seconds;
-    } else if (elapsed_us > 0) {
+        if (memory->rows_a_second < 0)
+            weight = 1;
+        memory->rows_a_second += weight * ((double)(step->rows - memory->rows) * 1e6 / us - memory->rows_a_second);
+        memory->pages_a_second += weight * ((double)(step->page - memory->page) * 1e6 / us - memory->pages_a_second);
+    } else if (elapsed_us > 0 && elapsed_us <= look->session_us) {
         memory->rows_a_second = (double)step->rows * 1e6 / (double)elapsed_us;
         memory->pages_a_second = (double)step->page * 1e6 / (double)elapsed_us;
+    } else {
+        memory->rows_a_second = memory->pages_a_second = -1;
     }
     memory->step = look->step;
     memory->pass = step->pass;
@@ -97,10 +102,15 @@ static enum banyan_status look_at_batches(struct pg_conn *conn, struct look *loo
     st = running_us(conn, step, &elapsed_us, err);
     if (st != BANYAN_OK)
         return st;
-    rate_of(look, memory, step, elapsed_us);
-    look->rows_a_second = memory->rows_a_second;
     if (step->pages > 0)
         look->fraction = (double)step->page / (double)step->pages;
+    if (!look->working) { /* it was stopped or killed: what it did since is no rate */
+        memory->at_us = 0;
+        return BANYAN_OK;
+    }
+    look->running_us = elapsed_us < look->session_us ? elapsed_us : look->session_us;
+    rate_of(look, memory, step, elapsed_us);
+    look->rows_a_second = memory->rows_a_second;
     if (step->pages > step->page && memory->pages_a_second > 0)
         look->eta_us = (int64_t)((double)(step->pages - step->page) / memory->pages_a_second * 1e6);
     return BANYAN_OK;
@@ -138,6 +148,8 @@ static enum banyan_status look_at_session(struct pg_conn *conn, const struct pg_
     enum banyan_status st = look_at_index(conn, &pid, arena, look, err);
 
     look->working = true;
+    if (pg_int(sessions, row, 2) > look->session_us)
+        look->session_us = pg_int(sessions, row, 2);
     if (st == BANYAN_OK && pg_bool(sessions, row, 1) && look->blocker_count == 0)
         st = blockers_of(conn, (int)pg_int(sessions, row, 0), arena, &look->blockers, &look->blocker_count, err);
     return st;
@@ -146,9 +158,11 @@ static enum banyan_status look_at_session(struct pg_conn *conn, const struct pg_
 static enum banyan_status look_at_sessions(struct pg_conn *conn, struct banyan_arena *arena, struct look *look,
                                            struct banyan_error *err)
 {
-    static const char sql[] = "SELECT pid, wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity"
-                              " WHERE datname = current_database() AND application_name = $1"
-                              " AND pid <> pg_backend_pid() ORDER BY backend_start";
+    static const char sql[] =
+        "SELECT pid, wait_event_type IS NOT DISTINCT FROM 'Lock',"
+        " (extract(epoch FROM clock_timestamp() - backend_start) * 1000000)::bigint FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = $1"
+        " AND pid <> pg_backend_pid() ORDER BY backend_start";
     const struct pg_param name = {banyan_str_of(RUN_APPLICATION)};
     struct pg_result *sessions = NULL;
     enum banyan_status st = pg_exec(conn, sql, &name, 1, &sessions, err);
@@ -175,9 +189,8 @@ static bool is_under_way(const struct books_migration *books)
     }
 }
 
-enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version, const struct throttle_options *throttle,
-                           struct look_memory *memory, struct banyan_arena *arena, struct look *ret,
-                           struct banyan_error *err)
+enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version, struct look_memory *memory,
+                           struct banyan_arena *arena, struct look *ret, struct banyan_error *err)
 {
     enum banyan_status st;
 
@@ -188,7 +201,6 @@ enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version, cons
     if (st != BANYAN_OK)
         return st;
     find_step(ret);
-    throttle_ask(throttle, conn, &ret->throttle);
     if (!is_under_way(&ret->migration))
         return BANYAN_OK;
     st = look_at_sessions(conn, arena, ret, err);
@@ -196,9 +208,4 @@ enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version, cons
         ret->step < ret->migration.step_count)
         st = look_at_batches(conn, ret, memory, err);
     return st;
-}
-
-void look_release(struct look *look)
-{
-    throttle_state_release(&look->throttle);
 }

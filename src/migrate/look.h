@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a migration stands, seen from outside: what the books say, who works on it, who is in its way, how far an index
- * build is, what the backfill would wait for.  Over a connection of its own; changes nothing, and waits for nobody.
+ * build is.  Over a connection of its own; changes nothing, and waits for nobody.
  *
  * Threads: one at a time.
  */
@@ -10,7 +10,6 @@
 
 #include "migrate/blockers.h"
 #include "migrate/books.h"
-#include "migrate/throttle.h"
 
 /* pg_stat_progress_create_index of a session that works on the migration. */
 struct look_index {
@@ -37,16 +36,16 @@ struct look {
     double fraction;      /* of the step; negative: not known */
     double rows_a_second; /* of a backfill; negative: not known */
     int64_t eta_us;       /* of the step; CATALOG_UNKNOWN */
+    int64_t session_us;   /* since whoever works on it is connected */
+    int64_t running_us;   /* of the backfill that is under way, in this session: not yet in execution_ms */
     struct look_index index;
     struct blocker *blockers;
     size_t blocker_count;
-    struct throttle_state throttle;
 };
 
-/* NOT_FOUND: no such migration.  Memory from *arena*, but the throttle's: look_release(). */
+/* NOT_FOUND: no such migration.  Memory from *arena*. */
 BANYAN_MUST_CHECK enum banyan_status look_at(struct pg_conn *conn, struct banyan_str version,
-                                             const struct throttle_options *throttle, struct look_memory *memory,
-                                             struct banyan_arena *arena, struct look *ret, struct banyan_error *err);
-void look_release(struct look *look);
+                                             struct look_memory *memory, struct banyan_arena *arena, struct look *ret,
+                                             struct banyan_error *err);
 
 #endif

@@ -422,7 +422,7 @@ static enum banyan_status try_on(struct run *run, const struct run_work *work, s
         }
         run->tries++;
         if (!is_collision(&why)) {
-            remember(run, work, banyan_str_of(why.message));
+            remember(run, work, st == BANYAN_STOPPED ? BANYAN_STR("on request") : banyan_str_of(why.message));
             *err = why;
             return st;
         }

@@ -37,6 +37,11 @@ void throttle_unknown(struct throttle_state *state, const char *what, const stru
 
 /* ---- questions ---- */
 
+static bool is_asked(const struct throttle_options *options, const struct throttle_state *state, bool matters)
+{
+    return options->look || (matters && !state->hold);
+}
+
 static void ask_flag_file(const struct throttle_options *options, struct throttle_state *state)
 {
     struct stat facts;
@@ -54,7 +59,7 @@ static void ask_kept_wal(const struct throttle_options *options, struct pg_conn 
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct pg_result *result = NULL;
 
-    if (options->kept_wal_bytes_max <= 0 || state->hold)
+    if (!is_asked(options, state, options->kept_wal_bytes_max > 0))
         return;
     if (pg_exec(conn,
                 "SELECT slot_name, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint"
@@ -63,7 +68,7 @@ static void ask_kept_wal(const struct throttle_options *options, struct pg_conn 
         throttle_unknown(state, "the WAL that slots keep", &err);
     } else if (pg_rows(result) == 1) {
         state->kept_wal_bytes = pg_int(result, 0, 1);
-        if (state->kept_wal_bytes > options->kept_wal_bytes_max)
+        if (options->kept_wal_bytes_max > 0 && state->kept_wal_bytes > options->kept_wal_bytes_max)
             throttle_hold(state, "slot %.*s keeps %" PRId64 " MiB of WAL (limit %" PRId64 " MiB)",
                           (int)pg_text(result, 0, 0).size, pg_text(result, 0, 0).data, state->kept_wal_bytes >> 20,
                           options->kept_wal_bytes_max >> 20);
@@ -77,7 +82,7 @@ static void ask_lock_waiters(const struct throttle_options *options, struct pg_c
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct pg_result *result = NULL;
 
-    if (limit < 0 || state->hold)
+    if (!is_asked(options, state, limit >= 0))
         return;
     if (pg_exec(conn,
                 "SELECT count(DISTINCT l.pid) FROM pg_catalog.pg_locks l"
@@ -87,7 +92,7 @@ static void ask_lock_waiters(const struct throttle_options *options, struct pg_c
         throttle_unknown(state, "sessions that wait for a lock", &err);
     } else {
         state->lock_waiters = pg_int(result, 0, 0);
-        if (state->lock_waiters > limit)
+        if (limit >= 0 && state->lock_waiters > limit)
             throttle_hold(state, "%" PRId64 " sessions wait for a lock (limit %" PRId64 ")", state->lock_waiters,
                           limit);
     }
@@ -101,7 +106,7 @@ static void ask_active_sessions(const struct throttle_options *options, struct p
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct pg_result *result = NULL;
 
-    if (options->active_sessions_max <= 0 || state->hold)
+    if (!is_asked(options, state, options->active_sessions_max > 0))
         return;
     if (pg_exec(conn,
                 "SELECT count(*) FILTER (WHERE state <> 'idle' AND state NOT LIKE 'idle in transaction%'),"
@@ -112,9 +117,12 @@ static void ask_active_sessions(const struct throttle_options *options, struct p
         throttle_unknown(state, "active sessions", &err);
     } else {
         state->active_sessions = pg_int(result, 0, 0);
-        if (pg_int(result, 0, 1) > 0)
-            throttle_hold(state, "active sessions cannot be counted: the role needs pg_read_all_stats");
-        if (state->active_sessions > options->active_sessions_max)
+        if (pg_int(result, 0, 1) > 0) {
+            state->active_sessions = -1;
+            if (options->active_sessions_max > 0)
+                throttle_hold(state, "active sessions cannot be counted: the role needs pg_read_all_stats");
+        }
+        if (options->active_sessions_max > 0 && state->active_sessions > options->active_sessions_max)
             throttle_hold(state, "%" PRId64 " sessions are active (limit %" PRId64 ")", state->active_sessions,
                           options->active_sessions_max);
     }
@@ -153,6 +161,8 @@ void throttle_ask(const struct throttle_options *options, struct pg_conn *conn, 
     banyan_buf_reset(&state->reason);
     state->hold = false;
     state->replica_lag_us = -1;
+    state->replica_behind_bytes = 0;
+    state->replicas_hidden = false;
     state->kept_wal_bytes = state->lock_waiters = state->active_sessions = 0;
     ask_flag_file(options, state);
     throttle_ask_replicas(options, conn, state);

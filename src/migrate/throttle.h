@@ -37,14 +37,18 @@ struct throttle_options {
     int64_t active_sessions_max; /* 0: not looked at */
     const char *flag_file;       /* while it is there; NULL: none */
     const char *query;           /* while it answers true; NULL: none */
+    bool look;                   /* only to be shown: every question is asked, whatever holds, and nothing is written */
 };
 struct throttle_memory;
 struct throttle_state { /* all zero at first; given to each question again, which remembers what was before */
     bool hold;
-    struct banyan_buf reason; /* "replica r1 is 0.6 s behind (limit 1.0 s, held from half of it)" */
-    int64_t replica_lag_us;   /* of the slowest; -1: none is there */
-    int64_t kept_wal_bytes;
-    int64_t lock_waiters, active_sessions;
+    struct banyan_buf reason;     /* "replica r1 is 0.6 s behind (limit 1.0 s, held from half of it)" */
+    int64_t replica_lag_us;       /* of the slowest; -1: none is there */
+    int64_t replica_behind_bytes; /* of the one with the most to replay */
+    bool replicas_hidden;         /* one at least is there, and the role may not see how far it is */
+    int64_t kept_wal_bytes;       /* these three: what is not looked at is 0 */
+    int64_t lock_waiters;
+    int64_t active_sessions;        /* -1: the role may not see them */
     struct throttle_memory *memory; /* owned */
 };
 

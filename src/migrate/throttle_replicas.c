@@ -143,6 +143,8 @@ static void judge(const struct throttle_options *options, struct throttle_state 
     }
     if (lag_us > state->replica_lag_us)
         state->replica_lag_us = lag_us;
+    if (flushed - row->replayed > state->replica_behind_bytes)
+        state->replica_behind_bytes = flushed - row->replayed;
     if (limit_us < 0)
         return;
     /* What is under way already makes it later still: half of the limit is for that. */
@@ -199,9 +201,10 @@ static void judge_all(const struct throttle_options *options, struct throttle_st
 
         if (row.pid == 0) /* there is none: the row is there for the position */
             continue;
-        if (row.state.data == NULL)
+        if (row.state.data == NULL) {
+            state->replicas_hidden = true;
             throttle_hold(state, "replicas cannot be seen: the role needs pg_read_all_stats");
-        else if (row.replayed > 0 && is_wanted(options, row.name))
+        } else if (row.replayed > 0 && is_wanted(options, row.name))
             judge(options, state, &row, at_us, flushed);
     }
     forget_the_gone(state->memory);
@@ -224,7 +227,7 @@ void throttle_ask_replicas(const struct throttle_options *options, struct pg_con
     struct banyan_error err = BANYAN_ERROR_INIT;
     struct pg_result *result = NULL;
 
-    if (state->hold || (options->replica_lag_us_max < 0 && options->replica_count == 0))
+    if (!options->look && (state->hold || (options->replica_lag_us_max < 0 && options->replica_count == 0)))
         return;
     if (state->memory == NULL)
         state->memory = alloc_zeroed(1, sizeof(*state->memory));
@@ -244,6 +247,6 @@ void throttle_ask_replicas(const struct throttle_options *options, struct pg_con
     judge_names(options, state, result);
     judge_all(options, state, result);
     pg_result_free(result);
-    if (state->hold)
+    if (state->hold && !options->look)
         write_something(conn);
 }

@@ -123,6 +123,36 @@ static void test_kept_wal(void **state)
     goes_on(&options);
 }
 
+/* What is only shown is asked for without a limit, and also behind a reason to wait. */
+static void test_look(void **state)
+{
+    struct throttle_options look = {.look = true};
+    struct session session;
+    struct pg_conn *holder = test_connect(false);
+
+    (void)state;
+    look.query = "SELECT true";
+    look.flag_file = "/";
+    test_run(conn, "SELECT pg_create_physical_replication_slot('lazy', true)");
+    test_run(conn, "CREATE TABLE more AS SELECT repeat('x', 1000) FROM generate_series(1, 1000)");
+    test_run(holder, "SELECT pg_advisory_lock(2)");
+    session_start(&session, "SELECT pg_advisory_lock_shared(2)");
+    test_wait_value(conn, "SELECT count(*) FROM pg_locks WHERE NOT granted", "1");
+    holds(&look, "the flag file / is there");
+    assert_true(asked.kept_wal_bytes > 1 << 20);
+    assert_int_equal(asked.lock_waiters, 1);
+    assert_int_equal(asked.active_sessions, 1);
+    assert_false(asked.replicas_hidden);
+    test_run(conn, "CREATE ROLE blind; SET ROLE blind");
+    throttle_ask(&look, conn, &asked);
+    assert_int_equal(asked.active_sessions, -1);
+    test_run(conn, "RESET ROLE; DROP ROLE blind");
+    test_run(holder, "SELECT pg_advisory_unlock(2)");
+    session_end(&session);
+    pg_close(holder);
+    test_run(conn, "SELECT pg_drop_replication_slot('lazy')");
+}
+
 static void test_lock_waiters(void **state)
 {
     struct throttle_options options = {.lock_waiters_max = 1}, off = {.lock_waiters_max = -1};
@@ -206,9 +236,9 @@ static int down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing),  cmocka_unit_test(test_flag_file),    cmocka_unit_test(test_query),
-        cmocka_unit_test(test_kept_wal), cmocka_unit_test(test_lock_waiters), cmocka_unit_test(test_active_sessions),
-        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_nothing),         cmocka_unit_test(test_flag_file), cmocka_unit_test(test_query),
+        cmocka_unit_test(test_kept_wal),        cmocka_unit_test(test_look),      cmocka_unit_test(test_lock_waiters),
+        cmocka_unit_test(test_active_sessions), cmocka_unit_test(test_lost),
     };
 
     return cmocka_run_group_tests(tests, up, down);
