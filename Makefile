@@ -64,7 +64,7 @@ fault: build
 
 # What banyan migrate knows of PostgreSQL 15, again on another major (14, 16, 17, 18: from registries, into the build folder).
 # The long ones of make fault, FULL=1 puts them on top.
-MIGRATE = $(addprefix migrate-,effect$(if $(FULL),-all) oracle books batches bound run$(if $(FULL),-all) run_two throttle sync plan_rows \
+MIGRATE = $(addprefix migrate-,effect$(if $(FULL),-all) oracle books batches bound run$(if $(FULL),-all) run_crash run_two throttle sync plan_rows \
 	plan-walk$(if $(FULL),-all) plan_forms$(if $(FULL),-all) swap$(if $(FULL),-all) rehearse-copy kill random live) 540-migrate
 migrate-on: build
 	@tools/deps $(DEPS) test majors
