@@ -7,10 +7,10 @@
 #define AT(name) PG_QUERY__ALTER_TABLE_TYPE__AT_##name
 
 /* A subquery that reads nothing of the row is computed once a statement, also where it is volatile: one uuid for all
- * rows of a batch.  So it always reads something. */
+ * rows of a batch.  So it always reads something: of the inner t, for the table may be called t, too. */
 struct banyan_str plan_value(struct plan_work *work, const struct catalog_table *table, struct banyan_str expression)
 {
-    return sql_make(work->arena, "(SELECT (%S) FROM (SELECT t.*) AS %I WHERE t.tableoid <> 0)", expression,
+    return sql_make(work->arena, "(SELECT (%S) FROM (SELECT t.* WHERE t.tableoid <> 0) AS %I)", expression,
                     table->name);
 }
 

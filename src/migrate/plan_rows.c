@@ -85,6 +85,7 @@ struct change {
     size_t key_count;
     struct banyan_str condition; /* SQL over t */
     struct banyan_str kept;      /* "banyan"."kept_…" */
+    bool only;                   /* not the children by INHERITS */
 };
 
 static bool read_key(struct plan_work *work, struct change *change)
@@ -236,7 +237,7 @@ static struct banyan_str keep_sql(struct plan_work *work, const struct change *c
         from = sql_make(work->arena, "%S, t.%I, %S", from, change->names[i], change->values[i]);
     }
     return sql_make(work->arena,
-                    "INSERT INTO %S (%S) SELECT %S FROM %T t JOIN due ON t.ctid = due.at ON CONFLICT DO "
+                    "INSERT INTO %S (%S) SELECT %S FROM ONLY %T t JOIN due ON t.ctid = due.at ON CONFLICT DO "
                     "NOTHING",
                     change->kept, into, from, leaf);
 }
@@ -269,15 +270,16 @@ static void undo_batches(struct plan_work *work, const struct change *change, st
 /* The batches of every leaf.  *needs* is false for a row that was written. */
 static void write_batches(struct plan_work *work, const struct change *change)
 {
-    const struct catalog_table **leaves;
+    const struct catalog_table *itself[] = {change->table}, **leaves = itself;
     struct banyan_str set = BANYAN_STR(""), needs;
-    size_t count;
+    size_t count = 1;
 
     for (size_t i = 0; i < change->count; i++)
         set = sql_make(work->arena, "%S%s%I = %S", set, i > 0 ? ", " : "", change->names[i], change->values[i]);
     needs = sql_make(work->arena, "(%S) AND NOT EXISTS (SELECT FROM %S k WHERE %S)", change->condition, change->kept,
                      same_key(work, change));
-    plan_leaves(work, change->table, &leaves, &count);
+    if (change->table->kind == 'p')
+        plan_leaves(work, change->table, &leaves, &count);
     for (size_t i = 0; i < count && plan_goes_on(work); i++) {
         struct plan_step *step = plan_add(work, PLAN_BACKFILL, "update-rows", PLAN_BATCHES, PLAN_RETRY_LONG);
 
@@ -299,7 +301,8 @@ static bool is_key_column(const struct change *change, struct banyan_str name)
     return false;
 }
 
-static void write_kept(struct plan_work *work, struct change *change)
+/* One table, or one tree of partitions. */
+static void write_one(struct plan_work *work, struct change *change)
 {
     struct plan_step *step;
 
@@ -327,6 +330,27 @@ static void write_kept(struct plan_work *work, struct change *change)
     step->title = banyan_arena_printf(work->arena, "new rows of %.*s are not marked any more",
                                       (int)change->table->shown.size, change->table->shown.data);
     drop_marks(work, change, &step->act);
+}
+
+/* Children by INHERITS have keys and triggers of their own: one key may be in several of them. */
+static void write_kept(struct plan_work *work, struct change *change)
+{
+    const struct catalog_table **leaves = NULL;
+    size_t count = 0;
+
+    if (change->only || change->table->kind == 'p' || change->table->child_count == 0) {
+        write_one(work, change);
+        return;
+    }
+    plan_leaves(work, change->table, &leaves, &count);
+    change->only = true;
+    for (size_t i = 0; i < count && plan_goes_on(work); i++) {
+        struct change *one = banyan_arena_alloc(work->arena, sizeof(*one));
+
+        *one = *change;
+        one->table = leaves[i];
+        write_one(work, one);
+    }
 }
 
 /* ---- UPDATE ---- */
@@ -433,6 +457,7 @@ static void update(struct plan_work *work, const PgQuery__UpdateStmt *statement)
         return;
     }
     change.table = table;
+    change.only = !range->inh;
     query.condition = statement->where_clause;
     if (query.from_count > 0)
         change.condition = sql_make(work->arena, "EXISTS (%S)", query_sql(work, &query));
@@ -486,7 +511,8 @@ static void insert_kept(struct plan_work *work, struct change *change, const PgQ
     plan_sql(work, &step->act, "WITH made AS (%S RETURNING %S) INSERT INTO %S SELECT * FROM made",
              work->statement->text, keys, change->kept);
     action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_LONG);
-    plan_sql(work, action, "DELETE FROM %T t USING %S k WHERE %S", change->table, change->kept, same_key(work, change));
+    plan_sql(work, action, "DELETE FROM %s%T t USING %S k WHERE %S", change->table->kind == 'p' ? "" : "ONLY ",
+             change->table, change->kept, same_key(work, change));
     plan_sql(work, action, "DROP TABLE %S", change->kept);
     step = plan_add(work, PLAN_CLEANUP, "drop-kept-values", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title = banyan_arena_printf(work->arena, "the keys of the rows that were inserted into %.*s",

@@ -120,27 +120,50 @@ static struct sync sync_of(struct plan_work *work, const struct plan_swap *swap,
     return sync;
 }
 
+/* Partitions, whose triggers are copies of the parent's, or children by INHERITS, which do not meet it. */
+static size_t below(struct plan_work *work, const struct sync *sync, const struct catalog_table ***ret)
+{
+    size_t count = 0;
+
+    *ret = NULL;
+    if (sync->table->kind == 'p' || sync->table->child_count > 0)
+        plan_leaves(work, sync->table, ret, &count);
+    return count;
+}
+
+static bool is_own(const struct sync *sync, const struct catalog_table *leaf)
+{
+    return sync->table->kind != 'p' && leaf != sync->table;
+}
+
 static void make_trigger(struct plan_work *work, struct swap_list *section, const struct sync *sync,
                          struct banyan_str path)
 {
     struct banyan_str version = work->migration->version;
+    const struct catalog_table **leaves;
+    size_t count = below(work, sync, &leaves);
 
     list_add(work, section, sync_function_sql(sync, version, path, work->arena));
     list_add(work, section, sync_trigger_sql(sync, version, work->arena));
     list_add(work, section, sync_always_sql(sync, version, work->arena));
-    if (sync->table->kind == 'p') {
-        const struct catalog_table **leaves = NULL;
-        size_t count = 0;
-
-        plan_leaves(work, sync->table, &leaves, &count);
-        for (size_t i = 0; i < count; i++)
-            list_add(work, section, sync_always_of_sql(sync, leaves[i], version, work->arena));
+    for (size_t i = 0; i < count; i++) {
+        if (leaves[i] == sync->table)
+            continue;
+        if (is_own(sync, leaves[i]))
+            list_add(work, section, sync_trigger_of_sql(sync, leaves[i], version, work->arena));
+        list_add(work, section, sync_always_of_sql(sync, leaves[i], version, work->arena));
     }
 }
 
 static void drop_trigger(struct plan_work *work, struct swap_list *section, const struct sync *sync)
 {
+    const struct catalog_table **leaves;
+    size_t count = below(work, sync, &leaves);
+
     list_add(work, section, sync_drop_trigger_sql(sync, work->migration->version, work->arena));
+    for (size_t i = 0; i < count; i++)
+        if (is_own(sync, leaves[i]))
+            list_add(work, section, sync_drop_trigger_of_sql(sync, leaves[i], work->migration->version, work->arena));
     list_add(work, section, sync_drop_function_sql(sync, work->migration->version, work->arena));
 }
 

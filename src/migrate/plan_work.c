@@ -206,6 +206,9 @@ static void collect_leaves(struct plan_work *work, const struct catalog_table *t
                     table->shown.data);
         return;
     }
+    for (size_t i = 0; i < leaves->count; i++)
+        if (leaves->tables[i] == table)
+            return; /* a child of two parents */
     if (table->kind != 'p') {
         leaves->tables = grown(work, leaves->tables, leaves->count, sizeof(*leaves->tables));
         leaves->tables[leaves->count++] = table;

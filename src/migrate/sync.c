@@ -191,16 +191,22 @@ struct banyan_str sync_function_sql(const struct sync *sync, struct banyan_str v
                     function_name(sync, version, arena), path, body_of(sync, arena));
 }
 
-struct banyan_str sync_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)
+struct banyan_str sync_trigger_of_sql(const struct sync *sync, const struct catalog_table *child,
+                                      struct banyan_str version, struct banyan_arena *arena)
 {
     return sql_make(arena, "CREATE TRIGGER %I BEFORE INSERT OR UPDATE ON %T FOR EACH ROW EXECUTE FUNCTION banyan.%I()",
-                    trigger_name(sync, version, arena), sync->table, function_name(sync, version, arena));
+                    trigger_name(sync, version, arena), child, function_name(sync, version, arena));
 }
 
-struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catalog_table *partition,
+struct banyan_str sync_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)
+{
+    return sync_trigger_of_sql(sync, sync->table, version, arena);
+}
+
+struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catalog_table *child,
                                      struct banyan_str version, struct banyan_arena *arena)
 {
-    return sql_make(arena, "ALTER TABLE %T ENABLE ALWAYS TRIGGER %I", partition, trigger_name(sync, version, arena));
+    return sql_make(arena, "ALTER TABLE %T ENABLE ALWAYS TRIGGER %I", child, trigger_name(sync, version, arena));
 }
 
 struct banyan_str sync_always_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)
@@ -208,9 +214,15 @@ struct banyan_str sync_always_sql(const struct sync *sync, struct banyan_str ver
     return sync_always_of_sql(sync, sync->table, version, arena);
 }
 
+struct banyan_str sync_drop_trigger_of_sql(const struct sync *sync, const struct catalog_table *child,
+                                           struct banyan_str version, struct banyan_arena *arena)
+{
+    return sql_make(arena, "DROP TRIGGER IF EXISTS %I ON %T", trigger_name(sync, version, arena), child);
+}
+
 struct banyan_str sync_drop_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)
 {
-    return sql_make(arena, "DROP TRIGGER IF EXISTS %I ON %T", trigger_name(sync, version, arena), sync->table);
+    return sync_drop_trigger_of_sql(sync, sync->table, version, arena);
 }
 
 struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena)

@@ -66,9 +66,13 @@ struct banyan_str sync_function_sql(const struct sync *sync, struct banyan_str v
 struct banyan_str sync_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 /* CREATE TRIGGER and ENABLE ALWAYS are two statements. */
 struct banyan_str sync_always_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
-/* The same on a partition, whose trigger is a copy of the parent's. */
-struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catalog_table *partition,
+/* The same on a partition, whose trigger is a copy of the parent's; on a child by INHERITS, which has its own. */
+struct banyan_str sync_always_of_sql(const struct sync *sync, const struct catalog_table *child,
                                      struct banyan_str version, struct banyan_arena *arena);
+struct banyan_str sync_trigger_of_sql(const struct sync *sync, const struct catalog_table *child,
+                                      struct banyan_str version, struct banyan_arena *arena);
+struct banyan_str sync_drop_trigger_of_sql(const struct sync *sync, const struct catalog_table *child,
+                                           struct banyan_str version, struct banyan_arena *arena);
 struct banyan_str sync_drop_trigger_sql(const struct sync *sync, struct banyan_str version, struct banyan_arena *arena);
 struct banyan_str sync_drop_function_sql(const struct sync *sync, struct banyan_str version,
                                          struct banyan_arena *arena);

@@ -120,6 +120,21 @@ static void a_value_is_computed_for_each_row(void **state)
     roll_back("18");
 }
 
+/* Rows of children do not meet the trigger of their parent: each has its own.  And the table may be called t. */
+static void children_by_inheritance_are_filled(void **state)
+{
+    (void)state;
+    run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE kid () INHERITS (t); CREATE TABLE grandkid () INHERITS "
+        "(kid, t); INSERT INTO t SELECT generate_series(1, 500); INSERT INTO kid SELECT generate_series(1, 400); "
+        "INSERT INTO grandkid SELECT generate_series(1, 300)");
+    start("22_kids.sql", "-- banyan: backfill t.a = id + 1\nALTER TABLE t ADD COLUMN a int NOT NULL");
+    run("INSERT INTO t VALUES (1001); INSERT INTO kid VALUES (1001); INSERT INTO grandkid VALUES (1001)");
+    assert_int_equal(ask("SELECT count(*) FROM t WHERE a = id + 1"), 1203);
+    roll_back("22");
+    assert_int_equal(ask("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%banyan%'"), 0);
+    run("DROP TABLE t CASCADE");
+}
+
 /* A trigger that fails would fail whatever old code writes: refused before there is one. */
 static void a_value_that_cannot_be_assigned_is_refused(void **state)
 {
@@ -333,6 +348,7 @@ int main(void)
         cmocka_unit_test(what_others_wrote_stays),
         cmocka_unit_test(inserted_rows_go_and_others_stay),
         cmocka_unit_test(a_value_is_computed_for_each_row),
+        cmocka_unit_test(children_by_inheritance_are_filled),
         cmocka_unit_test(a_value_that_cannot_be_assigned_is_refused),
         cmocka_unit_test(a_trigger_that_was_off_stops_complete),
         cmocka_unit_test(what_is_gone_can_be_passed_over),
