@@ -100,26 +100,80 @@ void node_walk(const ProtobufCMessage *message, node_visit_fn visit, void *conte
 
 /* ---- back to SQL ---- */
 
+/* The deparser writes the name of a constraint as it is; all other names it quotes where they need it. */
+static bool needs_quotes(const char *name)
+{
+    PgQueryScanResult scan = pg_query_scan(name);
+    PgQuery__ScanResult *words = NULL;
+    bool plain = false;
+
+    if (scan.error == NULL)
+        words = pg_query__scan_result__unpack(NULL, scan.pbuf.len, (const uint8_t *)scan.pbuf.data);
+    if (words != NULL && words->n_tokens == 1)
+        plain = words->tokens[0]->token == PG_QUERY__TOKEN__IDENT &&
+                words->tokens[0]->keyword_kind == PG_QUERY__KEYWORD_KIND__NO_KEYWORD && name[0] != '"' &&
+                (size_t)words->tokens[0]->end == strlen(name);
+    for (const char *at = name; plain && *at != '\0'; at++)
+        plain = *at < 'A' || *at > 'Z';
+    if (words != NULL)
+        pg_query__scan_result__free_unpacked(words, NULL);
+    pg_query_free_scan_result(scan);
+    return !plain;
+}
+
+static void visit_constraint(void *context, const ProtobufCMessage *message)
+{
+    PgQuery__Constraint *constraint = (PgQuery__Constraint *)(uintptr_t)message; /* of the copy */
+    char *quoted, *to;
+
+    if (message->descriptor != &pg_query__constraint__descriptor || constraint->conname[0] == '\0' ||
+        !needs_quotes(constraint->conname))
+        return;
+    quoted = to = alloc_zeroed(2 * strlen(constraint->conname) + 3, 1);
+    *to++ = '"';
+    for (const char *from = constraint->conname; *from != '\0'; *to++ = *from++)
+        if (*from == '"')
+            *to++ = '"';
+    *to = '"';
+    free(constraint->conname);
+    constraint->conname = quoted; /* freed with the copy */
+}
+
+static PgQueryProtobuf packed(const PgQuery__ParseResult *result)
+{
+    PgQueryProtobuf ret;
+
+    ret.len = pg_query__parse_result__get_packed_size(result);
+    ret.data = alloc_zeroed(ret.len + 1, 1);
+    pg_query__parse_result__pack(result, (uint8_t *)ret.data);
+    return ret;
+}
+
 struct banyan_str node_deparse(const PgQuery__Node *statement, struct banyan_arena *arena)
 {
     PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
     PgQuery__RawStmt *statements[1] = {&raw};
-    PgQuery__ParseResult result = PG_QUERY__PARSE_RESULT__INIT;
+    PgQuery__ParseResult result = PG_QUERY__PARSE_RESULT__INIT, *copy;
     struct banyan_str ret = {.data = NULL};
-    PgQueryProtobuf packed;
+    PgQueryProtobuf tree;
     PgQueryDeparseResult text;
 
     raw.stmt = (PgQuery__Node *)statement; /* it is only read */
     result.n_stmts = 1;
     result.stmts = statements;
-    packed.len = pg_query__parse_result__get_packed_size(&result);
-    packed.data = alloc_zeroed(packed.len + 1, 1);
-    pg_query__parse_result__pack(&result, (uint8_t *)packed.data);
-    text = pg_query_deparse_protobuf(packed);
+    tree = packed(&result);
+    copy = pg_query__parse_result__unpack(NULL, tree.len, (const uint8_t *)tree.data);
+    free(tree.data);
+    if (copy == NULL)
+        return ret;
+    node_walk(&copy->base, visit_constraint, NULL);
+    tree = packed(copy);
+    pg_query__parse_result__free_unpacked(copy, NULL);
+    text = pg_query_deparse_protobuf(tree);
     if (text.error == NULL && text.query != NULL)
         ret = banyan_arena_str(arena, banyan_str_of(text.query));
     pg_query_free_deparse_result(text);
-    free(packed.data);
+    free(tree.data);
     return ret;
 }
 

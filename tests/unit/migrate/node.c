@@ -44,6 +44,30 @@ static void trees_become_sql_again(void **unused)
     migration_free(migration);
 }
 
+/* Which the library forgets: what was a name before would be a mistake of syntax, or another name. */
+static void names_of_constraints_are_quoted(void **unused)
+{
+    static const char *const same[] = {
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)",
+        "ALTER TABLE t ADD CONSTRAINT \"C k\" CHECK (a > 0)",
+        "ALTER TABLE t ADD CONSTRAINT \"Ck\" UNIQUE (a)",
+        "ALTER TABLE t ADD CONSTRAINT \"a\"\"b\" FOREIGN KEY (a) REFERENCES u (b)",
+        "ALTER TABLE t ADD COLUMN a int CONSTRAINT \"check\" NOT NULL CONSTRAINT \"1\" CHECK (a > 0)",
+        "CREATE TABLE t (a int CONSTRAINT \"N n\" NOT NULL, CONSTRAINT \"P k\" PRIMARY KEY (a))",
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        struct banyan_error err = BANYAN_ERROR_INIT;
+        struct migration *migration = NULL;
+
+        if (migration_parse("1_a.sql", banyan_str_of(same[i]), &migration, &err) != BANYAN_OK)
+            fail_msg("%s", err.message);
+        assert_text(node_deparse(migration->statements[0].tree, &arena), same[i]);
+        migration_free(migration);
+    }
+}
+
 static void parts_are_quoted(void **unused)
 {
     struct catalog_table table = {.schema = BANYAN_STR("a b"), .name = BANYAN_STR("c\"; DROP")};
@@ -60,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trees_become_sql_again),
+        cmocka_unit_test(names_of_constraints_are_quoted),
         cmocka_unit_test(parts_are_quoted),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
