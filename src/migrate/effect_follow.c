@@ -287,6 +287,15 @@ static void add_constraint(struct following *all, struct catalog_table *table, c
     }
 }
 
+/* It is a constraint, too, from 18 on. */
+static void forget_not_null(struct catalog_table *table, const struct catalog_column *column)
+{
+    for (size_t i = 0; i < table->constraint_count; i++)
+        if (table->constraints[i].kind == CATALOG_NOT_NULL &&
+            catalog_columns_has(&table->constraints[i].columns, column->number))
+            table->constraints[i] = (struct catalog_constraint){.name = BANYAN_STR(""), .kind = 0};
+}
+
 static void drop_constraint(struct following *all, struct catalog_table *table, const char *name)
 {
     struct catalog_constraint *constraint = find_constraint(table, name), gone;
@@ -298,6 +307,9 @@ static void drop_constraint(struct following *all, struct catalog_table *table, 
     }
     gone = *constraint;
     *constraint = (struct catalog_constraint){.name = BANYAN_STR(""), .kind = 0};
+    for (size_t i = 0; i < table->column_count && gone.kind == CATALOG_NOT_NULL; i++)
+        if (catalog_columns_has(&gone.columns, table->columns[i].number))
+            table->columns[i].not_null = false;
     if (gone.kind == CATALOG_PRIMARY || gone.kind == CATALOG_UNIQUE || gone.kind == CATALOG_EXCLUSION)
         remove_index(all, table, gone.index);
     referenced = gone.kind == CATALOG_FOREIGN ? by_oid(all, gone.referenced) : NULL;
@@ -322,6 +334,8 @@ static bool alter_column(struct following *all, struct catalog_table *table, con
     case AT(DropNotNull):
         if (column != NULL)
             column->not_null = command->subtype == AT(SetNotNull);
+        if (column != NULL && command->subtype == AT(DropNotNull))
+            forget_not_null(table, column);
         return true;
     case AT(ColumnDefault):
         if (column != NULL)

@@ -345,6 +345,17 @@ static void lock_same_index(struct effect_work *work, const struct catalog_table
     }
 }
 
+/* Something is there that NOT NULL cannot be taken from. */
+static void needs_not_null(struct effect_work *work, const struct catalog_table *table,
+                           const struct catalog_column *column)
+{
+    for (size_t i = 0; i < table->index_count; i++)
+        if (table->indexes[i].primary && catalog_columns_has(&table->indexes[i].keys, column->number))
+            effect_fails(work, "column \"%.*s\" is in a primary key", (int)column->name.size, column->name.data);
+    if (column->is_identity)
+        effect_fails(work, "column \"%.*s\" is an identity column", (int)column->name.size, column->name.data);
+}
+
 static void drop_constraint(struct effect_work *work, struct catalog_table *table,
                             const PgQuery__AlterTableCmd *command)
 {
@@ -363,6 +374,9 @@ static void drop_constraint(struct effect_work *work, struct catalog_table *tabl
     }
     if (constraint->inherited)
         effect_fails(work, "cannot drop inherited constraint \"%s\"", command->name);
+    for (size_t i = 0; i < table->column_count && constraint->kind == CATALOG_NOT_NULL; i++)
+        if (catalog_columns_has(&constraint->columns, table->columns[i].number))
+            needs_not_null(work, table, &table->columns[i]);
     if (constraint->kind == CATALOG_FOREIGN) {
         other = effect_by_oid(work, constraint->referenced);
         if (other != NULL)
@@ -596,13 +610,8 @@ static void check_simple(struct effect_work *work, const struct catalog_table *t
     }
     if (column == NULL)
         return;
-    if (command->subtype == AT(DropNotNull)) {
-        for (size_t i = 0; i < table->index_count; i++)
-            if (table->indexes[i].primary && catalog_columns_has(&table->indexes[i].keys, column->number))
-                effect_fails(work, "column \"%s\" is in a primary key", command->name);
-        if (column->is_identity)
-            effect_fails(work, "column \"%s\" is an identity column", command->name);
-    }
+    if (command->subtype == AT(DropNotNull))
+        needs_not_null(work, table, column);
     if (command->subtype == AT(DropExpression) && column->is_virtual)
         effect_fails(work, "DROP EXPRESSION of \"%s\" is not supported: it is a virtual generated column",
                      command->name);

@@ -25,6 +25,7 @@ struct adding {
     const char *serial_of; /* type below serial; NULL: none */
     const PgQuery__Constraint *default_part, *identity, *generated;
     bool not_null;
+    struct banyan_str not_null_name; /* that was given to it; empty: the server's */
     bool light;                      /* its default costs nothing, and no directive says another value */
     struct banyan_str default_value; /* as SQL; size 0: none */
     const struct directive *directive;
@@ -51,7 +52,7 @@ static void read_definition(struct adding *all)
 {
     all->column = banyan_str_of(all->definition->colname);
     all->serial_of = below_serial(all->definition->type_name);
-    all->default_value = BANYAN_STR("");
+    all->default_value = all->not_null_name = BANYAN_STR("");
     all->not_null = all->serial_of != NULL;
     for (size_t i = 0; i < all->definition->n_constraints; i++) {
         const PgQuery__Constraint *part = all->definition->constraints[i]->constraint;
@@ -70,6 +71,10 @@ static void read_definition(struct adding *all)
             all->generated = part;
             break;
         case CONSTR(NOTNULL):
+            all->not_null = true;
+            if (catalog_server_version(all->work->catalog) >= 180000) /* before, nobody kept the name */
+                all->not_null_name = banyan_str_of(part->conname);
+            break;
         case CONSTR(PRIMARY):
             all->not_null = true;
             break;
@@ -574,7 +579,7 @@ static void plan_in_parts(struct adding *all)
     if (plan_goes_on(work))
         work->st = effect_follow(bare, work->catalog, work->err);
     if (not_null && !all->light)
-        plan_not_null(work, all->table, all->column, PLAN_BACKFILL, PLAN_BACKFILL);
+        plan_not_null_named(work, all->table, all->column, all->not_null_name, NULL, PLAN_BACKFILL, PLAN_BACKFILL);
     for (size_t i = 0; i < all->table->column_count && not_null; i++)
         if (banyan_str_equal(all->table->columns[i].name, all->column))
             all->table->columns[i].not_null = true;

@@ -2,6 +2,7 @@
 /* See plan_int.h: defaults and NOT NULL of columns that are there. */
 #include <string.h>
 
+#include "migrate/definition.h"
 #include "migrate/plan_int.h"
 
 #define AT(name) PG_QUERY__ALTER_TABLE_TYPE__AT_##name
@@ -56,22 +57,67 @@ static void prove_not_null(struct plan_work *work, const struct catalog_table *t
     plan_sql(work, &step->act, "ALTER TABLE %T VALIDATE CONSTRAINT %I", table, check);
 }
 
+const struct catalog_constraint *plan_not_null_of(const struct catalog_table *table, struct banyan_str column)
+{
+    const struct catalog_column *there = catalog_column(table, column);
+
+    for (size_t i = 0; there != NULL && i < table->constraint_count; i++)
+        if (table->constraints[i].kind == CATALOG_NOT_NULL &&
+            catalog_columns_has(&table->constraints[i].columns, there->number))
+            return &table->constraints[i];
+    return NULL;
+}
+
+static bool ends_with(struct banyan_str text, const char *tail)
+{
+    size_t size = strlen(tail);
+
+    return text.size >= size && memcmp(text.data + text.size - size, tail, size) == 0;
+}
+
+void plan_not_null_sql(struct plan_work *work, struct plan_action *action, const struct catalog_table *table,
+                       struct banyan_str column, struct banyan_str name, const struct catalog_constraint *like)
+{
+    if (name.size == 0)
+        plan_sql(work, action, "ALTER TABLE %T ALTER COLUMN %I SET NOT NULL", table, column);
+    else
+        plan_sql(work, action, "ALTER TABLE %T ADD CONSTRAINT %I NOT NULL %I%s", table, name, column,
+                 like != NULL && ends_with(like->definition, " NO INHERIT") ? " NO INHERIT" : "");
+}
+
 void plan_not_null(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
                    enum plan_phase check_in, enum plan_phase set_in)
 {
+    plan_not_null_named(work, table, column, BANYAN_STR(""), NULL, check_in, set_in);
+}
+
+void plan_not_null_named(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
+                         struct banyan_str name, const struct catalog_constraint *like, enum plan_phase check_in,
+                         enum plan_phase set_in)
+{
     const struct catalog_column *there = catalog_column(table, column);
+    const struct catalog_constraint *unproven = plan_not_null_of(table, column);
     struct banyan_str check = check_name(work, table, column);
     struct plan_step *step;
     bool light;
 
     if (there != NULL && there->not_null)
         return;
+    if (unproven != NULL) {
+        plan_refuse(
+            work,
+            "the NOT NULL constraint %.*s of %.*s.%.*s is NOT VALID: ALTER TABLE … VALIDATE CONSTRAINT first, in a "
+            "migration of its own",
+            (int)unproven->name.size, unproven->name.data, (int)table->shown.size, table->shown.data, (int)column.size,
+            column.data);
+        return;
+    }
     light = is_light(work, table, column);
     if (!light)
         prove_not_null(work, table, column, check, check_in);
     step = plan_add(work, set_in, "not-null", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title = titled(work, light ? "NOT NULL" : "NOT NULL, which the CHECK proves,", table, column);
-    plan_sql(work, &step->act, "ALTER TABLE %T ALTER COLUMN %I SET NOT NULL", table, column);
+    plan_not_null_sql(work, &step->act, table, column, name, like);
     if (!light) /* not in the same ALTER: it would read the table after all */
         plan_sql(work, &step->act, "ALTER TABLE %T DROP CONSTRAINT %I", table, check);
     plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT),
@@ -96,12 +142,60 @@ static void fill_in_undo(struct plan_work *work, struct plan_step *step, const s
     }
 }
 
+static void constraint_again(struct plan_work *work, struct plan_action *undo, const struct catalog_table *table,
+                             const struct catalog_constraint *constraint)
+{
+    struct definition_constraint definition = {.comment = {.data = NULL}};
+
+    if (work->st == BANYAN_OK)
+        work->st = definition_constraint(work->catalog, table->oid, constraint->name, &definition, work->err);
+    plan_sql(work, undo, "ALTER TABLE %T ADD CONSTRAINT %I %S", table, constraint->name, constraint->definition);
+    if (definition.comment.data != NULL)
+        plan_sql(work, undo, "COMMENT ON CONSTRAINT %I ON %T IS %L", constraint->name, table, definition.comment);
+}
+
+/* Partitions that were attached have it under names of their own: from below, for the parent's gives them its name. */
+static void constraints_below_again(struct plan_work *work, struct plan_action *undo, const struct catalog_table *table,
+                                    struct banyan_str column, const struct catalog_constraint *constraint)
+{
+    for (size_t i = 0; i < table->child_count && plan_goes_on(work); i++) {
+        const struct catalog_table *child = plan_by_oid(work, table->children[i]);
+        const struct catalog_constraint *own = child == NULL ? NULL : plan_not_null_of(child, column);
+
+        if (own == NULL || own->definition.data == NULL)
+            continue;
+        constraints_below_again(work, undo, child, column, own);
+        if (!banyan_str_equal(own->name, constraint->name))
+            constraint_again(work, undo, child, own);
+    }
+}
+
+static void not_null_again(struct plan_work *work, struct plan_action *undo, const struct catalog_table *table,
+                           struct banyan_str column)
+{
+    const struct catalog_constraint *constraint = plan_not_null_of(table, column);
+
+    if (constraint == NULL || constraint->definition.data == NULL) {
+        plan_not_null_sql(work, undo, table, column, BANYAN_STR(""), NULL);
+        return;
+    }
+    if (table->child_count > 0) /* all at once, the parent first as everybody does */
+        plan_lock_tables(work, undo, &table, 1, "ACCESS EXCLUSIVE");
+    constraints_below_again(work, undo, table, column, constraint);
+    constraint_again(work, undo, table, constraint);
+}
+
 void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,
                         struct banyan_str column, struct banyan_str value)
 {
     struct banyan_str check = check_name(work, table, column);
+    const struct catalog_constraint *constraint = plan_not_null_of(table, column);
     struct plan_action *undo;
 
+    if (constraint != NULL && !constraint->validated) { /* it said nothing of the rows that are there */
+        not_null_again(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), table, column);
+        return;
+    }
     if (value.size > 0)
         fill_in_undo(work, step, table, column, value);
     if (!plan_is_small(table)) {
@@ -111,7 +205,7 @@ void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const st
                  "ALTER TABLE %T VALIDATE CONSTRAINT %I", table, check);
     }
     undo = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
-    plan_sql(work, undo, "ALTER TABLE %T ALTER COLUMN %I SET NOT NULL", table, column);
+    not_null_again(work, undo, table, column);
     if (!plan_is_small(table))
         plan_sql(work, undo, "ALTER TABLE %T DROP CONSTRAINT %I", table, check);
 }
@@ -143,6 +237,14 @@ static void count_nulls(struct plan_work *work, const struct catalog_table *tabl
                                       (int)table->shown.size, table->shown.data, (int)column.size, column.data);
 }
 
+/* From 18 on: new rows hold it, those that are there are to be read. */
+static bool is_not_valid(const struct catalog_table *table, const struct catalog_column *column)
+{
+    const struct catalog_constraint *constraint = plan_not_null_of(table, column->name);
+
+    return constraint != NULL && !constraint->validated && constraint->definition.data != NULL;
+}
+
 static void set_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column)
 {
     const struct directive *directive = plan_directive(work, DIRECTIVE_BACKFILL, table, column->name);
@@ -153,6 +255,11 @@ static void set_not_null(struct plan_work *work, struct catalog_table *table, co
     if (column->not_null) {
         plan_note(work, "%.*s.%.*s is NOT NULL already", (int)table->shown.size, table->shown.data,
                   (int)column->name.size, column->name.data);
+        return;
+    }
+    if (directive == NULL && is_not_valid(table, column)) {
+        count_nulls(work, table, column->name);
+        plan_validate(work, table, plan_not_null_of(table, column->name)->name);
         return;
     }
     if (directive == NULL) {
@@ -173,12 +280,12 @@ static void set_not_null(struct plan_work *work, struct catalog_table *table, co
     plan_not_null(work, table, column->name, PLAN_BACKFILL, column->made_here ? PLAN_BACKFILL : PLAN_CONTRACT);
 }
 
-static void drop_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column)
+void plan_drop_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column)
 {
     const struct directive *directive = plan_directive(work, DIRECTIVE_BACKFILL, table, column->name);
     struct plan_step *step;
 
-    if (!column->not_null) {
+    if (!column->not_null && plan_not_null_of(table, column->name) == NULL) {
         plan_note(work, "%.*s.%.*s takes NULL already", (int)table->shown.size, table->shown.data,
                   (int)column->name.size, column->name.data);
         return;
@@ -274,7 +381,7 @@ bool plan_column(struct plan_work *work, struct catalog_table *table, const PgQu
         return true;
     case AT(DropNotNull):
         if (is_plannable(work, table, command->name))
-            drop_not_null(work, table, catalog_column(table, banyan_str_of(command->name)));
+            plan_drop_not_null(work, table, catalog_column(table, banyan_str_of(command->name)));
         return true;
     case AT(ColumnDefault):
         if (!plan_swap_has_type(work, table, banyan_str_of(command->name)) && is_plannable(work, table, command->name))

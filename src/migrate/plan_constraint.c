@@ -638,7 +638,8 @@ static void drop_key(struct plan_work *work, const struct catalog_table *table,
     step = plan_add(work, PLAN_CONTRACT, "drop-constraint", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title = titled(work, "away with the key", constraint->name, table);
     plan_sql(work, &step->act, "ALTER TABLE %T DROP CONSTRAINT %I", table, constraint->name);
-    if (constraint->kind != CATALOG_EXCLUSION) {
+    /* A key WITHOUT OVERLAPS (18) rests on an exclusion, too. */
+    if (constraint->kind != CATALOG_EXCLUSION && !has_words(constraint->definition, " WITHOUT OVERLAPS")) {
         restore_key(work, step, table, constraint);
         return;
     }
@@ -671,8 +672,26 @@ static void drop_checked(struct plan_work *work, const struct catalog_table *tab
         emit_checked(&sink, &checked);
 }
 
-static void drop_constraint(struct plan_work *work, const struct catalog_table *table,
-                            const PgQuery__AlterTableCmd *command)
+/* From 18 on it can be dropped by its name. */
+static void drop_not_null(struct plan_work *work, struct catalog_table *table,
+                          const struct catalog_constraint *constraint)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        const struct catalog_column *column = &table->columns[i];
+
+        if (!catalog_columns_has(&constraint->columns, column->number))
+            continue;
+        if (column->changed_here || is_only(work))
+            plan_refuse(work,
+                        "NOT NULL of a column that the same migration changes, or of the parent only: put it into a "
+                        "migration of its own, for all");
+        else
+            plan_drop_not_null(work, table, column);
+        return;
+    }
+}
+
+static void drop_constraint(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
 {
     const struct catalog_constraint *constraint = catalog_constraint(table, banyan_str_of(command->name));
 
@@ -694,6 +713,8 @@ static void drop_constraint(struct plan_work *work, const struct catalog_table *
         plan_as_written(work, "the constraint is of this migration, or of a kind that is not taken apart");
     else if (constraint->kind == CATALOG_CHECK || constraint->kind == CATALOG_FOREIGN)
         drop_checked(work, table, constraint);
+    else if (constraint->kind == CATALOG_NOT_NULL)
+        drop_not_null(work, table, constraint);
     else
         drop_key(work, table, constraint);
 }
@@ -701,22 +722,21 @@ static void drop_constraint(struct plan_work *work, const struct catalog_table *
 /* ---- VALIDATE, ALTER ---- */
 
 /* One of the server is proven in backfill; one that this migration adds is added in contract. */
-static void validate(struct plan_work *work, const struct catalog_table *table, const PgQuery__AlterTableCmd *command)
+void plan_validate(struct plan_work *work, const struct catalog_table *table, struct banyan_str name)
 {
-    const struct catalog_constraint *constraint = catalog_constraint(table, banyan_str_of(command->name));
+    const struct catalog_constraint *constraint = catalog_constraint(table, name);
     bool of_server = constraint != NULL && constraint->definition.data != NULL;
     struct plan_action *action;
     struct plan_step *step;
 
     if (of_server && constraint->validated) {
-        plan_note(work, "the constraint %s is proven already: nothing is done", command->name);
+        plan_note(work, "the constraint %.*s is proven already: nothing is done", (int)name.size, name.data);
         return;
     }
     step = plan_add(work, of_server ? PLAN_BACKFILL : PLAN_CONTRACT, "validate-constraint", PLAN_TRANSACTION,
                     PLAN_RETRY_LONG);
-    step->title = titled(work, "the old rows, read against", banyan_str_of(command->name), table);
-    plan_sql(work, &step->act, "ALTER TABLE %s%T VALIDATE CONSTRAINT %i", is_only(work) ? "ONLY " : "", table,
-             command->name);
+    step->title = titled(work, "the old rows, read against", name, table);
+    plan_sql(work, &step->act, "ALTER TABLE %s%T VALIDATE CONSTRAINT %I", is_only(work) ? "ONLY " : "", table, name);
     if (!of_server)
         return;
     struct checked checked = {
@@ -809,7 +829,7 @@ bool plan_constraint(struct plan_work *work, struct catalog_table *table, const 
         drop_constraint(work, table, command);
         return true;
     case AT(ValidateConstraint):
-        validate(work, table, command);
+        plan_validate(work, table, banyan_str_of(command->name));
         return true;
     case AT(AlterConstraint):
         alter(work, table, command);

@@ -538,9 +538,53 @@ static void hang_default(struct plan_work *work, struct plan_swap *swap, const s
         identity_one_way(work, swap, column, swap->forward, column->kept);
         identity_one_way(work, swap, column, swap->backward, column->sync.to);
     }
-    if (column->column->not_null)
-        swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I DROP NOT NULL", swap->table,
-                 column->kept);
+}
+
+/* From 18 on it is a constraint of its own, which keeps its name and comment: the shadow's has a helper's name before.
+ */
+static void hang_not_null(struct plan_work *work, struct plan_swap *swap, const struct swap_column *column)
+{
+    const struct catalog_constraint *constraint = plan_not_null_of(swap->table, column->sync.from);
+    enum plan_phase phase = column->fits.size == 0 ? PLAN_BACKFILL : PLAN_CONTRACT;
+    struct definition_constraint definition = {.comment = {.data = NULL}};
+    struct banyan_str helper = BANYAN_STR(""), kept;
+
+    if (constraint != NULL && !constraint->validated) {
+        plan_refuse(work, "the NOT NULL constraint %.*s is NOT VALID: validate it first, in a migration of its own",
+                    (int)constraint->name.size, constraint->name.data);
+        return;
+    }
+    if (!column->column->not_null)
+        return;
+    swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T ALTER COLUMN %I DROP NOT NULL", swap->table,
+             column->kept);
+    if (constraint != NULL) {
+        helper = plan_new_name(work, swap->table, constraint->name);
+        kept = plan_kept_name(work, swap->table, constraint->name);
+        swap_sql(work, &swap->forward[SWAP_MAKE], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", swap->table, helper,
+                 constraint->name);
+        swap_sql(work, &swap->backward[SWAP_MAKE], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", swap->table,
+                 constraint->name, helper);
+        swap_sql(work, &swap->backward[SWAP_MAKE], "ALTER TABLE %T RENAME CONSTRAINT %I TO %I", swap->table, kept,
+                 constraint->name);
+        failed(work, definition_constraint(work->catalog, swap->table->oid, constraint->name, &definition, work->err));
+        comment_on(work, swap, "CONSTRAINT", constraint->name, swap->table, definition.comment);
+        if (swap->table->child_count > 0)
+            plan_note(work, "NOT NULL of %.*s has the name %.*s in all partitions and children afterwards",
+                      (int)column->sync.from.size, column->sync.from.data, (int)constraint->name.size,
+                      constraint->name.data);
+    }
+    plan_not_null_named(work, swap->table, column->sync.to, helper, constraint, phase, phase);
+}
+
+void swap_not_null_back(struct plan_work *work, const struct plan_swap *swap, const struct swap_column *column,
+                        struct plan_action *action)
+{
+    const struct catalog_constraint *constraint = plan_not_null_of(swap->table, column->sync.from);
+
+    plan_not_null_sql(work, action, swap->table, column->kept,
+                      constraint == NULL ? BANYAN_STR("") : plan_kept_name(work, swap->table, constraint->name),
+                      constraint);
 }
 
 /* A type that does not hold every value of the old one: from contract on what does not fit is refused, and it is proven
@@ -561,15 +605,12 @@ static void hang_columns(struct plan_work *work, struct plan_swap *swap)
 {
     for (size_t i = 0; i < swap->column_count && plan_goes_on(work); i++) {
         const struct swap_column *column = &swap->columns[i];
-        bool all_fit = column->fits.size == 0;
 
         if (!swap_is_type(column))
             continue;
         hang_default(work, swap, column);
         prove_fits(work, swap, column);
-        if (column->column->not_null)
-            plan_not_null(work, swap->table, column->sync.to, all_fit ? PLAN_BACKFILL : PLAN_CONTRACT,
-                          all_fit ? PLAN_BACKFILL : PLAN_CONTRACT);
+        hang_not_null(work, swap, column);
     }
 }
 

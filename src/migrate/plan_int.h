@@ -134,9 +134,21 @@ void plan_swap_finish(struct plan_work *work);
  * less will do. */
 void plan_not_null(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
                    enum plan_phase check_in, enum plan_phase set_in);
+/* From 18 on it is a constraint with a name of its own, and one that is NOT VALID proves nothing.  NULL: there is none,
+ * or the server is older. */
+const struct catalog_constraint *plan_not_null_of(const struct catalog_table *table, struct banyan_str column);
+/* The same as plan_not_null(), as a constraint of that name; *like* gives NO INHERIT.  Both NULL or empty: neither. */
+void plan_not_null_named(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
+                         struct banyan_str name, const struct catalog_constraint *like, enum plan_phase check_in,
+                         enum plan_phase set_in);
+/* Adds it to *action*: "ADD CONSTRAINT name NOT NULL column", or SET NOT NULL where *name* is empty. */
+void plan_not_null_sql(struct plan_work *work, struct plan_action *action, const struct catalog_table *table,
+                       struct banyan_str column, struct banyan_str name, const struct catalog_constraint *like);
 /* The same as actions that undo *step*; *value* fills NULLs first, as SQL over the table's columns; may be empty. */
 void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,
                         struct banyan_str column, struct banyan_str value);
+/* DROP NOT NULL, however it was said; on a column of the server's. */
+void plan_drop_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column);
 /* An expression of the user over the columns of *table*, as SQL over t: names mean what they mean to him. */
 struct banyan_str plan_value(struct plan_work *work, const struct catalog_table *table, struct banyan_str expression);
 /* ADD COLUMN, DROP COLUMN. */
@@ -151,6 +163,8 @@ void plan_rows_finish(struct plan_work *work);
 /* plan_constraint.c: the steps of one constraint, its definition as SQL ("FOREIGN KEY (a) REFERENCES b (c)"). */
 void plan_constraint_checked(struct plan_work *work, const struct catalog_table *table, struct banyan_str name,
                              struct banyan_str definition, enum plan_phase add_in, enum plan_phase validate_in);
+/* VALIDATE CONSTRAINT. */
+void plan_validate(struct plan_work *work, const struct catalog_table *table, struct banyan_str name);
 /* plan_index.c: an index CONCURRENTLY, on a partitioned table leaf by leaf; undone by dropping it.  *definition* is
  * what follows the table: "USING btree (a, b) WHERE c". */
 void plan_index_build(struct plan_work *work, const struct catalog_table *table, struct banyan_str name, bool unique,

@@ -396,7 +396,7 @@ static void undo_is_whole(struct plan_work *work, struct plan_step *step, struct
         plan_sql(work, action, "ALTER TABLE %T VALIDATE CONSTRAINT %I", swap->table, name);
         if (column->column->not_null) {
             action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
-            plan_sql(work, action, "ALTER TABLE %T ALTER COLUMN %I SET NOT NULL", swap->table, column->kept);
+            swap_not_null_back(work, swap, column, action);
         }
         swap_sql(work, &swap->backward[SWAP_CONSTRAINTS_OFF], "ALTER TABLE %T DROP CONSTRAINT %I", swap->table, name);
     }

@@ -91,6 +91,9 @@ static inline bool swap_is_type(const struct swap_column *column)
 
 /* All that hangs on the columns of the swap: backfill steps at once, the rest into the sections. */
 void hang_all(struct plan_work *work, struct plan_swap *swap);
+/* Behind contract: NOT NULL of the column that was kept aside, which is proven. */
+void swap_not_null_back(struct plan_work *work, const struct plan_swap *swap, const struct swap_column *column,
+                        struct plan_action *action);
 /* A foreign key of another swap's table has both its ends in swaps. */
 bool hang_is_double(struct plan_work *work, const struct catalog_constraint *foreign);
 

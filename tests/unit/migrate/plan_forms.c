@@ -269,6 +269,10 @@ static const struct form more_forms[] = {
 #include "unit/migrate/plan_forms_more.inc"
 };
 
+static const struct form forms_18[] = {
+#include "unit/migrate/plan_forms_18.inc"
+};
+
 static unsigned look_at(const struct form *list, size_t all, const char *only, bool everything)
 {
     unsigned count = 0;
@@ -291,6 +295,8 @@ static void test_forms(void **state)
     (void)state;
     if (everything)
         count += look_at(more_forms, sizeof(more_forms) / sizeof(more_forms[0]), only, everything);
+    if (pg_server_version(admin) >= 180000)
+        count += look_at(forms_18, sizeof(forms_18) / sizeof(forms_18[0]), only, everything);
     print_message("# %u forms, %u wrong\n", count, failures);
     assert_true(count > 0);
     assert_int_equal(failures, 0);
