@@ -31,7 +31,7 @@ static const struct row rows[] = {
      "(ALTER ROLE … REPLICATION)."},
     {"42501", 0, BANYAN_PRIVILEGE, "Grant the role the missing right, or connect as a role that has it."},
     {"08P01", PG_CONTEXT_CONNECT, BANYAN_UNAVAILABLE,
-     "A connection pooler may be in between: replication has to reach the server itself."},
+     "A connection pooler may be in between: connect to the server itself."},
     {"53300", 0, BANYAN_UNAVAILABLE,
      "All connections are in use: end idle ones, or raise max_connections (for replication: max_wal_senders)."},
 
