@@ -12,7 +12,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/utf8.h"
 #include "migrate/plan_int.h"
 
 const char *plan_phase_name(enum plan_phase phase)
@@ -383,19 +382,6 @@ static enum banyan_status check_directives(const struct plan_work *work)
     return BANYAN_OK;
 }
 
-static bool is_utf8(struct banyan_str text)
-{
-    for (size_t i = 0; i < text.size;) {
-        size_t size =
-            (unsigned char)text.data[i] < 0x80 ? 1 : utf8_size((const unsigned char *)text.data + i, text.size - i);
-
-        if (size == 0)
-            return false;
-        i += size;
-    }
-    return true;
-}
-
 static void plan_all(struct plan_work *work)
 {
     const struct migration *migration = work->migration;
@@ -425,10 +411,7 @@ enum banyan_status plan_make(const struct migration *migration, struct catalog *
     start = catalog_copy(catalog);
     *ret = (struct plan){.step_count = 0};
     work.directive_used = banyan_arena_zalloc(arena, migration->directive_count + 1);
-    if (!is_utf8(migration->source))
-        work.st = banyan_error_set(err, BANYAN_INVALID, "%s: the text is not UTF-8", migration->path);
-    else
-        plan_all(&work);
+    plan_all(&work);
     if (plan_goes_on(&work)) {
         sort_steps(&work);
         plan_measure(&work, start);

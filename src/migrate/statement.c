@@ -12,10 +12,13 @@
 #include <openssl/evp.h>
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "migrate/node.h"
+#include "migrate/source.h"
 
 enum {
     SOURCE_BYTES_MAX = 64 * 1024 * 1024, /* places of the parser are int */
@@ -37,27 +40,39 @@ struct parsing {
     struct mark marks[MARKS_MAX];
     size_t mark_count;
     size_t directive_capacity;
+    struct banyan_str text; /* the source without its byte order mark, byte by byte in the same places */
+    struct source_cursor cursor;
+    size_t token; /* the first that is not in a piece yet */
 };
 
 /* ---- places ---- */
 
-static struct statement_place place_of(struct banyan_str source, size_t offset, size_t size)
+static struct statement_place place_of(struct parsing *parsing, size_t offset, size_t size)
 {
-    struct statement_place place = {.line = 1, .column = 1, .offset = offset, .size = size};
-
-    for (size_t i = 0; i < offset; i++) {
-        place.column = source.data[i] == '\n' ? 1 : place.column + 1;
-        place.line += source.data[i] == '\n';
-    }
-    return place;
+    return source_place(&parsing->cursor, offset, size);
 }
 
-static enum banyan_status refuse(const struct parsing *parsing, size_t offset, const char *what)
+static enum banyan_status refuse(struct parsing *parsing, size_t offset, const char *what)
 {
-    struct statement_place place = place_of(parsing->migration->source, offset, 0);
+    struct statement_place place = place_of(parsing, offset, 0);
 
     return banyan_error_set(parsing->err, BANYAN_INVALID, "%s:%u:%u: %s", parsing->migration->path, place.line,
                             place.column, what);
+}
+
+/* Of a text that begins at *offset* of the file; a complaint about a part of a directive is told at the directive. */
+static enum banyan_status refuse_complaint(struct parsing *parsing, size_t offset, const struct source_complaint *found)
+{
+    struct statement_place place;
+
+    if (found->st == BANYAN_OK)
+        return BANYAN_OK;
+    place = place_of(parsing, offset, 0);
+    (void)banyan_error_set(parsing->err, found->st, "%s:%u:%u: %s", parsing->migration->path, place.line, place.column,
+                           found->message); /* it is returned */
+    if (found->hint != NULL)
+        banyan_error_hint(parsing->err, "%s", found->hint);
+    return found->st;
 }
 
 /* ---- small texts ---- */
@@ -162,26 +177,81 @@ static bool take_equals(struct banyan_str *text)
     return text->size > 0;
 }
 
-static enum banyan_status check_expression(const struct parsing *parsing, size_t offset, struct banyan_str expression)
+static PgQuery__ScanResult *scan_of(const char *text, struct source_complaint *ret_failed)
+{
+    PgQueryScanResult result = pg_query_scan(text);
+    PgQuery__ScanResult *scan = NULL;
+
+    *ret_failed = (struct source_complaint){.st = BANYAN_OK};
+    if (result.error == NULL)
+        scan = pg_query__scan_result__unpack(NULL, result.pbuf.len, (const uint8_t *)result.pbuf.data);
+    if (scan == NULL) {
+        const char *why = result.error == NULL ? "the scanner's answer cannot be read" : result.error->message;
+        int characters = result.error == NULL ? 0 : result.error->cursorpos;
+
+        ret_failed->st = BANYAN_INVALID;
+        ret_failed->hint = strncmp(why, "unterminated", 12) == 0
+                               ? "it begins here and is never closed: all behind it would be a part of it"
+                               : "the scanner of PostgreSQL cannot read on from here";
+        (void)snprintf(ret_failed->message, sizeof(ret_failed->message), "%s", why); /* over-long texts are cut */
+        for (; characters > 1 && text[ret_failed->offset] != '\0'; characters--)     /* it counts characters, from 1 */
+            while (((unsigned char)text[++ret_failed->offset] & 0xC0) == 0x80)
+                ;
+    }
+    pg_query_free_scan_result(result);
+    return scan;
+}
+
+static PgQuery__ParseResult *parse(const char *text, struct banyan_arena *arena, struct banyan_str *ret_why)
+{
+    PgQueryProtobufParseResult result = pg_query_parse_protobuf(text);
+    PgQuery__ParseResult *tree = NULL;
+
+    *ret_why = BANYAN_STR("the parser gave no statement");
+    if (result.error != NULL)
+        *ret_why = banyan_arena_str(arena, banyan_str_of(result.error->message));
+    else
+        tree = pg_query__parse_result__unpack(NULL, result.parse_tree.len, (const uint8_t *)result.parse_tree.data);
+    pg_query_free_protobuf_parse_result(result);
+    return tree;
+}
+
+/* What the text of a directive must not have, told at the directive. */
+static enum banyan_status check_words(struct parsing *parsing, size_t offset, const char *text)
+{
+    struct source_complaint found;
+    PgQuery__ScanResult *scan = scan_of(text, &found);
+
+    if (scan != NULL)
+        found = source_check_tokens(banyan_str_of(text), scan, SOURCE_NESTING_DIRECTIVE_MAX);
+    if (scan != NULL)
+        pg_query__scan_result__free_unpacked(scan, NULL);
+    return refuse_complaint(parsing, offset, &found);
+}
+
+/* In parentheses it is one expression and nothing else; without them its own close no other. */
+static enum banyan_status check_expression(struct parsing *parsing, size_t offset, struct banyan_str expression)
 {
     struct banyan_arena arena = BANYAN_ARENA_INIT;
-    struct banyan_str query = banyan_arena_printf(&arena, "SELECT (%.*s\n)", (int)expression.size, expression.data);
-    PgQueryProtobufParseResult result = pg_query_parse_protobuf(query.data);
-    PgQuery__ParseResult *tree = NULL;
-    bool one = false;
     enum banyan_status st = BANYAN_OK;
 
-    if (result.error == NULL) {
-        tree = pg_query__parse_result__unpack(NULL, result.parse_tree.len, (const uint8_t *)result.parse_tree.data);
-        one = tree != NULL && tree->n_stmts == 1 && node_is_one_expression(tree->stmts[0]->stmt);
+    for (int i = 0; i < 2 && st == BANYAN_OK; i++) {
+        struct banyan_str query = banyan_arena_printf(&arena, "SELECT %s%.*s\n%s", i == 0 ? "" : "(",
+                                                      (int)expression.size, expression.data, i == 0 ? "" : ")");
+        PgQuery__ParseResult *tree = NULL;
+        struct banyan_str why = BANYAN_STR("");
+
+        st = check_words(parsing, offset, query.data);
+        if (st == BANYAN_OK)
+            tree = parse(query.data, &arena, &why);
+        if (st == BANYAN_OK && (tree == NULL || tree->n_stmts != 1 || !node_is_one_expression(tree->stmts[0]->stmt))) {
+            st = refuse(parsing, offset, "what is to be filled in is not one expression");
+            if (tree == NULL)
+                banyan_error_detail(parsing->err, "%.*s", (int)why.size, why.data);
+        }
+        if (tree != NULL)
+            pg_query__parse_result__free_unpacked(tree, NULL);
     }
-    if (!one)
-        st = refuse(parsing, offset, "what is to be filled in is not one expression");
-    if (result.error != NULL)
-        banyan_error_detail(parsing->err, "%s", result.error->message);
-    if (tree != NULL)
-        pg_query__parse_result__free_unpacked(tree, NULL);
-    pg_query_free_protobuf_parse_result(result);
     banyan_arena_release(&arena);
     return st;
 }
@@ -214,7 +284,7 @@ static enum banyan_status add_directive(struct parsing *parsing, size_t offset, 
     struct directive directive = {.kind = kind, .value = BANYAN_STR("")};
     enum banyan_status st = BANYAN_OK;
 
-    directive.place = place_of(parsing->migration->source, offset, text.size);
+    directive.place = place_of(parsing, offset, text.size);
     if (!take_target(&text, &directive, &parsing->migration->arena))
         return refuse(parsing, offset, "this directive needs table.column or schema.table.column");
     if (kind == DIRECTIVE_LOSSY)
@@ -288,16 +358,9 @@ static enum banyan_status read_comments(struct parsing *parsing)
 static void parse_statement(struct migration *migration, struct statement *statement)
 {
     struct banyan_str text = banyan_arena_str(&migration->arena, statement->text);
-    PgQueryProtobufParseResult result = pg_query_parse_protobuf(text.data);
-    PgQuery__ParseResult *tree = NULL;
+    PgQuery__ParseResult *tree = parse(text.data, &migration->arena, &statement->why);
 
     statement->kind = STATEMENT_UNKNOWN;
-    statement->why = BANYAN_STR("the parser gave no statement");
-    if (result.error != NULL)
-        statement->why = banyan_arena_str(&migration->arena, banyan_str_of(result.error->message));
-    else
-        tree = pg_query__parse_result__unpack(NULL, result.parse_tree.len, (const uint8_t *)result.parse_tree.data);
-    pg_query_free_protobuf_parse_result(result);
     if (tree != NULL && tree->n_stmts == 1 && tree->stmts[0]->stmt != NULL) {
         statement->tree = tree->stmts[0]->stmt;
         statement->owned = tree;
@@ -308,11 +371,11 @@ static void parse_statement(struct migration *migration, struct statement *state
     }
 }
 
-/* The first token of a piece that is no comment; false: there is none. */
-static bool first_token(const struct parsing *parsing, size_t start, size_t end, size_t *ret)
+/* The first token of a piece that is no comment; false: there is none.  Pieces come in their order. */
+static bool first_token(struct parsing *parsing, size_t start, size_t end, size_t *ret)
 {
-    for (size_t i = 0; i < parsing->scan->n_tokens; i++) {
-        const PgQuery__ScanToken *token = parsing->scan->tokens[i];
+    for (; parsing->token < parsing->scan->n_tokens; parsing->token++) {
+        const PgQuery__ScanToken *token = parsing->scan->tokens[parsing->token];
 
         if ((size_t)token->start >= end)
             return false;
@@ -351,7 +414,7 @@ static void add_piece(struct parsing *parsing, size_t start, size_t end, size_t 
     while (end > offset && (is_space(migration->source.data[end - 1]) || migration->source.data[end - 1] == ';'))
         end--;
     statement->text = trimmed((struct banyan_str){migration->source.data + offset, end - offset});
-    statement->place = place_of(migration->source, offset, statement->text.size);
+    statement->place = place_of(parsing, offset, statement->text.size);
     apply_marks(parsing, statement, *before);
     parse_statement(migration, statement);
     *before = offset;
@@ -362,7 +425,7 @@ static void add_piece(struct parsing *parsing, size_t start, size_t end, size_t 
 static enum banyan_status read_statements(struct parsing *parsing)
 {
     struct migration *migration = parsing->migration;
-    PgQuerySplitResult split = pg_query_split_with_scanner(migration->source.data);
+    PgQuerySplitResult split = pg_query_split_with_scanner(parsing->text.data);
     size_t before = 0, end = 0;
     enum banyan_status st = BANYAN_OK;
 
@@ -419,21 +482,46 @@ static void name_migration(struct migration *migration)
             description[i] = ' ';
 }
 
+/* Where the scanner failed, what stands before that place may say why: rows behind a COPY have quotes that do not end.
+ */
+static enum banyan_status explain_failure(struct parsing *parsing, const struct source_complaint *failed)
+{
+    struct banyan_str front =
+        banyan_arena_str(&parsing->migration->arena, (struct banyan_str){parsing->text.data, failed->offset});
+    struct source_complaint found = {.st = BANYAN_OK}, again;
+    PgQuery__ScanResult *scan = scan_of(front.data, &again);
+
+    if (scan != NULL)
+        found = source_check_tokens(front, scan, SOURCE_NESTING_MAX);
+    if (scan != NULL)
+        pg_query__scan_result__free_unpacked(scan, NULL);
+    if (found.st == BANYAN_OK)
+        found = *failed;
+    return refuse_complaint(parsing, found.offset, &found);
+}
+
 static enum banyan_status scan_source(struct parsing *parsing)
 {
-    struct migration *migration = parsing->migration;
-    PgQueryScanResult result = pg_query_scan(migration->source.data);
-    enum banyan_status st = BANYAN_OK;
+    struct source_complaint found;
 
-    if (result.error != NULL)
-        st = refuse(parsing, result.error->cursorpos > 0 ? (size_t)result.error->cursorpos - 1 : 0,
-                    result.error->message);
-    else
-        parsing->scan = pg_query__scan_result__unpack(NULL, result.pbuf.len, (const uint8_t *)result.pbuf.data);
-    if (st == BANYAN_OK && parsing->scan == NULL)
-        st = refuse(parsing, 0, "the scanner's answer cannot be read");
-    pg_query_free_scan_result(result);
-    return st;
+    parsing->scan = scan_of(parsing->text.data, &found);
+    if (parsing->scan == NULL)
+        return explain_failure(parsing, &found);
+    found = source_check_tokens(parsing->text, parsing->scan, SOURCE_NESTING_MAX);
+    return refuse_complaint(parsing, found.offset, &found);
+}
+
+/* The parser takes a byte order mark for a part of the first word. */
+static void read_text(struct parsing *parsing)
+{
+    struct banyan_str source = parsing->migration->source;
+    size_t mark = source_mark_size(source);
+
+    parsing->cursor.text = parsing->text = source;
+    if (mark > 0) {
+        parsing->text = banyan_arena_str(&parsing->migration->arena, source);
+        memset((char *)parsing->text.data, ' ', mark); /* a copy of our own */
+    }
 }
 
 enum banyan_status migration_parse(const char *path, struct banyan_str source, struct migration **ret,
@@ -441,6 +529,7 @@ enum banyan_status migration_parse(const char *path, struct banyan_str source, s
 {
     struct migration *migration = alloc_zeroed(1, sizeof(*migration));
     struct parsing parsing = {.migration = migration, .err = err};
+    struct source_complaint found;
     enum banyan_status st;
 
     migration->path = banyan_arena_str(&migration->arena, banyan_str_of(path)).data;
@@ -449,13 +538,13 @@ enum banyan_status migration_parse(const char *path, struct banyan_str source, s
         return banyan_error_set(err, BANYAN_LIMIT, "%s: a migration has at most 64 MiB", path);
     }
     migration->source = banyan_arena_str(&migration->arena, source);
-    if (memchr(source.data, 0, source.size) != NULL) {
-        st = banyan_error_set(err, BANYAN_INVALID, "%s: a NUL byte is no SQL", path);
-    } else {
-        (void)EVP_Digest(source.data, source.size, migration->checksum, NULL, EVP_sha256(), NULL); /* cannot fail */
-        name_migration(migration);
+    name_migration(migration);
+    (void)EVP_Digest(source.data, source.size, migration->checksum, NULL, EVP_sha256(), NULL); /* cannot fail */
+    read_text(&parsing);
+    found = source_check_bytes(migration->source);
+    st = refuse_complaint(&parsing, found.offset, &found);
+    if (st == BANYAN_OK)
         st = scan_source(&parsing);
-    }
     if (st == BANYAN_OK)
         st = read_comments(&parsing);
     if (st == BANYAN_OK)

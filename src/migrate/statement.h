@@ -41,7 +41,7 @@ enum statement_kind {
 struct PgQuery__Node; /* of pg_query.pb-c.h */
 
 struct statement_place {
-    unsigned line, column; /* from 1; of the first word */
+    unsigned line, column; /* from 1, in characters; of the first word */
     size_t offset, size;   /* bytes in the file */
 };
 
@@ -81,8 +81,8 @@ struct migration {
     struct banyan_arena arena; /* holds all of it */
 };
 
-/* Parse *source* (copied).  INVALID for a directive that is not understood, with its line.  End it with
- * migration_free(). */
+/* Parse *source* (copied).  INVALID, LIMIT for what is told in source.h, and for a directive that is not understood,
+ * with its line.  End it with migration_free(). */
 BANYAN_MUST_CHECK enum banyan_status migration_parse(const char *path, struct banyan_str source, struct migration **ret,
                                                      struct banyan_error *err);
 void migration_free(struct migration *migration); /* NULL allowed */
