@@ -372,6 +372,22 @@ static void lock_all(struct plan_work *work, struct plan_action *action, const s
     plan_lock_tables(work, action, tables, swap->other_count + 1, "ACCESS EXCLUSIVE");
 }
 
+/* Locks in the order of who reads through a view: that first, then the tables.  LOCK TABLE of a view would lock all
+ * that it reads. */
+static void put_all(struct plan_work *work, struct plan_action *action, const struct plan_swap *swap,
+                    const struct swap_list sections[SWAP_SECTIONS])
+{
+    struct plan_action lock = {.statement_count = 0};
+
+    put(work, action, &sections[SWAP_VIEWS_OFF]);
+    lock_all(work, &lock, swap);
+    for (size_t i = 0; i < lock.statement_count; i++)
+        plan_sql(work, action, "%S", lock.statements[i]);
+    for (size_t i = 0; i < SWAP_SECTIONS; i++)
+        if (i != SWAP_VIEWS_OFF)
+            put(work, action, &sections[i]);
+}
+
 /* Before what was kept aside comes back: every value that is live has come back into it, and NOT NULL is proven, so
  * that nothing is read under the strong lock, and nothing is lost. */
 static void undo_is_whole(struct plan_work *work, struct plan_step *step, struct plan_swap *swap)
@@ -416,9 +432,7 @@ static void undo_swap(struct plan_work *work, struct plan_step *step, struct pla
     }
     undo_is_whole(work, step, swap);
     action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
-    lock_all(work, action, swap);
-    for (size_t i = 0; i < SWAP_SECTIONS; i++)
-        put(work, action, &swap->backward[i]);
+    put_all(work, action, swap, swap->backward);
     for (size_t i = 0; i < swap->validation_count; i++) {
         action = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_LONG);
         plan_sql(work, action, "ALTER TABLE %T VALIDATE CONSTRAINT %I", swap->validations[i].table,
@@ -452,9 +466,7 @@ static void swap_step(struct plan_work *work, struct plan_swap *swap)
                             swap->table->shown.data, (int)names.size, names.data);
     step->old_code = BANYAN_STR("a renamed column's old name is gone; a changed type is there");
     step->new_code = BANYAN_STR("the new names and types, without a helper column");
-    lock_all(work, &step->act, swap);
-    for (size_t i = 0; i < SWAP_SECTIONS; i++)
-        put(work, &step->act, &swap->forward[i]);
+    put_all(work, &step->act, swap, swap->forward);
     undo_swap(work, step, swap);
 }
 

@@ -16,9 +16,9 @@
 #include "migrate/plan_int.h"
 
 enum swap_section {
-    SWAP_TRIGGER_OFF = 0,
+    SWAP_VIEWS_OFF = 0, /* before the tables are locked, the others behind that */
+    SWAP_TRIGGER_OFF,
     SWAP_NAMES_BACK, /* renames of the user's, undone: what follows knows the old names */
-    SWAP_VIEWS_OFF,
     SWAP_FOREIGN_OFF,
     SWAP_CONSTRAINTS_OFF,
     SWAP_ASIDE,   /* names that are needed for others */

@@ -376,6 +376,81 @@ static void test_pause_meanwhile(void **state)
     }
 }
 
+/* ---- readers of views ---- */
+
+/* Who reads through a view locks it, and then its table: in that order complete does, too, or each would hold what the
+ * other waits for. */
+struct reader {
+    struct pg_conn *conn;
+    const char *sql;
+    bool reads;
+    int behind; /* statements that were done with a reader on its way */
+};
+
+static void read_behind(void *context, const char *place)
+{
+    struct reader *reader = context;
+    char waits[256];
+
+    if (strcmp(place, "statement") != 0 || reader->reads)
+        return;
+    reader->reads = true;
+    reader->behind++;
+    OK(pg_send(reader->conn, reader->sql, &err));
+    (void)snprintf(waits, sizeof(waits), "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %d",
+                   pg_backend_pid(reader->conn)); /* fits */
+    for (int i = 0; i < 500 && !pg_ended(reader->conn, 10000); i++)
+        if (strcmp(text(waits).data, "t") == 0)
+            return;
+}
+
+static void started(const char *sql)
+{
+    struct run_options options = plain();
+    struct migration *migration = NULL;
+    struct catalog *catalog = NULL;
+    struct plan plan = {.step_count = 0};
+
+    OK(migration_parse("v1.sql", banyan_str_of(sql), &migration, &err));
+    OK(catalog_open(conn, &catalog, &err));
+    OK(plan_make(migration, catalog, &arena, &plan, &err));
+    assert_int_equal(plan.refusal_count, 0);
+    OK(run_start(&options, migration, &plan, &err));
+    catalog_free(catalog);
+    migration_free(migration);
+}
+
+static void test_views_first(void **state)
+{
+    static const struct {
+        const char *sql, *read;
+    } cases[] = {{"ALTER TABLE c RENAME TO renamed;", "SELECT count(*) FROM renamed"},
+                 {"ALTER TABLE c ALTER COLUMN t_id TYPE numeric(30,5);", "SELECT count(*) FROM seen"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pg_options at = {.conninfo = getenv("BANYAN_TEST_CONNINFO"), .application_name = "reader"};
+        struct reader reader = {.conn = NULL, .sql = cases[i].read};
+        struct run_hooks hooks = {.at = read_behind, .context = &reader};
+        struct run_options options = plain();
+
+        again();
+        OK(pg_run(conn, "DROP TABLE IF EXISTS renamed CASCADE; CREATE VIEW seen AS SELECT t_id FROM c", &err));
+        started(cases[i].sql);
+        OK(pg_connect(&at, &reader.conn, &err));
+        options.hooks = &hooks;
+        OK(run_complete(&options, BANYAN_STR("v1"), &err));
+        OK(pg_receive(reader.conn, NULL, &err));
+        assert_string_equal(text("SELECT sum(tries) FROM banyan.schema_migration_steps").data, "0");
+        assert_int_equal(reader.behind, 1);
+        reader = (struct reader){.conn = reader.conn, .sql = cases[i].read};
+        OK(run_rollback(&options, BANYAN_STR("v1"), &err));
+        OK(pg_receive(reader.conn, NULL, &err));
+        assert_string_equal(text("SELECT sum(tries) FROM banyan.schema_migration_steps").data, "0");
+        pg_close(reader.conn);
+    }
+    OK(pg_run(conn, "DROP TABLE IF EXISTS renamed CASCADE", &err));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +461,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_rollback_meanwhile, fresh, done),
         cmocka_unit_test_setup_teardown(test_complete_twice, fresh, done),
         cmocka_unit_test_setup_teardown(test_pause_meanwhile, fresh, done),
+        cmocka_unit_test_setup_teardown(test_views_first, fresh, done),
     };
 
     if (argc > 1)
