@@ -154,20 +154,19 @@ static void constraint_again(struct plan_work *work, struct plan_action *undo, c
         plan_sql(work, undo, "COMMENT ON CONSTRAINT %I ON %T IS %L", constraint->name, table, definition.comment);
 }
 
-/* Partitions that were attached have it under names of their own: from below, for the parent's gives them its name. */
-static void constraints_below_again(struct plan_work *work, struct plan_action *undo, const struct catalog_table *table,
-                                    struct banyan_str column, const struct catalog_constraint *constraint)
+/* Partitions that were attached may have it under names of their own.  Added to each first it would keep its name, but
+ * be the partition's own from then on, and stay when the parent's goes. */
+static bool has_other_names_below(struct plan_work *work, const struct catalog_table *table, struct banyan_str column,
+                                  struct banyan_str name)
 {
     for (size_t i = 0; i < table->child_count && plan_goes_on(work); i++) {
         const struct catalog_table *child = plan_by_oid(work, table->children[i]);
         const struct catalog_constraint *own = child == NULL ? NULL : plan_not_null_of(child, column);
 
-        if (own == NULL || own->definition.data == NULL)
-            continue;
-        constraints_below_again(work, undo, child, column, own);
-        if (!banyan_str_equal(own->name, constraint->name))
-            constraint_again(work, undo, child, own);
+        if (own != NULL && (!banyan_str_equal(own->name, name) || has_other_names_below(work, child, column, name)))
+            return true;
     }
+    return false;
 }
 
 static void not_null_again(struct plan_work *work, struct plan_action *undo, const struct catalog_table *table,
@@ -179,10 +178,10 @@ static void not_null_again(struct plan_work *work, struct plan_action *undo, con
         plan_not_null_sql(work, undo, table, column, BANYAN_STR(""), NULL);
         return;
     }
-    if (table->child_count > 0) /* all at once, the parent first as everybody does */
-        plan_lock_tables(work, undo, &table, 1, "ACCESS EXCLUSIVE");
-    constraints_below_again(work, undo, table, column, constraint);
     constraint_again(work, undo, table, constraint);
+    if (has_other_names_below(work, table, column, constraint->name))
+        plan_note(work, "after a rollback NOT NULL of %.*s has the name %.*s in all partitions", (int)column.size,
+                  column.data, (int)constraint->name.size, constraint->name.data);
 }
 
 void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,

@@ -676,6 +676,14 @@ static void drop_checked(struct plan_work *work, const struct catalog_table *tab
 static void drop_not_null(struct plan_work *work, struct catalog_table *table,
                           const struct catalog_constraint *constraint)
 {
+    struct effect effect;
+
+    if (!plan_effect(work, work->statement, &effect))
+        return;
+    if (effect.verdict == EFFECT_FAILS) {
+        plan_refuse(work, "the server will refuse it: %.*s", (int)effect.why.size, effect.why.data);
+        return;
+    }
     for (size_t i = 0; i < table->column_count; i++) {
         const struct catalog_column *column = &table->columns[i];
 
@@ -731,6 +739,10 @@ void plan_validate(struct plan_work *work, const struct catalog_table *table, st
 
     if (of_server && constraint->validated) {
         plan_note(work, "the constraint %.*s is proven already: nothing is done", (int)name.size, name.data);
+        return;
+    }
+    if (of_server && constraint->unenforced) {
+        plan_refuse(work, "the constraint %.*s is NOT ENFORCED, which cannot be validated", (int)name.size, name.data);
         return;
     }
     step = plan_add(work, of_server ? PLAN_BACKFILL : PLAN_CONTRACT, "validate-constraint", PLAN_TRANSACTION,

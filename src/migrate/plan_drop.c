@@ -30,7 +30,7 @@ static void undo_constraint(struct plan_work *work, struct plan_step *step, cons
 {
     const struct catalog_table *both[] = {table, referenced};
     struct plan_action *undo = plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT);
-    bool checked = !ends_with(constraint->definition, " NOT VALID");
+    bool checked = !constraint->unenforced && !ends_with(constraint->definition, " NOT VALID");
 
     plan_sql(work, undo, "ALTER TABLE %T ADD CONSTRAINT %I %S%s", table, constraint->name, constraint->definition,
              checked ? " NOT VALID" : "");

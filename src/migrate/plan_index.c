@@ -284,6 +284,19 @@ static void check_unique(struct plan_work *work, const struct catalog_table *tab
     check->hint = BANYAN_STR("remove the rows that are too many, then start again");
 }
 
+/* Nothing is stored of it that could be in an index (18). */
+static bool has_virtual(struct plan_work *work, const struct catalog_table *table, const PgQuery__IndexStmt *statement)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (!table->columns[i].is_virtual || !node_mentions(&statement->base, table->columns[i].name))
+            continue;
+        plan_refuse(work, "the server will refuse it: %.*s is computed when it is read, and has no index",
+                    (int)table->columns[i].name.size, table->columns[i].name.data);
+        return true;
+    }
+    return false;
+}
+
 static void create(struct plan_work *work, const PgQuery__IndexStmt *statement)
 {
     struct catalog_table *table = NULL, *there = NULL;
@@ -310,7 +323,7 @@ static void create(struct plan_work *work, const PgQuery__IndexStmt *statement)
         plan_as_written(work, "this form of index is not known to be built without waiting");
         return;
     }
-    if (is_changed_here(work, table, statement))
+    if (is_changed_here(work, table, statement) || has_virtual(work, table, statement))
         return;
     if (name.size == 0)
         name = plan_server_name(work, table, columns, "idx");

@@ -4,6 +4,8 @@
  * DDL on a twin: after complete both have the same schema (pg_dump) and the same rows; after a rollback both are as
  * they were; after cleanup nothing of Banyan is left in the user's schemas.
  *
+ * What the grammar of 15 does not know runs only when it is allowed.
+ *
  * make test looks at one of each family and way through the planner, and not at a rollback from "ready".
  * BANYAN_TEST_ALL=1 (make fault) looks at all, BANYAN_FORMS_ONLY=TEXT at those with that text, BANYAN_FORMS_SHOW=1
  * prints each.
@@ -302,6 +304,150 @@ static void test_forms(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* ---- what the grammar of 15 does not know ---- */
+
+static const struct form new_forms[] = {
+    {NULL, "ALTER TABLE bare ADD CONSTRAINT \"N n\" NOT NULL a NOT VALID", NULL},
+    {NULL, "ALTER TABLE bare ADD NOT NULL a", NULL},
+    {NULL, "ALTER TABLE bare ADD COLUMN z int; ALTER TABLE bare ADD NOT NULL a", NULL},
+    {NULL, "ALTER TABLE bare ADD COLUMN v int GENERATED ALWAYS AS (a + 1) VIRTUAL", NULL},
+    {NULL, "ALTER TABLE bare ADD COLUMN v int GENERATED ALWAYS AS (a + 1)", NULL},
+    {NULL, "ALTER TABLE bare ADD CONSTRAINT x CHECK (a > 50) NOT ENFORCED", NULL},
+    {NULL, "ALTER TABLE bare ADD FOREIGN KEY (a) REFERENCES \"Sa les\".\"Cu st\" NOT ENFORCED", NULL},
+    {"ALTER TABLE bare ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES \"Sa les\".\"Cu st\"",
+     "ALTER TABLE bare ALTER CONSTRAINT f NOT ENFORCED", NULL},
+    {"ALTER TABLE bare ADD CONSTRAINT n NOT NULL a", "ALTER TABLE bare ALTER CONSTRAINT n NO INHERIT", NULL},
+    {NULL, "CREATE TABLE ti (id int4range, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS))", NULL},
+    {"CREATE TABLE ti (id int4range, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS))",
+     "CREATE TABLE tj (ti int4range, at daterange, FOREIGN KEY (ti, PERIOD at) REFERENCES ti (id, PERIOD at))", NULL},
+    {NULL,
+     "MERGE INTO bare USING (VALUES (1, 'z')) s (a, b) ON bare.a = s.a WHEN MATCHED THEN UPDATE SET b = s.b RETURNING "
+     "bare.a",
+     NULL},
+    {NULL, "MERGE INTO bare USING (VALUES (1)) s (a) ON bare.a = s.a WHEN NOT MATCHED BY SOURCE THEN DELETE", NULL},
+    {NULL, "UPDATE bare SET b = 'n' RETURNING WITH (OLD AS o) o.b", NULL},
+    {"CREATE TABLE vg (a int, b int GENERATED ALWAYS AS (a * 2) STORED)",
+     "ALTER TABLE vg ALTER b SET EXPRESSION AS (a * 3)", NULL},
+    {NULL, "CREATE TABLE n1 (id int CONSTRAINT y NOT NULL NO INHERIT)", NULL},
+};
+
+static bool plan_of(struct pg_conn *conn, const char *path, const char *text, struct migration **migration,
+                    struct catalog **catalog, struct banyan_arena *arena, struct plan *plan)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+
+    return told(text, "parse", migration_parse(path, banyan_str_of(text), migration, &err), &err) &&
+           told(text, "catalog", catalog_open(conn, catalog, &err), &err) &&
+           told(text, "plan", plan_make(*migration, *catalog, arena, plan, &err), &err);
+}
+
+/* Nothing runs unless it is allowed; on a server that knows it, it runs then. */
+static void new_form(const struct form *form, bool known)
+{
+    struct banyan_error err = BANYAN_ERROR_INIT;
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct run_options options = {.conninfo = conninfo_of("form_a")};
+    struct migration *migration = NULL;
+    struct catalog *catalog = NULL;
+    struct pg_conn *conn;
+    struct plan plan = {.steps = NULL};
+    char *before, *after;
+    bool good;
+
+    run_sql(admin, "CREATE DATABASE form_a TEMPLATE form_template");
+    on("form_a", known ? form->given : NULL);
+    before = picture("form_a");
+    conn = connect_to("form_a");
+    good = plan_of(conn, "1_new.sql", form->migration, &migration, &catalog, &arena, &plan) &&
+           plan.refusal_count == 0 && plan.needs_allow && plan.step_count > 0 &&
+           plan.steps[plan.step_count - 1].as_written;
+    good = good && run_start(&options, migration, &plan, &err) == BANYAN_NOT_MET;
+    good = good && same(form->migration, "not allowed", after = picture("form_a"), before);
+    if (good) {
+        free(after);
+        options.allow = true;
+        good = !known || (told(form->migration, "start", run_start(&options, migration, &plan, &err), &err) &&
+                          go(form, "complete", run_complete, "1"));
+        after = picture("form_a");
+        good = good && (!known || strcmp(after, before) != 0);
+        free(after);
+    }
+    if (!good)
+        print_message("# WRONG: %s: %zu steps, %zu refusals, allow %d\n", form->migration, plan.step_count,
+                      plan.refusal_count, plan.needs_allow);
+    failures += !good;
+    free(before);
+    catalog_free(catalog);
+    migration_free(migration);
+    banyan_arena_release(&arena);
+    pg_close(conn);
+    run_sql(admin, "DROP DATABASE form_a WITH (FORCE)");
+}
+
+static void test_not_understood(void **state)
+{
+    (void)state;
+    failures = 0;
+    for (size_t i = 0; i < sizeof(new_forms) / sizeof(new_forms[0]); i++)
+        new_form(&new_forms[i], pg_server_version(admin) >= 180000);
+    assert_int_equal(failures, 0);
+}
+
+/* What hangs on a column there and cannot be carried over is told before anything is done. */
+static const struct form refused_forms[] = {
+    {"ALTER TABLE bare ADD CONSTRAINT n NOT NULL a NOT VALID", "ALTER TABLE bare ALTER a TYPE bigint", NULL},
+    {"ALTER TABLE bare ADD CONSTRAINT n NOT NULL a NOT VALID", "ALTER TABLE bare ADD PRIMARY KEY (a)", NULL},
+    {"ALTER TABLE bare ADD CONSTRAINT c CHECK (a > 50) NOT ENFORCED", "ALTER TABLE bare VALIDATE CONSTRAINT c", NULL},
+    {"ALTER TABLE \"Sa les\".\"Or der\" ADD CONSTRAINT c CHECK (\"Pri ce\" > 50) NOT ENFORCED",
+     "ALTER TABLE \"Sa les\".\"Or der\" ALTER \"Pri ce\" TYPE numeric(20,8)", NULL},
+    {"ALTER TABLE \"Sa les\".\"Or der\" ADD CONSTRAINT f FOREIGN KEY (\"Am ount\") REFERENCES \"Sa les\".\"Cu st\" NOT "
+     "ENFORCED; DROP VIEW \"Sa les\".\"Vi ew\"",
+     "ALTER TABLE \"Sa les\".\"Or der\" ALTER \"Am ount\" TYPE bigint", NULL},
+    {"CREATE TABLE vg (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL)", "ALTER TABLE vg ALTER a TYPE bigint", NULL},
+    {"CREATE TABLE vg (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL)", "CREATE INDEX ON vg (b)", NULL},
+    {"CREATE TABLE vg (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL)", "ALTER TABLE vg ALTER b DROP EXPRESSION",
+     NULL},
+    {"CREATE TABLE ti (id int4range, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS)); INSERT INTO ti SELECT "
+     "int4range(i, i + 1), '[2024-01-01,2024-02-01)' FROM generate_series(1, 60000) i",
+     "ALTER TABLE ti ALTER id TYPE int8range USING int8range(lower(id), upper(id))", NULL},
+    {"CREATE TABLE vg (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL)", "ALTER TABLE vg RENAME COLUMN b TO z", NULL},
+    {"ALTER TABLE bare ADD PRIMARY KEY (a)", "ALTER TABLE bare DROP CONSTRAINT bare_a_not_null", NULL},
+};
+
+static void test_refused_on_18(void **state)
+{
+    (void)state;
+    if (pg_server_version(admin) < 180000)
+        skip();
+    failures = 0;
+    for (size_t i = 0; i < sizeof(refused_forms) / sizeof(refused_forms[0]); i++) {
+        struct banyan_arena arena = BANYAN_ARENA_INIT;
+        struct migration *migration = NULL;
+        struct catalog *catalog = NULL;
+        struct pg_conn *conn;
+        struct plan plan = {.steps = NULL};
+        bool good;
+
+        run_sql(admin, "CREATE DATABASE form_a TEMPLATE form_template");
+        on("form_a", refused_forms[i].given);
+        conn = connect_to("form_a");
+        good = plan_of(conn, "1_refused.sql", refused_forms[i].migration, &migration, &catalog, &arena, &plan) &&
+               plan.refusal_count > 0;
+        if (!good)
+            print_message("# not refused: %s\n", refused_forms[i].migration);
+        failures += !good;
+        for (size_t k = 0; k < plan.refusal_count && getenv("BANYAN_FORMS_SHOW") != NULL; k++)
+            print_message("# %s\n#   refused: %.*s\n", refused_forms[i].migration, (int)plan.refusals[k].size,
+                          plan.refusals[k].data);
+        catalog_free(catalog);
+        migration_free(migration);
+        banyan_arena_release(&arena);
+        pg_close(conn);
+        run_sql(admin, "DROP DATABASE form_a WITH (FORCE)");
+    }
+    assert_int_equal(failures, 0);
+}
+
 static int prepare(void **state)
 {
     static char sql[64 * 1024];
@@ -328,6 +474,8 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_not_understood),
+        cmocka_unit_test(test_refused_on_18),
         cmocka_unit_test(test_forms),
     };
 
