@@ -498,31 +498,105 @@ static void plan_rest(const struct adding *all)
 
 /* ---- the whole ---- */
 
+/* Does a statement above make what the server does not have before expand: a function, a type, a table? */
+static bool makes_objects(const struct plan_work *work)
+{
+    for (size_t i = 0; i < work->migration->statement_count && i <= work->of; i++) {
+        const PgQuery__Node *tree = work->migration->statements[i].tree;
+
+        switch (tree == NULL ? PG_QUERY__NODE__NODE__NOT_SET : tree->node_case) {
+        case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
+        case PG_QUERY__NODE__NODE_INDEX_STMT:
+        case PG_QUERY__NODE__NODE_INSERT_STMT:
+        case PG_QUERY__NODE__NODE_UPDATE_STMT:
+        case PG_QUERY__NODE__NODE_DELETE_STMT:
+            break;
+        default:
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool mentions(struct plan_work *work, struct banyan_str expression, struct banyan_str column)
+{
+    struct migration *parsed = NULL;
+    bool ret = false;
+
+    if (plan_goes_on(work))
+        work->st = migration_parse("plan", sql_make(work->arena, "SELECT (%S\n)", expression), &parsed, work->err);
+    if (plan_goes_on(work) && parsed->statement_count == 1 && parsed->statements[0].tree != NULL)
+        ret = node_mentions(&parsed->statements[0].tree->base, column);
+    migration_free(parsed);
+    return ret;
+}
+
+/* The columns that the server has, and those of this migration that *expression* mentions and that are not there yet,
+ * as NULLs; then no row can be asked before expand (*ret_waits*).  False: a type among them is new, too. */
+static bool row_of(struct plan_work *work, const struct catalog_table *table, struct banyan_str expression,
+                   struct banyan_str *ret, bool *ret_waits)
+{
+    static const char sql[] = "SELECT coalesce(to_regtype($3), to_regtype($4))::text WHERE NOT EXISTS (SELECT FROM "
+                              "pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped)";
+
+    *ret = BANYAN_STR("*");
+    *ret_waits = false;
+    for (size_t i = 0; i < table->column_count && plan_goes_on(work); i++) {
+        const struct catalog_column *column = &table->columns[i];
+        struct banyan_str params[] = {sql_make(work->arena, "%T", table), column->name, column->shown,
+                                      column->type.name.data == NULL ? BANYAN_STR("") : column->type.name};
+        struct banyan_str *cells;
+        size_t count = 0;
+
+        if (!column->made_here && !column->changed_here)
+            continue;
+        cells = plan_ask(work, sql, params, 4, &count);
+        if (count == 0 || !mentions(work, expression, column->name))
+            continue;
+        if (cells[0].data == NULL)
+            return false;
+        *ret_waits = true;
+        *ret = sql_make(work->arena, "%S, NULL::%S AS %I", *ret, cells[0], column->name);
+    }
+    return plan_goes_on(work);
+}
+
 /* What the trigger cannot assign fails every statement of old code from the moment that it is there.  So the server
  * is asked first, as far as it can be told from the types: what it gives has to be one value of the row, and its type
  * one that is assigned to the column's without a cast. */
-static void check_type(const struct adding *all, struct banyan_str type)
+bool plan_value_fits(struct plan_work *work, const struct catalog_table *table, const struct directive *directive,
+                     struct banyan_str type)
 {
     static const char sql[] =
-        "SELECT format_type(v.oid, NULL) FROM (SELECT pg_typeof((SELECT (%S) FROM (SELECT * FROM %T) AS %I "
+        "SELECT format_type(v.oid, NULL) FROM (SELECT pg_typeof((SELECT (%S) FROM (SELECT %S FROM %T) AS %I "
         "WHERE (%S) IS NULL AND false))::oid AS given, pg_typeof(NULL::%S)::oid AS wanted) a "
         "JOIN pg_type v ON v.oid = a.given JOIN pg_type w ON w.oid = a.wanted "
         "WHERE v.oid <> w.oid AND v.typtype IN ('b', 'e') AND w.typtype IN ('b', 'e') AND v.typelem = 0 "
         "AND w.typelem = 0 AND w.typcategory <> 'S' AND NOT EXISTS (SELECT FROM pg_cast c WHERE "
         "c.castsource = v.oid AND c.casttarget = w.oid AND c.castcontext IN ('a', 'i'))";
-    struct plan_work *work = all->work;
-    struct banyan_str value = all->directive->value;
+    struct banyan_str value = directive->value, row, *given;
+    struct banyan_str shown = banyan_arena_printf(work->arena, "%.*s.%.*s", (int)table->shown.size, table->shown.data,
+                                                  (int)directive->column.size, directive->column.data);
     size_t count = 0;
-    struct banyan_str *given = plan_ask(
-        work, sql_make(work->arena, sql, value, all->table, all->table->name, value, type).data, NULL, 0, &count);
+    bool waits;
 
-    if (work->st != BANYAN_OK)
-        banyan_error_context(work->err, "line %u: backfill of %.*s", all->directive->place.line, (int)shown(all).size,
-                             shown(all).data);
+    if (!row_of(work, table, value, &row, &waits))
+        return false;
+    given =
+        plan_ask(work, sql_make(work->arena, sql, value, row, table, table->name, value, type).data, NULL, 0, &count);
+    if (!plan_goes_on(work) && strncmp(work->err->sqlstate, "42", 2) == 0 && makes_objects(work)) {
+        work->st = BANYAN_OK; /* it may be what is made above */
+        banyan_error_clear(work->err);
+        return false;
+    }
+    if (!plan_goes_on(work))
+        banyan_error_context(work->err, "line %u: backfill of %.*s", directive->place.line, (int)shown.size,
+                             shown.data);
     if (count > 0)
         plan_refuse(work, "the backfill of %.*s gives %.*s, which is not assigned to %.*s without a cast: (%.*s)::%.*s",
-                    (int)shown(all).size, shown(all).data, (int)given[0].size, given[0].data, (int)type.size, type.data,
+                    (int)shown.size, shown.data, (int)given[0].size, given[0].data, (int)type.size, type.data,
                     (int)value.size, value.data, (int)type.size, type.data);
+    return !waits;
 }
 
 /* Rows for which the directive has no value, where one is needed; for each the cast says whether it fits. */
@@ -530,16 +604,11 @@ static void check_values(const struct adding *all)
 {
     struct plan_work *work = all->work;
     struct plan_check *check;
-    struct banyan_str type;
+    struct banyan_str type = all->serial_of != NULL ? banyan_str_of(all->serial_of)
+                                                    : node_deparse_type(all->definition->type_name, work->arena);
 
-    for (size_t i = 0; i < all->table->column_count; i++)
-        if (all->table->columns[i].made_here || all->table->columns[i].changed_here)
-            return; /* it may name what is not there before expand */
-    type = all->serial_of != NULL ? banyan_str_of(all->serial_of)
-                                  : node_deparse_type(all->definition->type_name, work->arena);
-    check_type(all, type);
-    if (!all->not_null || !plan_goes_on(work))
-        return;
+    if (!plan_value_fits(work, all->table, all->directive, type) || !all->not_null || !plan_goes_on(work))
+        return; /* rows cannot be asked for what is not there before expand */
     check = plan_check_add(work, PLAN_EXPAND);
     check->sql = sql_make(work->arena, "SELECT count(*) FROM %T t WHERE %S::%S IS NULL", all->table,
                           plan_value(work, all->table, all->directive->value), type);

@@ -268,6 +268,8 @@ static void set_not_null(struct plan_work *work, struct catalog_table *table, co
         return;
     }
     if (!column->made_here) { /* else ADD COLUMN fills it */
+        if (!column->changed_here)
+            (void)plan_value_fits(work, table, directive, column->shown); /* rows are asked by the NOT NULL below */
         value = plan_value(work, table, directive->value);
         fill.expression = directive->value;
         plan_sync(work, table, &fill, BANYAN_STR(""));

@@ -151,6 +151,10 @@ void plan_not_null_undo(struct plan_work *work, struct plan_step *step, const st
 void plan_drop_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column);
 /* An expression of the user over the columns of *table*, as SQL over t: names mean what they mean to him. */
 struct banyan_str plan_value(struct plan_work *work, const struct catalog_table *table, struct banyan_str expression);
+/* plan_add_column.c: refuses a directive whose value is not assigned to *type*; false: rows cannot be asked for it
+ * before expand, for it needs what the migration makes. */
+bool plan_value_fits(struct plan_work *work, const struct catalog_table *table, const struct directive *directive,
+                     struct banyan_str type);
 /* ADD COLUMN, DROP COLUMN. */
 void plan_add_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);
 void plan_drop_column(struct plan_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command);

@@ -140,16 +140,22 @@ static void a_value_that_cannot_be_assigned_is_refused(void **state)
 {
     static const struct {
         const char *type, *value, *why;
+        const char *before; /* another change of the same table, above it */
     } given[] = {
-        {"int", "b", "gives text, which is not assigned to int without a cast"},
-        {"uuid", "'0'", "gives text, which is not assigned to uuid without a cast"},
-        {"int", "count(*)", "aggregate functions are not allowed"},
-        {"int", "rank() OVER ()", "window functions are not allowed"},
-        {"int", "generate_series(1, 2)", "set-returning functions are not allowed"},
-        {"tid", "ctid", "\"ctid\" does not exist"},
-        {"int", "nothing", "\"nothing\" does not exist"},
-        {"smallint", "id * 1000", "smallint out of range"},
-        {"smallint", "id + 1 -- said so", ""},
+        {"int", "b", "gives text, which is not assigned to int without a cast", ""},
+        {"int", "b", "gives text, which is not assigned to int without a cast", "ADD COLUMN z int, "},
+        {"int", "z", "gives uuid, which is not assigned to int without a cast", "ADD COLUMN z uuid, "},
+        {"int", "z", "gives uuid, which is not assigned to int without a cast",
+         "ADD COLUMN z uuid, ALTER b TYPE varchar, "},
+        {"int", "nothing", "\"nothing\" does not exist", "ADD COLUMN z int, "},
+        {"uuid", "'0'", "gives text, which is not assigned to uuid without a cast", ""},
+        {"int", "count(*)", "aggregate functions are not allowed", ""},
+        {"int", "rank() OVER ()", "window functions are not allowed", ""},
+        {"int", "generate_series(1, 2)", "set-returning functions are not allowed", ""},
+        {"tid", "ctid", "\"ctid\" does not exist", ""},
+        {"int", "nothing", "\"nothing\" does not exist", ""},
+        {"smallint", "id * 1000", "smallint out of range", ""},
+        {"smallint", "id + 1 -- said so", "", ""},
     };
 
     (void)state;
@@ -162,9 +168,9 @@ static void a_value_that_cannot_be_assigned_is_refused(void **state)
         struct migration *migration = NULL;
         struct catalog *catalog = NULL;
         struct plan plan = {.refusal_count = 0};
-        struct banyan_str source =
-            banyan_arena_printf(&arena, "-- banyan: backfill given.c = %s\nALTER TABLE given ADD COLUMN c %s NOT NULL",
-                                given[i].value, given[i].type);
+        struct banyan_str source = banyan_arena_printf(
+            &arena, "-- banyan: backfill given.c = %s\nALTER TABLE given %sADD COLUMN c %s NOT NULL", given[i].value,
+            given[i].before, given[i].type);
 
         if (migration_parse("19_given.sql", source, &migration, &err) != BANYAN_OK ||
             catalog_open(conn, &catalog, &err) != BANYAN_OK)
@@ -185,6 +191,25 @@ static void a_value_that_cannot_be_assigned_is_refused(void **state)
         banyan_arena_release(&arena);
     }
     roll_back("19");
+}
+
+/* What the server does not have yet is not asked for. */
+static void a_value_may_need_what_is_made_above(void **state)
+{
+    (void)state;
+    run("CREATE TABLE above (id int PRIMARY KEY, b text); INSERT INTO above SELECT g, 'x' FROM generate_series(1, 99) "
+        "g");
+    start("23_above.sql", "CREATE FUNCTION plus(int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1';\n"
+
+                          "-- banyan: backfill above.z = id\n"
+                          "-- banyan: backfill above.c = plus(z)\n"
+                          "-- banyan: backfill above.d = z\n"
+                          "ALTER TABLE above ADD COLUMN z int NOT NULL, ADD COLUMN c int NOT NULL, "
+                          "ADD COLUMN d bigint NOT NULL");
+    run("INSERT INTO above VALUES (100)");
+    assert_int_equal(ask("SELECT count(*) FROM above WHERE c = id + 1 AND d = id"), 100);
+    roll_back("23");
+    run("DROP TABLE above");
 }
 
 /* Rows that were written without the trigger would have their old value behind the swap. */
@@ -350,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_value_is_computed_for_each_row),
         cmocka_unit_test(children_by_inheritance_are_filled),
         cmocka_unit_test(a_value_that_cannot_be_assigned_is_refused),
+        cmocka_unit_test(a_value_may_need_what_is_made_above),
         cmocka_unit_test(a_trigger_that_was_off_stops_complete),
         cmocka_unit_test(what_is_gone_can_be_passed_over),
         cmocka_unit_test(a_detach_half_way_is_rolled_back),
