@@ -275,8 +275,10 @@ static void set_not_null(struct plan_work *work, struct catalog_table *table, co
         plan_sync(work, table, &fill, BANYAN_STR(""));
         plan_fill(work, table, sql_make(work->arena, "%I = %S", column->name, value),
                   sql_make(work->arena, "t.%I IS NULL AND %S IS NOT NULL", column->name, value));
-        plan_note(work, "NULLs of %.*s.%.*s that are filled stay filled after a rollback", (int)table->shown.size,
-                  table->shown.data, (int)column->name.size, column->name.data);
+        plan_note(work,
+                  "NULLs of %.*s.%.*s that are filled stay filled after a rollback; an UPDATE above it in place of the "
+                  "directive keeps them, but fills none that old code writes later",
+                  (int)table->shown.size, table->shown.data, (int)column->name.size, column->name.data);
     }
     plan_not_null(work, table, column->name, PLAN_BACKFILL, column->made_here ? PLAN_BACKFILL : PLAN_CONTRACT);
 }
