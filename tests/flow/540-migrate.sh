@@ -34,6 +34,7 @@ write_block() {
         inside && /^```$/ { print; inside = 0; found = 0 }' "$2" >"$work/page" && cat "$work/page" >"$2"
 }
 new_database plans || exit 1
+major=$(($(sql -c 'SHOW server_version_num') / 10000))
 before=$(pg_dump --schema-only --restrict-key=x 2>/dev/null || pg_dump --schema-only)
 for file in "$cases"/2024*.sql; do
     name=$(basename "$file" .sql)
@@ -41,7 +42,11 @@ for file in "$cases"/2024*.sql; do
     cp "$work/out" "$work/plan"
     migrate plan --json "$file" | jq -r '.plans[0].plan.steps | to_entries[] | "\(.key + 1)  \(.value.phase)  \(.value.name): \(.value.title)"' >"$work/steps"
     [ -z "${BANYAN_WRITE_DOCS:-}" ] || { write_block "plan $name" "$plans" "$work/plan" && write_block "steps $name" "$docs" "$work/steps"; }
-    equal "plan $name is the one that docs/MIGRATE-PLANS.md shows" "$(cat "$work/plan")" "$(shown "plan $name" "$plans")"
+    if [ "$major" = 15 ]; then
+        equal "plan $name is the one that docs/MIGRATE-PLANS.md shows" "$(cat "$work/plan")" "$(shown "plan $name" "$plans")"
+    else # NOT NULL has a name from 18 on, estimates and texts of views differ
+        skip "plan $name is the one that docs/MIGRATE-PLANS.md shows" "they are those of 15"
+    fi
     equal "plan $name: its steps are those of docs/MIGRATE.md" "$(cat "$work/steps")" "$(shown "steps $name" "$docs")"
     equal "plan $name: the docs show its SQL" "$(grep -cxF -- "$(tail -1 "$file")" "$docs")" 1
     check "plan $name as JSON" sh -c "\"$banyan\" migrate plan --json '$file' | jq -e '.plans[0].plan.steps | length > 0'"
