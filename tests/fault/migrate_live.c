@@ -12,7 +12,7 @@
  * what it was.  No statement may fail, none may take WAIT_MS.
  *
  *   migrate_live PROGRAM [CASE …]
- *   ROWS 200000   KILLS 6 a case   RATE 400 statements a second   SECONDS 2 at each stop
+ *   ROWS 200000   KILLS 6 a case   KILLS_A_VERB 3 at most   RATE 400 statements a second   SECONDS 2 at each stop
  *   WAIT_MS 1000   BANYAN_TEST_SEED
  */
 #include <errno.h>
@@ -31,7 +31,6 @@
 enum {
     THREADS = 4,
     BUSY_US_MAX = 120000000, /* for the session of a killed program to be gone */
-    KILLS_A_VERB = 3,
     KILLED = -1,
     EXIT_BUSY_US = 50000,
 };
@@ -64,7 +63,7 @@ struct world {
     int64_t rows;
     unsigned rate, seconds;
     int64_t wait_us_max; /* of a statement of the application */
-    int kills, kills_wanted;
+    int kills, kills_wanted, kills_a_verb;
     struct os_random random;
     struct live_model model;
     struct live_load *load;
@@ -177,7 +176,13 @@ static int one_life(struct world *world, const struct verb *verb, bool resume, i
     return run_program(world, arguments, kill_us);
 }
 
-/* Until the books say that it is done.  Killed at most KILLS_A_VERB times, and tried again while the server still has
+/* When a life of the verb ends: so that all of them together are about as long as the verb takes. */
+static int64_t kill_moment(struct world *world, int64_t expected_us)
+{
+    return (int64_t)os_random_below(&world->random, (uint64_t)(2 * expected_us / (world->kills_a_verb + 1) + 1)) + 1000;
+}
+
+/* Until the books say that it is done.  Killed at most kills_a_verb times, and tried again while the server still has
  * the session of one that was killed. */
 static bool do_verb(struct world *world, const struct verb *verb, bool may_kill)
 {
@@ -189,10 +194,9 @@ static bool do_verb(struct world *world, const struct verb *verb, bool may_kill)
     live_load_stage(world->load, verb->stage);
     read_state(world, before);
     for (;;) {
-        bool kill = may_kill && kills < KILLS_A_VERB && world->kills < world->kills_wanted && expected > 0;
+        bool kill = may_kill && kills < world->kills_a_verb && world->kills < world->kills_wanted && expected > 0;
 
-        code = one_life(world, verb, resume,
-                        kill ? (int64_t)os_random_below(&world->random, (uint64_t)expected) + 1000 : 0);
+        code = one_life(world, verb, resume, kill ? kill_moment(world, expected) : 0);
         read_state(world, state);
         if (code == 0 && strcmp(state, verb->until) == 0)
             break;
@@ -373,17 +377,17 @@ static bool round_completed_and_back(struct world *world, bool killed)
     return true;
 }
 
-static bool round_for_good(struct world *world)
+static bool round_for_good(struct world *world, bool killed)
 {
     new_round(world);
     live_load_mode(world->load, LIVE_ONLY_OLD);
-    if (!do_verb(world, &verb_start, true))
+    if (!do_verb(world, &verb_start, killed))
         return false;
     live_load_mode(world->load, LIVE_ONLY_NEW);
-    if (!do_verb(world, &verb_complete, true))
+    if (!do_verb(world, &verb_complete, killed))
         return false;
     stay(world, LIVE_ONLY_NEW, LIVE_COMPLETED);
-    if (!do_verb(world, &verb_cleanup, true))
+    if (!do_verb(world, &verb_cleanup, killed))
         return false;
     expect_completed(world);
     same_schema(world, world->schema_after, false, "cleaned up: the schema is not what the plain DDL makes");
@@ -445,15 +449,24 @@ static void report(struct world *world)
     (void)fflush(stdout);
 }
 
+static bool run_round(struct world *world, bool (*round)(struct world *world, bool killed), bool killed)
+{
+    bool ret = round(world, killed);
+
+    fprintf(stderr, "# %s: round %d of %" PRId64 " rows, %d kills so far, %d broken\n", world->of->name, world->round,
+            world->rows, world->kills, world->broken);
+    return ret;
+}
+
 static bool run_rounds(struct world *world)
 {
-    if (!round_ready_and_back(world, false) || !round_completed_and_back(world, false))
+    if (!run_round(world, round_ready_and_back, false) || !run_round(world, round_completed_and_back, false))
         return false;
     for (bool completed = true; world->kills < world->kills_wanted; completed = !completed)
-        if (!(completed ? round_completed_and_back : round_ready_and_back)(world, true))
+        if (!run_round(world, completed ? round_completed_and_back : round_ready_and_back, true))
             return false;
-    world->kills_wanted += KILLS_A_VERB;
-    return round_for_good(world);
+    world->kills_wanted += world->kills_a_verb;
+    return run_round(world, round_for_good, true);
 }
 
 static int run_case(struct world *world, const struct live_case *of, uint64_t seed)
@@ -494,6 +507,7 @@ int main(int argc, char **argv)
                           .rate = number_of("RATE", 400),
                           .seconds = number_of("SECONDS", 2),
                           .wait_us_max = number_of("WAIT_MS", 1000) * INT64_C(1000),
+                          .kills_a_verb = (int)number_of("KILLS_A_VERB", 3),
                           .conninfo = getenv("BANYAN_TEST_CONNINFO"),
                           .folder = "/tmp/migrate-live.XXXXXX"};
     int bad = 0, done = 0;
