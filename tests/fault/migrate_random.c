@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   migrate_random [SEEDS [FIRST]]     default 4; beside tools/with-postgres.  VERBOSE=1: every migration
+ *   migrate_random [SEEDS [FIRST]]     default 4; beside tools/with-postgres.  VERBOSE=1: every migration;
+ *   KEEPER=1: somebody does VACUUM FULL, CLUSTER, REINDEX … meanwhile
  *
  * Each seed: a random table, then a chain of random migrations.  Each of them is started under old code; both codes
  * write when it is ready; then it is rolled back, or completed under new code and then cleaned up or rolled back. Where
@@ -31,6 +32,8 @@ struct round {
     struct table table;
     struct change change;
     struct load *load;
+    struct keeper *keeper; /* NULL: none */
+    uint64_t kept;
     struct pg_conn *twin, *still;
     char version[32];
 };
@@ -220,6 +223,7 @@ static void begin(struct round *round)
         (void)printf("# seed %" PRIu64 ", migration %u:\n%s", round->seed, round->number, round->change.migration);
     (void)fflush(stdout);
     round->load = load_start(round->conninfo, &round->table, round->number, round->seed * 100 + round->number);
+    round->keeper = getenv("KEEPER") != NULL ? keeper_start(round->conninfo, round->seed) : NULL;
 }
 
 static void pass(int64_t us)
@@ -300,12 +304,16 @@ static uint64_t run_seed(const char *conninfo, uint64_t seed)
 
         begin(&round);
         kept = one_way(&round);
+        round.kept += keeper_end(round.keeper);
         writes += load_count(round.load);
         load_end(round.load);
         pg_close(round.twin);
         pg_close(round.still);
         change_done(&round.table, kept);
     }
+    if (round.kept > 0)
+        (void)printf("# seed %" PRIu64 ": kept in order %" PRIu64 " times\n", seed, round.kept);
+    (void)fflush(stdout);
     return writes;
 }
 

@@ -11,6 +11,7 @@
  *
  *   migrate_random.c          rounds: which migration, how far, where it is interrupted; the comparison
  *   migrate_random_schema.c   tables, values, changes: as a migration and as plain DDL
+ *   migrate_random_keeper.c   VACUUM FULL and the like, by hand
  *   migrate_random_load.c     writers, what they did, and doing it again
  */
 #ifndef TESTS_MIGRATE_RANDOM_H
@@ -110,5 +111,12 @@ void load_mark(struct load *load);
 void load_replay(const struct load *load, struct pg_conn *conn, bool behind, bool is_new, bool extra);
 uint64_t load_count(const struct load *load);
 void load_end(struct load *load);
+
+/* ---- migrate_random_keeper.c ---- */
+
+struct keeper;
+struct keeper *keeper_start(const char *conninfo, uint64_t seed);
+/* Gives what it did; NULL: nothing. */
+uint64_t keeper_end(struct keeper *keeper);
 
 #endif
