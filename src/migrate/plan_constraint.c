@@ -118,16 +118,61 @@ static void undo_by_drop(struct plan_sink *sink, const struct checked *checked)
     lock_both(sink->work, action, checked, "ACCESS EXCLUSIVE");
 }
 
+/* Who drops it, by what it locks: another foreign key of the same name may reach another table. */
+static struct banyan_str locked_by(struct plan_work *work, const struct checked *checked)
+{
+    struct banyan_str other = checked->referenced == NULL ? BANYAN_STR("") : checked->referenced->shown;
+
+    return banyan_arena_printf(work->arena, "%.*s>%.*s", (int)checked->table->shown.size, checked->table->shown.data,
+                               (int)other.size, other.data);
+}
+
+/* One of the same name was dropped above: in one transaction with it, so that there is always one. */
+static bool add_where_dropped(struct plan_sink *sink, const struct checked *checked, struct banyan_str sql)
+{
+    struct plan_work *work = sink->work;
+    struct plan_step *step =
+        sink->undoes != NULL ? NULL : plan_dropped_by(work, "CONSTRAINT", checked->name, locked_by(work, checked));
+
+    if (step != NULL && step->phase != sink->phase)
+        plan_note(work,
+                  "from start to complete no constraint %.*s holds: the old one goes first, so that new code can write "
+                  "what it forbids, the new one comes when no old code is left; rows that do not fit it then stop "
+                  "complete",
+                  (int)checked->name.size, checked->name.data);
+    if (step == NULL || step->phase != sink->phase || step->undo_count == 0)
+        return false;
+    plan_sql(work, &step->act, "%S", sql);
+    plan_sql_first(work, &step->undo[0],
+                   sql_make(work->arena, "ALTER TABLE %s%T DROP CONSTRAINT IF EXISTS %I", checked->only, checked->table,
+                            checked->name));
+    lock_both(work, &step->undo[0], checked, "ACCESS EXCLUSIVE"); /* in the usual order, in front */
+    step->name = "replace-constraint";
+    step->title = titled(work, "another constraint", checked->name, checked->table);
+    return true;
+}
+
+static void add_not_valid(struct plan_sink *sink, const struct checked *checked)
+{
+    struct plan_work *work = sink->work;
+    struct banyan_str sql = sql_make(work->arena, "ALTER TABLE %s%T ADD CONSTRAINT %I %S NOT VALID", checked->only,
+                                     checked->table, checked->name, checked->definition);
+    struct plan_action *action;
+
+    if (add_where_dropped(sink, checked, sql))
+        return;
+    action = plan_emit(sink, "add-constraint", PLAN_TRANSACTION, PLAN_RETRY_SHORT,
+                       titled(work, "the constraint", checked->name, checked->table));
+    plan_sql(work, action, "%S", sql);
+    lock_both(work, action, checked, "SHARE ROW EXCLUSIVE");
+    undo_by_drop(sink, checked);
+}
+
 static void emit_simple(struct plan_sink *sink, const struct checked *checked)
 {
     struct plan_work *work = sink->work;
-    struct plan_action *action = plan_emit(sink, "add-constraint", PLAN_TRANSACTION, PLAN_RETRY_SHORT,
-                                           titled(work, "the constraint", checked->name, checked->table));
 
-    plan_sql(work, action, "ALTER TABLE %s%T ADD CONSTRAINT %I %S NOT VALID", checked->only, checked->table,
-             checked->name, checked->definition);
-    lock_both(work, action, checked, "SHARE ROW EXCLUSIVE");
-    undo_by_drop(sink, checked);
+    add_not_valid(sink, checked);
     if (!checked->validate)
         return;
     sink->phase = sink->undoes != NULL ? sink->phase : checked->validate_in;
@@ -668,6 +713,8 @@ static void drop_checked(struct plan_work *work, const struct catalog_table *tab
     step->title = titled(work, "away with the constraint", constraint->name, table);
     plan_sql(work, &step->act, "ALTER TABLE %s%T DROP CONSTRAINT %I", checked.only, table, constraint->name);
     lock_both(work, &step->act, &checked, "ACCESS EXCLUSIVE");
+    if (table->kind != 'p')
+        plan_gone(work, "CONSTRAINT", constraint->name, locked_by(work, &checked));
     if (constraint->definition.data != NULL)
         emit_checked(&sink, &checked);
 }

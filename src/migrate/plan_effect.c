@@ -263,7 +263,11 @@ static bool fails_by_name(struct measuring *all, const struct statement *stateme
 
     if (effect->verdict != EFFECT_FAILS || tree == NULL)
         return false;
+    if (memmem(effect->why.data, effect->why.size, "multiple primary keys", 21) != NULL)
+        return true;
     switch (tree->node_case) {
+    case PG_QUERY__NODE__NODE_VIEW_STMT:
+        return tree->view_stmt->replace == 0;
     case PG_QUERY__NODE__NODE_CREATE_STMT:
     case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
     case PG_QUERY__NODE__NODE_CREATE_TABLE_AS_STMT:
@@ -273,6 +277,8 @@ static bool fails_by_name(struct measuring *all, const struct statement *stateme
         break;
     case PG_QUERY__NODE__NODE_INDEX_STMT:
         name = tree->index_stmt->relation;
+        if (memmem(effect->why.data, effect->why.size, "already exists", 14) != NULL)
+            return true;
         break;
     default:
         break;

@@ -327,6 +327,8 @@ static void create(struct plan_work *work, const PgQuery__IndexStmt *statement)
         return;
     if (name.size == 0)
         name = plan_server_name(work, table, columns, "idx");
+    if (there == NULL)
+        (void)plan_replaces_index(work, table, name, &name);
     if (statement->unique)
         check_unique(work, table, statement);
     build(&all, table, name);
@@ -424,6 +426,7 @@ static void drop_one(struct plan_work *work, struct catalog_table *relation)
     }
     step->act.index = name;
     plan_sql(work, &step->act, "DROP INDEX CONCURRENTLY IF EXISTS %S", name);
+    plan_gone(work, "INDEX", name, BANYAN_STR(""));
     plan_restore_index(&sink, relation, relation->name, index->definition);
 }
 

@@ -18,6 +18,7 @@
  *   plan_partition.c   ATTACH, DETACH, PARTITION OF
  *   plan_rows.c        backfill directives and UPDATE as batches, with values kept; INSERT
  *   plan_ask.c         questions to the catalog; one thing made either as a step or as an undo
+ *   plan_replace.c     dropped and made again under the same name
  *   plan_other.c       new objects, views, enum values; everything else as written
  *   plan_print.c, plan_json.c
  *
@@ -42,6 +43,7 @@ struct plan_work {
     struct plan_swap *swaps; /* one a table; they become steps when all statements are known */
     size_t swap_count;
     const struct plan_name *names; /* that were given out */
+    const struct plan_gone *gone;  /* what was dropped */
     bool *directive_used;          /* one each; an unused one is an error */
     struct banyan_error *err;
     enum banyan_status st; /* sticky */
@@ -53,8 +55,12 @@ bool plan_goes_on(const struct plan_work *work);
 /* A new step at the end of its phase; fill it at once, the next call may move it. */
 struct plan_step *plan_add(struct plan_work *work, enum plan_phase phase, const char *name, enum plan_kind kind,
                            enum plan_retry retry);
+/* Of no statements yet; plan_add() and plan_undo() do so. */
+void plan_action_init(struct plan_action *action, enum plan_kind kind, enum plan_retry retry);
 /* sql_make() onto an action. */
 void plan_sql(struct plan_work *work, struct plan_action *action, const char *format, ...);
+/* Before what the action does now. */
+void plan_sql_first(struct plan_work *work, struct plan_action *action, struct banyan_str sql);
 /* One more action that undoes the step. */
 struct plan_action *plan_undo(struct plan_work *work, struct plan_step *step, enum plan_kind kind,
                               enum plan_retry retry);
@@ -173,6 +179,20 @@ void plan_validate(struct plan_work *work, const struct catalog_table *table, st
  * what follows the table: "USING btree (a, b) WHERE c". */
 void plan_index_build(struct plan_work *work, const struct catalog_table *table, struct banyan_str name, bool unique,
                       struct banyan_str definition, enum plan_phase phase);
+
+/* ---- plan_replace.c ---- */
+
+/* The step made last drops it; *table* may be empty, *name* quoted, of a function with its arguments. */
+void plan_gone(struct plan_work *work, const char *kind, struct banyan_str name, struct banyan_str table);
+/* NULL: no step of the migration drops it. */
+struct plan_step *plan_dropped_by(struct plan_work *work, const char *kind, struct banyan_str name,
+                                  struct banyan_str table);
+/* True: the statement at work makes again what was dropped; it is part of that step now, or was refused. */
+bool plan_replaces(struct plan_work *work, const char *kind, struct banyan_str name, struct banyan_str table,
+                   struct banyan_str undo);
+/* The same of an index, which is to be built as *ret_name*. */
+bool plan_replaces_index(struct plan_work *work, const struct catalog_table *table, struct banyan_str name,
+                         struct banyan_str *ret_name);
 
 /* ---- plan_ask.c ---- */
 

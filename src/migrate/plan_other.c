@@ -115,6 +115,8 @@ static void create_view(struct plan_work *work, const PgQuery__ViewStmt *stateme
 
     if (old.data == NULL)
         old = sql_make(work->arena, "DROP VIEW IF EXISTS %S", name);
+    if (plan_replaces(work, "VIEW", name, BANYAN_STR(""), sql_make(work->arena, "DROP VIEW IF EXISTS %S", name)))
+        return;
     undo_sql(work, as_written(work, "create", "it is new"), old);
 }
 
@@ -125,6 +127,9 @@ static void create_function(struct plan_work *work, const PgQuery__CreateFunctio
 
     if (old.data == NULL)
         old = sql_make(work->arena, "DROP ROUTINE IF EXISTS %S", name);
+    if (plan_replaces(work, statement->is_procedure ? "PROCEDURE" : "FUNCTION", name, BANYAN_STR(""),
+                      sql_make(work->arena, "DROP ROUTINE IF EXISTS %S", name)))
+        return;
     undo_sql(work, as_written(work, "create", "it is new"), old);
 }
 
@@ -154,11 +159,15 @@ static const char policy_sql[] =
 static void create_trigger(struct plan_work *work, const PgQuery__CreateTrigStmt *statement)
 {
     struct banyan_str table = range_name(work, statement->relation);
-    struct plan_step *step = as_written(work, "create", "it is new");
+    struct banyan_str undo = sql_make(work->arena, "DROP TRIGGER IF EXISTS %i ON %S", statement->trigname, table);
+    struct plan_step *step;
 
+    if (plan_replaces(work, "TRIGGER", sql_make(work->arena, "%i", statement->trigname), table, undo))
+        return;
+    step = as_written(work, "create", "it is new");
     if (step == NULL)
         return;
-    undo_sql(work, step, sql_make(work->arena, "DROP TRIGGER IF EXISTS %i ON %S", statement->trigname, table));
+    undo_sql(work, step, undo);
     if (statement->replace)
         undo_sql(work, step, part_definition(work, trigger_sql, table, banyan_str_of(statement->trigname)));
 }
@@ -247,6 +256,10 @@ static bool create(struct plan_work *work, const PgQuery__Node *node)
     }
     if (undo.data == NULL)
         return false;
+    if (node->node_case == PG_QUERY__NODE__NODE_CREATE_POLICY_STMT &&
+        plan_replaces(work, "POLICY", sql_make(work->arena, "%i", node->create_policy_stmt->policy_name),
+                      range_name(work, node->create_policy_stmt->table), undo))
+        return true;
     undo_sql(work, as_written(work, "create", "it is new"), undo);
     return true;
 }
@@ -365,6 +378,7 @@ static void put_aside(struct plan_work *work, const struct going *going)
     plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "ALTER %s %S%I%S RENAME TO %I",
              going->kind, going->front, kept, going->arguments, going->last);
     step->old_code = banyan_arena_printf(work->arena, "%.*s is gone", (int)going->name.size, going->name.data);
+    plan_gone(work, going->kind, going->name, BANYAN_STR(""));
     step = plan_add(work, PLAN_CLEANUP, "drop-kept", PLAN_TRANSACTION, PLAN_RETRY_SHORT);
     step->title =
         banyan_arena_printf(work->arena, "%.*s for good: no way back", (int)going->name.size, going->name.data);
@@ -395,6 +409,7 @@ static void drop_part(struct plan_work *work, const PgQuery__DropStmt *statement
     step->title = banyan_arena_printf(work->arena, "%s of %.*s goes", name, (int)table.size, table.data);
     plan_sql(work, &step->act, "DROP %s %i ON %S", kind, name, table);
     undo_sql(work, step, old);
+    plan_gone(work, kind, sql_make(work->arena, "%i", name), table);
 }
 
 static void drop(struct plan_work *work, const PgQuery__DropStmt *statement)

@@ -31,7 +31,7 @@ static void *grown(struct plan_work *work, void *items, size_t count, size_t siz
 
 /* ---- steps ---- */
 
-static void action_init(struct plan_action *action, enum plan_kind kind, enum plan_retry retry)
+void plan_action_init(struct plan_action *action, enum plan_kind kind, enum plan_retry retry)
 {
     *action = (struct plan_action){.kind = kind, .retry = retry, .index = BANYAN_STR(""), .done = BANYAN_STR("")};
     action->batches = (struct plan_batches){
@@ -53,7 +53,7 @@ struct plan_step *plan_add(struct plan_work *work, enum plan_phase phase, const 
                                .new_code = BANYAN_STR(""),
                                .final = phase == PLAN_CLEANUP,
                                .of = work->of};
-    action_init(&step->act, kind, retry);
+    plan_action_init(&step->act, kind, retry);
     return step;
 }
 
@@ -71,7 +71,7 @@ struct plan_action *plan_undo(struct plan_work *work, struct plan_step *step, en
                               enum plan_retry retry)
 {
     step->undo = grown(work, step->undo, step->undo_count, sizeof(*step->undo));
-    action_init(&step->undo[step->undo_count], kind, retry);
+    plan_action_init(&step->undo[step->undo_count], kind, retry);
     return &step->undo[step->undo_count++];
 }
 
