@@ -36,6 +36,16 @@ static enum banyan_status begin(struct running *all, const struct migrate_verb *
     return st;
 }
 
+/* It idles for as long as a migration works, on connections of its own: the server may have ended it since. */
+static enum banyan_status wake(struct running *all, struct banyan_error *err)
+{
+    if (pg_run(all->conn, "SELECT 1", NULL) == BANYAN_OK)
+        return BANYAN_OK;
+    pg_close(all->conn);
+    all->conn = NULL;
+    return migrate_connect(&all->command, "banyan migrate books", &all->conn, err);
+}
+
 static enum banyan_status end(struct running *all, enum banyan_status st, struct banyan_error *err)
 {
     migrate_progress_end(&all->progress);
@@ -106,8 +116,10 @@ static enum banyan_status tell(struct running *all, struct banyan_str version, c
 {
     struct books_migration books;
     char time[OUTPUT_TEXT_SIZE];
-    enum banyan_status st = books_read(all->conn, version, &all->arena, &books, err);
+    enum banyan_status st = wake(all, err);
 
+    if (st == BANYAN_OK)
+        st = books_read(all->conn, version, &all->arena, &books, err);
     migrate_progress_end(&all->progress);
     if (st != BANYAN_OK)
         return st;

@@ -24,6 +24,9 @@ enum {
 static const char settings_sql[] =
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
     "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off";
+/* Of those that not every version knows: a session waits for as long as a backfill is throttled, or a table is read. */
+static const char limits_sql[] = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
+                                 "WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 void run_init(struct run *run, const struct run_options *options, struct banyan_str version)
 {
@@ -72,9 +75,12 @@ static enum banyan_status open_watch(struct run *run, struct banyan_error *err)
         .stop = run->options->stop,
     };
 
+    enum banyan_status st;
+
     pg_close(run->watch);
     run->watch = NULL;
-    return pg_connect(&options, &run->watch, err);
+    st = pg_connect(&options, &run->watch, err);
+    return st == BANYAN_OK ? pg_run(run->watch, limits_sql, err) : st;
 }
 
 /* Our own session of before, that does not know yet that nobody listens. */
@@ -152,6 +158,8 @@ static enum banyan_status connect_both(struct run *run, struct banyan_error *err
         st = meet(run, err);
     if (st == BANYAN_OK)
         st = pg_run(run->conn, settings_sql, err);
+    if (st == BANYAN_OK)
+        st = pg_run(run->conn, limits_sql, err);
     if (st != BANYAN_OK)
         return st;
     /* A killed program's statement ends soon; not known before PostgreSQL 14, and not everywhere. */
