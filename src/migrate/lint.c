@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "migrate/node.h"
+
 enum {
     FINDINGS_EACH_MAX = 8,
     TEXT_MAX = 1024,
@@ -23,6 +25,18 @@ struct linting {
     bool has_lock_timeout;
 };
 
+/* A text that is full may end within a character. */
+static void cut_whole(char *text, size_t full)
+{
+    size_t size = strlen(text);
+
+    if (size < full)
+        return;
+    while (size > 0 && ((unsigned char)text[size - 1] & 0xC0) == 0x80)
+        size--;
+    text[size - (size > 0 && (unsigned char)text[size - 1] >= 0xC0)] = '\0';
+}
+
 static void add(struct linting *all, const char *rule, enum lint_severity severity, const char *safe_way,
                 const char *format, ...) BANYAN_PRINTF_LIKE(5, 6);
 static void add(struct linting *all, const char *rule, enum lint_severity severity, const char *safe_way,
@@ -34,6 +48,7 @@ static void add(struct linting *all, const char *rule, enum lint_severity severi
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments); /* over-long texts are cut */
     va_end(arguments);
+    cut_whole(text, sizeof(text) - 1);
     all->report->findings[all->report->count++] = (struct lint_finding){
         .rule = rule,
         .severity = severity,
@@ -215,19 +230,50 @@ static void judge(struct linting *all, const struct effect *effect)
     find_rest(all, effect);
 }
 
+static bool stays_open(const PgQuery__TransactionStmt *statement, bool open)
+{
+    switch (statement->kind) {
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
+        return true;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO:
+        return open;
+    default:
+        return open && statement->chain;
+    }
+}
+
+/* Set to nothing, or to 0, it does not end a wait. */
+static bool has_limit(const PgQuery__VariableSetStmt *statement)
+{
+    const PgQuery__AConst *value =
+        statement->n_args == 1 && statement->args[0]->node_case == PG_QUERY__NODE__NODE_A_CONST
+            ? statement->args[0]->a_const
+            : NULL;
+
+    if (value == NULL)
+        return false;
+    if (value->val_case == PG_QUERY__A__CONST__VAL_IVAL)
+        return value->ival->ival > 0;
+    return value->val_case != PG_QUERY__A__CONST__VAL_SVAL || strspn(value->sval->sval, " 0") == 0;
+}
+
 /* BEGIN, COMMIT, SET lock_timeout. */
 static void follow(struct linting *all)
 {
-    struct banyan_str text = all->statement->text;
+    const PgQuery__Node *tree = all->statement->tree;
 
-    if (all->statement->kind == STATEMENT_TRANSACTION) {
-        all->in_transaction =
-            text.size >= 5 && (strncasecmp(text.data, "begin", 5) == 0 || strncasecmp(text.data, "start", 5) == 0 ||
-                               (all->in_transaction && strncasecmp(text.data, "savep", 5) == 0));
-        all->holds_strong_lock &= all->in_transaction;
+    if (tree != NULL && tree->node_case == PG_QUERY__NODE__NODE_TRANSACTION_STMT) {
+        bool chained = tree->transaction_stmt->chain;
+
+        all->in_transaction = stays_open(tree->transaction_stmt, all->in_transaction);
+        all->holds_strong_lock &= all->in_transaction && !chained;
     }
-    if (all->statement->kind == STATEMENT_SETTING && memmem(text.data, text.size, "lock_timeout", 12) != NULL)
-        all->has_lock_timeout = true;
+    if (tree != NULL && tree->node_case == PG_QUERY__NODE__NODE_VARIABLE_SET_STMT &&
+        strcmp(tree->variable_set_stmt->name, "lock_timeout") == 0)
+        all->has_lock_timeout = has_limit(tree->variable_set_stmt);
 }
 
 /* A statement that is allowed as it is keeps its findings, as notes. */

@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Findings as text, JSON, SARIF 2.1.0 and GitHub workflow commands. */
+/* Findings as text, JSON, SARIF 2.1.0 (with what GitHub's code scanning asks for beside) and GitHub workflow commands.
+ */
 #include <string.h>
 
 #include "migrate/lint.h"
+#include "migrate/source.h"
 
 static const char *severity_name(enum lint_severity severity)
 {
     return severity == LINT_ERROR ? "error" : severity == LINT_WARNING ? "warning" : "note";
+}
+
+/* One line for a terminal: names may have line ends and escapes in them. */
+static void add_line(struct banyan_buf *ret, struct banyan_str text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+
+        if (c < 0x20 || c == 0x7F)
+            banyan_buf_printf(ret, "\\x%02x", (unsigned)c);
+        else
+            banyan_buf_add_char(ret, text.data[i]);
+    }
 }
 
 static void print_text(const struct lint_of *item, struct banyan_buf *ret)
@@ -14,9 +29,10 @@ static void print_text(const struct lint_of *item, struct banyan_buf *ret)
     for (size_t i = 0; i < item->report->count; i++) {
         const struct lint_finding *finding = &item->report->findings[i];
 
-        banyan_buf_printf(ret, "%s:%u:%u: %s: ", item->migration->path, finding->place.line, finding->place.column,
+        add_line(ret, banyan_str_of(item->migration->path));
+        banyan_buf_printf(ret, ":%u:%u: %s: ", finding->place.line, finding->place.column,
                           severity_name(finding->severity));
-        banyan_buf_add_str(ret, finding->message);
+        add_line(ret, finding->message);
         banyan_buf_printf(ret, " [%s]\n", finding->rule);
         if (finding->safe_way.size > 0) {
             banyan_buf_add_text(ret, "  safe way: ");
@@ -74,23 +90,63 @@ static void print_json(const struct lint_of *item, bool first, struct banyan_buf
     banyan_buf_add_text(ret, "]}");
 }
 
-static void print_sarif_rules(const struct lint_of *items, size_t count, struct banyan_buf *ret)
+/* What each rule says of itself; docs/MIGRATE.md has the same in more words. */
+static const struct {
+    const char *id, *text, *help;
+} rules[] = {
+    {"rewrite-under-lock", "A table is written anew while everybody waits",
+     "Add a new column of the wanted form, fill it in small batches, and switch over to it."},
+    {"index-build-under-lock", "An index is built while writes wait",
+     "CREATE INDEX CONCURRENTLY; for a key, then ADD CONSTRAINT … USING INDEX."},
+    {"scan-under-lock", "A table is read from end to end while writes wait",
+     "NOT VALID, then VALIDATE CONSTRAINT in a transaction of its own."},
+    {"strong-lock", "A strong lock is taken for a moment", "SET lock_timeout before it, and try again where it fails."},
+    {"not-in-transaction", "The statement cannot run between BEGIN and COMMIT", "Put it into a file of its own."},
+    {"may-leave-invalid-index", "A cancelled CONCURRENTLY leaves an invalid index",
+     "Look at pg_index.indisvalid; repair with REINDEX INDEX CONCURRENTLY."},
+    {"data-in-ddl-transaction", "Rows are changed under the lock of an earlier statement", "Commit first."},
+    {"removes-data", "A rollback cannot bring back what is removed", "Stop the readers first, keep a copy."},
+    {"breaks-running-code", "A name or type that running code uses changes",
+     "Let both forms live until no old code is left."},
+    {"will-fail", "The server will refuse the statement", "Correct it; the message says what is wrong."},
+    {"not-understood", "The statement is not known, so it is not called safe",
+     "Measure it with banyan migrate explain-lock, then accept it with -- banyan: allow."},
+    {"too-many-relations", "More relations are touched than are judged", "Split the statement."},
+};
+
+static void print_sarif_rules(struct banyan_buf *ret)
 {
-    const char *seen[64];
-    size_t seen_count = 0;
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        banyan_buf_printf(ret, "%s{\"id\":\"%s\",\"shortDescription\":{", i > 0 ? "," : "", rules[i].id);
+        add_field(ret, "text", banyan_str_of(rules[i].text));
+        banyan_buf_add_text(ret, "},\"fullDescription\":{");
+        add_field(ret, "text", banyan_str_of(rules[i].text));
+        banyan_buf_add_text(ret, "},\"help\":{");
+        add_field(ret, "text", banyan_str_of(rules[i].help));
+        banyan_buf_add_text(ret, "}}");
+    }
+}
 
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < items[i].report->count; k++) {
-            const char *rule = items[i].report->findings[k].rule;
-            bool known = seen_count == sizeof(seen) / sizeof(seen[0]);
+/* A path as a reference of RFC 3986: whatever could mean something else is a percent code, so is ':' (a scheme). */
+static void add_uri(struct banyan_buf *ret, struct banyan_str path)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
 
-            for (size_t m = 0; m < seen_count; m++)
-                known |= strcmp(seen[m], rule) == 0;
-            if (known)
-                continue;
-            banyan_buf_printf(ret, "%s{\"id\":\"%s\"}", seen_count > 0 ? "," : "", rule);
-            seen[seen_count++] = rule;
-        }
+    for (size_t i = 0; i < path.size; i++) {
+        if (memchr(plain, path.data[i], sizeof(plain) - 1) != NULL)
+            banyan_buf_add_char(ret, path.data[i]);
+        else
+            banyan_buf_printf(ret, "%%%02X", (unsigned)(unsigned char)path.data[i]);
+    }
+}
+
+/* From the first character to behind the last. */
+static void add_region(struct banyan_buf *ret, const struct statement_place *place, struct source_cursor *cursor)
+{
+    struct statement_place end = source_place(cursor, place->offset + place->size, 0);
+
+    banyan_buf_printf(ret, "\"region\":{\"startLine\":%u,\"startColumn\":%u,\"endLine\":%u,\"endColumn\":%u}",
+                      place->line, place->column, end.line, end.column);
 }
 
 static void print_sarif(const struct lint_of *items, size_t count, struct banyan_buf *ret)
@@ -99,21 +155,25 @@ static void print_sarif(const struct lint_of *items, size_t count, struct banyan
 
     banyan_buf_add_text(ret, "{\"$schema\":\"https://json.schemastore.org/sarif-2.1.0.json\",\"version\":\"2.1.0\","
                              "\"runs\":[{\"tool\":{\"driver\":{\"name\":\"banyan migrate lint\",\"rules\":[");
-    print_sarif_rules(items, count, ret);
+    print_sarif_rules(ret);
     banyan_buf_add_text(ret, "]}},\"columnKind\":\"unicodeCodePoints\",\"results\":[");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        struct source_cursor cursor = {.text = items[i].migration->source};
+
         for (size_t k = 0; k < items[i].report->count; k++) {
             const struct lint_finding *finding = &items[i].report->findings[k];
 
             banyan_buf_printf(ret, "%s{\"ruleId\":\"%s\",\"level\":\"%s\",\"message\":{", first ? "" : ",",
                               finding->rule, severity_name(finding->severity));
             add_field(ret, "text", finding->message);
-            banyan_buf_add_text(ret, "},\"locations\":[{\"physicalLocation\":{\"artifactLocation\":{");
-            add_field(ret, "uri", banyan_str_of(items[i].migration->path));
-            banyan_buf_printf(ret, "},\"region\":{\"startLine\":%u,\"startColumn\":%u}}}]}", finding->place.line,
-                              finding->place.column);
+            banyan_buf_add_text(ret, "},\"locations\":[{\"physicalLocation\":{\"artifactLocation\":{\"uri\":\"");
+            add_uri(ret, banyan_str_of(items[i].migration->path));
+            banyan_buf_add_text(ret, "\"},");
+            add_region(ret, &finding->place, &cursor);
+            banyan_buf_add_text(ret, "}}]}");
             first = false;
         }
+    }
     banyan_buf_add_text(ret, "]}]}\n");
 }
 

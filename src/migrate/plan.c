@@ -289,9 +289,10 @@ static bool by_family(struct plan_work *work, const PgQuery__Node *tree)
     return plan_other(work);
 }
 
-static bool is_setting_of(struct banyan_str text, const char *name)
+static bool is_setting_of(const PgQuery__Node *tree, const char *name)
 {
-    return memmem(text.data, text.size, name, strlen(name)) != NULL;
+    return tree->node_case == PG_QUERY__NODE__NODE_VARIABLE_SET_STMT &&
+           strcmp(tree->variable_set_stmt->name, name) == 0;
 }
 
 /* BEGIN, COMMIT, SET: the runner's business. */
@@ -309,7 +310,8 @@ static bool of_session(struct plan_work *work)
     }
     if (work->statement->kind != STATEMENT_SETTING)
         return false;
-    if (is_setting_of(text, "lock_timeout") || is_setting_of(text, "statement_timeout"))
+    if (is_setting_of(work->statement->tree, "lock_timeout") ||
+        is_setting_of(work->statement->tree, "statement_timeout"))
         plan_note(work, "the setting is left out: time limits are set step by step");
     else
         plan_refuse(work, "SET applies to nothing here: each step has a session state of its own; set it for the role "

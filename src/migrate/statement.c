@@ -23,6 +23,7 @@
 enum {
     SOURCE_BYTES_MAX = 64 * 1024 * 1024, /* places of the parser are int */
     MARKS_MAX = 1024,
+    NAME_BYTES_MAX = 63, /* of an identifier at the server */
 };
 
 static const char prefix[] = "banyan:";
@@ -118,6 +119,18 @@ static struct banyan_str take_word(struct banyan_str *text)
     return word;
 }
 
+/* At most as long as a name is at the server, which cuts what is longer; whole characters. */
+static size_t name_size(const char *name, size_t size)
+{
+    size_t cut = NAME_BYTES_MAX;
+
+    if (size <= cut)
+        return size;
+    while (cut > 0 && ((unsigned char)name[cut] & 0xC0) == 0x80)
+        cut--;
+    return cut;
+}
+
 /* Takes an identifier as SQL has it: folded to lower case unless it is quoted.  Data NULL: there is none. */
 static struct banyan_str take_identifier(struct banyan_str *text, struct banyan_arena *arena)
 {
@@ -141,7 +154,7 @@ static struct banyan_str take_identifier(struct banyan_str *text, struct banyan_
                 (char)(text->data[at] >= 'A' && text->data[at] <= 'Z' ? text->data[at] + 32 : text->data[at]);
     }
     *text = behind(*text, at);
-    return size == 0 ? none : (struct banyan_str){name, size};
+    return size == 0 ? none : (struct banyan_str){name, name_size(name, size)};
 }
 
 /* ---- directives ---- */

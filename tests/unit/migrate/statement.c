@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "migrate/node.h"
+
 static struct migration *parse(const char *path, const char *source)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -113,6 +115,24 @@ static void test_allow_and_rollback(void **state)
     migration_free(m);
 }
 
+/* The server cuts names at 63 bytes, whole characters; so do the parser and the directives. */
+static void test_long_names(void **state)
+{
+    static const char name[] = "a_column_with_a_name_that_is_as_long_as_a_name_can_be_in_here_\xC3\xA4\xC3\xA4";
+    struct banyan_arena arena = BANYAN_ARENA_INIT;
+    struct migration *m =
+        parse("a.sql",
+              banyan_arena_printf(&arena, "-- banyan: backfill t.%s = 1\nALTER TABLE t ADD %s int", name, name).data);
+    const PgQuery__ColumnDef *column =
+        m->statements[0].tree->alter_table_stmt->cmds[0]->alter_table_cmd->def->column_def;
+
+    (void)state;
+    assert_int_equal(strlen(column->colname), 62);
+    assert_text(m->directives[0].column, column->colname);
+    migration_free(m);
+    banyan_arena_release(&arena);
+}
+
 static void assert_refused(const char *source, const char *message)
 {
     struct banyan_error err = BANYAN_ERROR_INIT;
@@ -143,7 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),      cmocka_unit_test(test_statements_and_places),
         cmocka_unit_test(test_directives), cmocka_unit_test(test_allow_and_rollback),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_long_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
