@@ -23,6 +23,7 @@
 
 enum {
     COLUMNS_MAX = 64,
+    NAME_BYTES_MAX = 63, /* of an identifier at the server */
 };
 
 /* ---- filling ---- */
@@ -117,20 +118,29 @@ static struct banyan_str kept_name(struct plan_work *work, const struct catalog_
                     banyan_arena_printf(work->arena, "kept_%08x", (unsigned)crc32c(0, text.data, text.size)));
 }
 
+/* Names that are as long as a name may be keep apart: the server would cut them behind what differs. */
+static struct banyan_str kept_column(struct plan_work *work, const char *front, struct banyan_str name)
+{
+    struct banyan_str whole = banyan_arena_printf(work->arena, "%s_%.*s", front, (int)name.size, name.data);
+    size_t size = NAME_BYTES_MAX - 9;
+
+    if (whole.size <= NAME_BYTES_MAX)
+        return sql_make(work->arena, "%I", whole);
+    while (((unsigned char)whole.data[size] & 0xC0) == 0x80)
+        size--;
+    return sql_make(work->arena, "%I",
+                    banyan_arena_printf(work->arena, "%.*s_%08x", (int)size, whole.data,
+                                        (unsigned)crc32c(0, name.data, name.size)));
+}
+
 static struct banyan_str same_key(struct plan_work *work, const struct change *change)
 {
     struct banyan_str text = BANYAN_STR("");
 
     for (size_t i = 0; i < change->key_count; i++)
-        text = sql_make(work->arena, "%S%sk.%I = t.%I", text, i > 0 ? " AND " : "",
-                        banyan_arena_printf(work->arena, "key_%.*s", (int)change->keys[i].size, change->keys[i].data),
-                        change->keys[i]);
+        text = sql_make(work->arena, "%S%sk.%S = t.%I", text, i > 0 ? " AND " : "",
+                        kept_column(work, "key", change->keys[i]), change->keys[i]);
     return text;
-}
-
-static struct banyan_str kept_column(struct plan_work *work, const char *front, struct banyan_str name)
-{
-    return sql_make(work->arena, "%I", banyan_arena_printf(work->arena, "%s_%.*s", front, (int)name.size, name.data));
 }
 
 /* Types without an equality are compared as text. */
