@@ -232,6 +232,29 @@ static void test_rewritten_meanwhile(void **state)
     test_value_is(conn, "SELECT count(*) FROM " TABLE " WHERE b IS DISTINCT FROM a + 1", "0");
 }
 
+/* As tools do that write a table anew beside it, and then change their names. */
+static void swap(void *context)
+{
+    (void)context;
+    test_run(other, "BEGIN; LOCK TABLE " TABLE "; CREATE TABLE copied (LIKE " TABLE " INCLUDING ALL); "
+                    "INSERT INTO copied SELECT * FROM " TABLE " ORDER BY id DESC; ALTER TABLE " TABLE
+                    " RENAME TO gone; ALTER TABLE copied RENAME TO \"Odd t\"; COMMIT");
+}
+
+static void test_swapped_meanwhile(void **state)
+{
+    struct books_step step = {0};
+    struct told told = {.when_working = swap}, after = {0};
+
+    (void)state;
+    make_table(50000);
+    test_run(conn, "DROP TABLE IF EXISTS gone");
+    assert_int_equal(run(&fill, &step, &told), BANYAN_TABLE);
+    run_ok(&fill, &step, &after); /* it is found to be the right one */
+    all_filled("50000");
+    test_run(conn, "DROP TABLE gone");
+}
+
 static void drop(void *context)
 {
     (void)context;
@@ -527,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_held_by_a_prepared_transaction),
         cmocka_unit_test(test_held_table),
         cmocka_unit_test(test_rewritten_meanwhile),
+        cmocka_unit_test(test_swapped_meanwhile),
         cmocka_unit_test(test_dropped_meanwhile),
         cmocka_unit_test(test_paused_and_resumed),
         cmocka_unit_test(test_user_triggers_do_not_fire),
