@@ -197,9 +197,13 @@ enum banyan_status definition_statistics(struct catalog *catalog, const struct c
     *ret_count = pg_rows(result);
     *ret = banyan_arena_zalloc(catalog_arena(catalog), (*ret_count + 1) * sizeof(**ret));
     for (size_t i = 0; i < *ret_count; i++)
-        (*ret)[i] = (struct definition_statistics){.schema = keep(catalog, result, i, 0),
-                                                   .name = keep(catalog, result, i, 1),
-                                                   .text = keep(catalog, result, i, 2)};
+        (*ret)[i] = (struct definition_statistics){
+            .schema = keep(catalog, result, i, 0),
+            .name = keep(catalog, result, i, 1),
+            .text = keep(catalog, result, i, 2),
+            .more = {keep(catalog, result, i, 3),
+                     pg_bool(result, i, 6) ? (struct banyan_str){.data = NULL} : keep(catalog, result, i, 4),
+                     keep(catalog, result, i, 5)}};
     pg_result_free(result);
     return BANYAN_OK;
 }

@@ -55,6 +55,7 @@ struct definition_views {
 /* Extended statistics. */
 struct definition_statistics {
     struct banyan_str schema, name, text;
+    struct banyan_str more[3]; /* statements behind it: its target, comment, owner; data NULL: none */
 };
 
 BANYAN_MUST_CHECK enum banyan_status definition_index(struct catalog *catalog, uint32_t oid,

@@ -89,8 +89,13 @@ static const char definition_sql_view[] =
     "ORDER BY 1, 2, 3";
 
 static const char definition_sql_statistics[] =
-    "SELECT n.nspname, s.stxname, pg_get_statisticsobjdef(s.oid) FROM pg_statistic_ext s JOIN pg_namespace n "
-    "ON n.oid = s.stxnamespace WHERE s.stxrelid = $1::oid AND EXISTS (SELECT FROM pg_depend d "
+    "SELECT n.nspname, s.stxname, pg_get_statisticsobjdef(s.oid), "
+    "CASE WHEN coalesce(s.stxstattarget, -1) >= 0 THEN format('ALTER STATISTICS %I.%I SET STATISTICS %s', n.nspname, "
+    "s.stxname, s.stxstattarget) END, format('COMMENT ON STATISTICS %I.%I IS %L', n.nspname, s.stxname, "
+    "obj_description(s.oid, 'pg_statistic_ext')), CASE WHEN s.stxowner <> (SELECT oid FROM pg_roles WHERE rolname = "
+    "current_user) THEN format('ALTER STATISTICS %I.%I OWNER TO %I', n.nspname, s.stxname, "
+    "pg_get_userbyid(s.stxowner)) END, obj_description(s.oid, 'pg_statistic_ext') IS NULL FROM pg_statistic_ext s "
+    "JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE s.stxrelid = $1::oid AND EXISTS (SELECT FROM pg_depend d "
     "WHERE d.classid = 'pg_statistic_ext'::regclass AND d.objid = s.oid AND d.refclassid = 'pg_class'::regclass "
     "AND d.refobjid = s.stxrelid AND d.refobjsubid = ANY ($2::int[])) ORDER BY 1, 2";
 

@@ -215,14 +215,7 @@ static void add_key(struct effect_work *work, struct catalog_table *table, const
         else if (catalog_column(table, banyan_str_of(name)) == NULL && table->known && !table->stale)
             effect_fails(work, "column \"%s\" named in key does not exist", name);
     }
-    for (size_t i = 0; i < table->column_count; i++) {
-        bool found = !catalog_columns_has(&table->partition_keys, table->columns[i].number);
-
-        for (size_t k = 0; k < constraint->n_keys; k++)
-            found |= banyan_str_equal(table->columns[i].name, banyan_str_of(constraint->keys[k]->string->sval));
-        if (!found)
-            effect_fails(work, "unique constraint on partitioned table must include all partitioning columns");
-    }
+    effect_needs_partition_keys(work, table, constraint->keys, constraint->n_keys, recurse);
     if (effect_goes_on(work) && (recurse || !effect_is_partitioned(table)))
         build_below(work, table, constraint, banyan_str_of(constraint->conname));
 }
@@ -277,6 +270,8 @@ void effect_add_constraint(struct effect_work *work, struct catalog_table *table
     if (constraint->conname[0] != '\0' && catalog_constraint(table, banyan_str_of(constraint->conname)) != NULL)
         effect_fails(work, "constraint \"%s\" for relation \"%.*s\" already exists", constraint->conname,
                      (int)table->shown.size, table->shown.data);
+    if (table->kind == 'f' && constraint->contype != PG_QUERY__CONSTR_TYPE__CONSTR_CHECK)
+        effect_fails(work, "constraints of this kind are not supported on foreign tables");
     if (recurse && effect_is_18(work))
         lock_below(work, table,
                    constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_FOREIGN ? EFFECT_SHARE_ROW_EXCLUSIVE

@@ -39,9 +39,31 @@ static void build_below(struct effect_work *work, const struct catalog_table *ta
     }
 }
 
+void effect_needs_partition_keys(struct effect_work *work, const struct catalog_table *table,
+                                 PgQuery__Node *const *keys, size_t count, bool recurse)
+{
+    for (size_t i = 0; i < table->column_count && effect_goes_on(work); i++) {
+        bool found = !catalog_columns_has(&table->partition_keys, table->columns[i].number);
+
+        for (size_t k = 0; k < count; k++)
+            found |= banyan_str_equal(table->columns[i].name,
+                                      banyan_str_of(keys[k]->node_case == PG_QUERY__NODE__NODE_INDEX_ELEM
+                                                        ? keys[k]->index_elem->name
+                                                        : keys[k]->string->sval));
+        if (!found)
+            effect_fails(work, "unique constraint on partitioned table must include all partitioning columns");
+    }
+    for (size_t i = 0; recurse && effect_is_partitioned(table) && i < table->child_count; i++) {
+        const struct catalog_table *child = effect_by_oid(work, table->children[i]);
+
+        if (child != NULL)
+            effect_needs_partition_keys(work, child, keys, count, true);
+    }
+}
+
 static bool is_refused(struct effect_work *work, const struct catalog_table *table, const PgQuery__IndexStmt *statement)
 {
-    if (table->kind == 'v' || table->kind == 'S')
+    if (table->kind == 'v' || table->kind == 'S' || table->kind == 'f')
         effect_fails(work, "cannot create index on relation \"%.*s\"", (int)table->shown.size, table->shown.data);
     if (statement->concurrent && effect_is_partitioned(table))
         effect_fails(work, "cannot create index on partitioned table concurrently: ON ONLY, then each partition, then "
@@ -57,6 +79,9 @@ static bool is_refused(struct effect_work *work, const struct catalog_table *tab
         if (element->expr != NULL && effect_is_volatile(work, element->expr) == EFFECT_YES)
             effect_fails(work, "functions in index expression must be marked IMMUTABLE");
     }
+    if (statement->unique && effect_is_partitioned(table))
+        effect_needs_partition_keys(work, table, statement->index_params, statement->n_index_params,
+                                    statement->relation->inh);
     return !effect_goes_on(work);
 }
 

@@ -99,6 +99,10 @@ void effect_drop(struct effect_work *work, const PgQuery__DropStmt *statement);
 void effect_drop_table(struct effect_work *work, const struct catalog_table *table, bool cascade);
 void effect_drop_dependents(struct effect_work *work, const struct catalog_table *table,
                             const struct catalog_columns *columns, bool cascade);
+/* Of a unique index: at each level all columns that its rows are told apart by.  *keys*: names, or elements of an
+ * index. */
+void effect_needs_partition_keys(struct effect_work *work, const struct catalog_table *table,
+                                 PgQuery__Node *const *keys, size_t count, bool recurse);
 void effect_create_index(struct effect_work *work, const PgQuery__IndexStmt *statement);
 void effect_reindex(struct effect_work *work, const PgQuery__ReindexStmt *statement);
 void effect_cluster(struct effect_work *work, const PgQuery__ClusterStmt *statement);

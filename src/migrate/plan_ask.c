@@ -50,6 +50,72 @@ bool plan_name_is_used(struct plan_work *work, const struct catalog_table *table
     return count > 0;
 }
 
+struct banyan_str plan_dependent(struct plan_work *work, const struct catalog_table *table, struct banyan_str column)
+{
+    static const char sql[] =
+        "WITH tree AS (SELECT $1::oid AS oid UNION SELECT relid FROM pg_partition_tree($1::oid::regclass)), "
+        "type AS (SELECT unnest(ARRAY[t.oid, t.typarray]) AS oid FROM tree JOIN pg_type t ON t.typrelid = tree.oid) "
+        "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d LEFT JOIN pg_attribute a "
+        "ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.deptype = 'n' AND "
+        "(d.refclassid = 'pg_class'::regclass AND d.refobjid IN (SELECT oid FROM tree) AND ($2 = '' OR a.attname = $2) "
+        "AND d.classid NOT IN ('pg_class'::regclass, 'pg_rewrite'::regclass, 'pg_policy'::regclass, "
+        "'pg_trigger'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass) "
+        "OR $2 = '' AND d.refclassid = 'pg_type'::regclass AND d.refobjid IN (SELECT oid FROM type)) ORDER BY 1 "
+        "LIMIT 1";
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)table->oid), column};
+    size_t count = 0;
+    struct banyan_str *cells = table->made_here ? NULL : plan_ask(work, sql, params, 2, &count);
+
+    return count == 0 ? BANYAN_STR("") : cells[0];
+}
+
+struct banyan_str plan_identity_index(struct plan_work *work, const struct catalog_table *table, int column)
+{
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)table->oid),
+                                  banyan_arena_printf(work->arena, "%d", column)};
+    size_t count = 0;
+    struct banyan_str *cells = plan_ask(work,
+                                        "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = $1::oid AND "
+                                        "indisreplident AND $2::int2 = ANY (indkey::int2[])",
+                                        params, 2, &count);
+
+    return count == 0 ? BANYAN_STR("") : cells[0];
+}
+
+void plan_rules(struct plan_work *work, const struct catalog_table *table, char event)
+{
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)table->oid),
+                                  banyan_arena_printf(work->arena, "%c", event)};
+    size_t count = 0;
+    struct banyan_str *cells = plan_ask(work,
+                                        "SELECT rulename FROM pg_rewrite WHERE ev_class = $1::oid AND ev_type = "
+                                        "$2::\"char\" AND ev_enabled <> 'D' ORDER BY 1 LIMIT 1",
+                                        params, 2, &count);
+
+    if (count > 0)
+        plan_refuse(work,
+                    "the rule %.*s of %.*s makes something else of %s: rows cannot be written page by page; switch it "
+                    "off (ALTER TABLE … DISABLE RULE) until the migration is ready, or write -- banyan: allow before "
+                    "the statement",
+                    (int)cells[0].size, cells[0].data, (int)table->shown.size, table->shown.data,
+                    event == '3' ? "INSERT" : "UPDATE");
+}
+
+void plan_comment_again(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,
+                        struct banyan_str constraint)
+{
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)table->oid), constraint};
+    size_t count = 0;
+    struct banyan_str *cells = plan_ask(work,
+                                        "SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE "
+                                        "conrelid = $1::oid AND conname = $2",
+                                        params, 2, &count);
+
+    if (count > 0 && cells[0].data != NULL)
+        plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT),
+                 "COMMENT ON CONSTRAINT %I ON %T IS %L", constraint, table, cells[0]);
+}
+
 /* ---- actions that are steps, or undo one ---- */
 
 struct plan_action *plan_emit(struct plan_sink *sink, const char *name, enum plan_kind kind, enum plan_retry retry,

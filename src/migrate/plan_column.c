@@ -286,11 +286,18 @@ static void set_not_null(struct plan_work *work, struct catalog_table *table, co
 void plan_drop_not_null(struct plan_work *work, struct catalog_table *table, const struct catalog_column *column)
 {
     const struct directive *directive = plan_directive(work, DIRECTIVE_BACKFILL, table, column->name);
+    struct banyan_str identity;
     struct plan_step *step;
 
     if (!column->not_null && plan_not_null_of(table, column->name) == NULL) {
         plan_note(work, "%.*s.%.*s takes NULL already", (int)table->shown.size, table->shown.data,
                   (int)column->name.size, column->name.data);
+        return;
+    }
+    identity = plan_identity_index(work, table, column->number);
+    if (identity.size > 0) {
+        plan_refuse(work, "the server will refuse it: column \"%.*s\" is in index %.*s, used as replica identity",
+                    (int)column->name.size, column->name.data, (int)identity.size, identity.data);
         return;
     }
     step = plan_add(work, PLAN_EXPAND, "drop-not-null", PLAN_TRANSACTION, PLAN_RETRY_SHORT);

@@ -407,8 +407,6 @@ struct key {
     struct banyan_str inner;      /* of the constraint: "(a)" and what follows */
     struct banyan_str tail;       /* " DEFERRABLE" */
     struct banyan_str whole;      /* oid of the constraint that is brought back */
-    const struct catalog_table *top;
-    struct banyan_str top_name;
 };
 
 static void undo_key(struct key *key, const struct catalog_table *table, struct banyan_str name)
@@ -461,10 +459,6 @@ static void emit_key(struct key *key, const struct catalog_table *table, struct 
         key_of_index(key, table, name, name);
         return;
     }
-    if (key->top == NULL) {
-        key->top = table;
-        key->top_name = name;
-    }
     names = banyan_arena_zalloc(work->arena, (table->child_count + 1) * sizeof(*names));
     for (size_t i = 0; i < table->child_count && plan_goes_on(work); i++) {
         const struct catalog_table *child = plan_by_oid(work, table->children[i]);
@@ -479,7 +473,7 @@ static void emit_key(struct key *key, const struct catalog_table *table, struct 
              plan_emit(key->sink, "add-key", PLAN_TRANSACTION, PLAN_RETRY_SHORT,
                        titled(work, "still without its parts: the key", name, table)),
              "ALTER TABLE ONLY %T ADD CONSTRAINT %I %s %S%S", table, name, key->kind, key->inner, key->tail);
-    undo_key(key, key->top, key->top_name);
+    undo_key(key, table, name); /* with its parts: those of them that are undone alone have none above */
     for (size_t i = 0; i < table->child_count && plan_goes_on(work); i++) {
         const struct catalog_table *child = plan_by_oid(work, table->children[i]);
 
@@ -490,7 +484,7 @@ static void emit_key(struct key *key, const struct catalog_table *table, struct 
                            titled(work, "a part of it: the key", names[i], child)),
                  "ALTER INDEX %S ATTACH PARTITION %S", plan_relation(work, table, name),
                  plan_relation(work, child, names[i]));
-        undo_key(key, key->top, key->top_name);
+        undo_key(key, table, name);
     }
 }
 
@@ -686,6 +680,7 @@ static void drop_key(struct plan_work *work, const struct catalog_table *table,
     /* A key WITHOUT OVERLAPS (18) rests on an exclusion, too. */
     if (constraint->kind != CATALOG_EXCLUSION && !has_words(constraint->definition, " WITHOUT OVERLAPS")) {
         restore_key(work, step, table, constraint);
+        plan_comment_again(work, step, table, constraint->name);
         return;
     }
     plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "ALTER TABLE %T ADD CONSTRAINT %I %S",
@@ -717,6 +712,7 @@ static void drop_checked(struct plan_work *work, const struct catalog_table *tab
         plan_gone(work, "CONSTRAINT", constraint->name, locked_by(work, &checked));
     if (constraint->definition.data != NULL)
         emit_checked(&sink, &checked);
+    plan_comment_again(work, step, table, constraint->name);
 }
 
 /* From 18 on it can be dropped by its name. */
@@ -851,6 +847,20 @@ static void add_exclusion(struct plan_work *work, const struct catalog_table *ta
                  "ALTER TABLE %T DROP CONSTRAINT IF EXISTS %I", table, name);
 }
 
+/* NOT VALID on a partitioned table is made possible, leaf by leaf. */
+static bool is_refused_by_server(struct plan_work *work, const struct catalog_table *table,
+                                 const PgQuery__Constraint *constraint)
+{
+    struct effect effect;
+
+    if (!plan_effect(work, work->statement, &effect))
+        return true;
+    if (effect.verdict != EFFECT_FAILS || (constraint->skip_validation && table->kind == 'p'))
+        return false;
+    plan_refuse(work, "the server will refuse it: %.*s", (int)effect.why.size, effect.why.data);
+    return true;
+}
+
 static bool add(struct plan_work *work, const struct catalog_table *table, const PgQuery__Constraint *constraint)
 {
     enum use use = columns_used(table, constraint);
@@ -862,6 +872,8 @@ static bool add(struct plan_work *work, const struct catalog_table *table, const
                     (int)table->shown.size, table->shown.data);
         return true;
     }
+    if (is_refused_by_server(work, table, constraint))
+        return true;
     switch (constraint->contype) {
     case CONSTR(CHECK):
     case CONSTR(FOREIGN):

@@ -39,12 +39,15 @@ static void undo_constraint(struct plan_work *work, struct plan_step *step, cons
     if (checked)
         plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_LONG),
                  "ALTER TABLE %T VALIDATE CONSTRAINT %I", table, constraint->name);
+    plan_comment_again(work, step, table, constraint->name);
 }
 
 /* ---- DROP COLUMN ---- */
 
 static bool is_free(struct plan_work *work, const struct catalog_table *table, const struct catalog_column *column)
 {
+    struct banyan_str user;
+
     for (size_t i = 0; i < table->index_count; i++)
         if (table->indexes[i].primary && catalog_columns_has(&table->indexes[i].keys, column->number)) {
             plan_refuse(work,
@@ -53,6 +56,22 @@ static bool is_free(struct plan_work *work, const struct catalog_table *table, c
                         (int)shown(work, table, column->name).size, shown(work, table, column->name).data);
             return false;
         }
+    user = plan_identity_index(work, table, column->number);
+    if (user.size > 0) {
+        plan_refuse(
+            work,
+            "%.*s is part of %.*s, by which replicated rows are found (REPLICA IDENTITY): give the table another "
+            "identity first",
+            (int)shown(work, table, column->name).size, shown(work, table, column->name).data, (int)user.size,
+            user.data);
+        return false;
+    }
+    user = plan_dependent(work, table, column->name);
+    if (user.size > 0) {
+        plan_refuse(work, "the server will refuse it: cannot drop it because other objects depend on it: %.*s",
+                    (int)user.size, user.data);
+        return false;
+    }
     if (column->made_here || column->changed_here) {
         plan_refuse(work, "the column \"%.*s\" is added or changed and dropped in the same migration",
                     (int)column->name.size, column->name.data);
@@ -180,6 +199,8 @@ static bool is_dropped_here(const PgQuery__DropStmt *statement, const struct cat
 
 static bool may_go(struct plan_work *work, const struct catalog_table *table, const PgQuery__DropStmt *statement)
 {
+    struct banyan_str user;
+
     if (table->is_partition) {
         plan_refuse(work, "%.*s is a partition: ALTER TABLE … DETACH PARTITION it first, then drop it",
                     (int)table->shown.size, table->shown.data);
@@ -198,6 +219,12 @@ static bool may_go(struct plan_work *work, const struct catalog_table *table, co
                         table->constraints[i].name.data);
             return false;
         }
+    user = plan_dependent(work, table, BANYAN_STR(""));
+    if (user.size > 0) {
+        plan_refuse(work, "the server will refuse it: cannot drop it because other objects depend on it: %.*s",
+                    (int)user.size, user.data);
+        return false;
+    }
     for (size_t i = 0; i < table->reference_count; i++) {
         const struct catalog_table *other = plan_by_oid(work, table->references[i].table);
 

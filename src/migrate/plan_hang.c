@@ -646,6 +646,9 @@ static void hang_statistics(struct plan_work *work, struct plan_swap *swap, cons
     for (size_t i = 0; i < count && plan_goes_on(work); i++) {
         both(work, swap, SWAP_ASIDE, sql_make(work->arena, "DROP STATISTICS %I.%I", all[i].schema, all[i].name));
         both(work, swap, SWAP_SMALL, all[i].text);
+        for (size_t k = 0; k < sizeof(all[i].more) / sizeof(all[i].more[0]); k++)
+            if (all[i].more[k].data != NULL)
+                both(work, swap, SWAP_SMALL, all[i].more[k]);
     }
 }
 

@@ -254,6 +254,25 @@ static bool is_changed_here(struct plan_work *work, const struct catalog_table *
     return false;
 }
 
+/* CONCURRENTLY on a partitioned table is made possible, leaf by leaf. */
+static bool is_refused_by_server(struct plan_work *work, const PgQuery__IndexStmt *statement)
+{
+    PgQuery__IndexStmt plain = *statement;
+    PgQuery__Node node = *work->statement->tree;
+    struct statement one = *work->statement;
+    struct effect effect;
+
+    plain.concurrent = false;
+    node.index_stmt = &plain;
+    one.tree = &node;
+    if (!plan_effect(work, &one, &effect))
+        return true;
+    if (effect.verdict != EFFECT_FAILS)
+        return false;
+    plan_refuse(work, "the server will refuse it: %.*s", (int)effect.why.size, effect.why.data);
+    return true;
+}
+
 static void check_unique(struct plan_work *work, const struct catalog_table *table, const PgQuery__IndexStmt *statement)
 {
     struct banyan_str keys = BANYAN_STR(""), present = BANYAN_STR("true");
@@ -323,7 +342,8 @@ static void create(struct plan_work *work, const PgQuery__IndexStmt *statement)
         plan_as_written(work, "this form of index is not known to be built without waiting");
         return;
     }
-    if (is_changed_here(work, table, statement) || has_virtual(work, table, statement))
+    if (is_changed_here(work, table, statement) || has_virtual(work, table, statement) ||
+        is_refused_by_server(work, statement))
         return;
     if (name.size == 0)
         name = plan_server_name(work, table, columns, "idx");

@@ -200,6 +200,16 @@ bool plan_replaces_index(struct plan_work *work, const struct catalog_table *tab
 struct banyan_str *plan_ask(struct plan_work *work, const char *sql, const struct banyan_str *params, size_t count,
                             size_t *ret_rows);
 struct banyan_str plan_ask_one(struct plan_work *work, const char *sql, struct banyan_str param);
+/* What depends on the column (empty: on the table or its row type), and neither goes with it nor is made again: the
+ * body of a function, a publication's list of columns.  Empty: nothing. */
+struct banyan_str plan_dependent(struct plan_work *work, const struct catalog_table *table, struct banyan_str column);
+/* The index of REPLICA IDENTITY that the column is part of.  Empty: none. */
+struct banyan_str plan_identity_index(struct plan_work *work, const struct catalog_table *table, int column);
+/* Refuses batches where a rule is in the way of *event*: '2' UPDATE, '3' INSERT. */
+void plan_rules(struct plan_work *work, const struct catalog_table *table, char event);
+/* The undo of *step* ends with the comment of the constraint, where it has one. */
+void plan_comment_again(struct plan_work *work, struct plan_step *step, const struct catalog_table *table,
+                        struct banyan_str constraint);
 /* By a relation or a constraint of the schema, or by a step of the plan. */
 bool plan_name_is_used(struct plan_work *work, const struct catalog_table *table, struct banyan_str name);
 

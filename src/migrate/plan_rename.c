@@ -41,6 +41,27 @@ static bool column_is_possible(struct plan_work *work, const struct catalog_tabl
     return true;
 }
 
+/* A domain with a CHECK would have every row written: the helper has the type below, and what is written to it goes
+ * through the column that has the domain. */
+static struct banyan_str helper_type(struct plan_work *work, const struct catalog_table *table,
+                                     const struct catalog_column *column)
+{
+    static const char sql[] =
+        "WITH RECURSIVE below AS (SELECT atttypid AS oid, atttypmod AS modifier FROM pg_attribute WHERE attrelid = "
+        "$1::oid AND attnum = $2::int2 UNION ALL SELECT t.typbasetype, t.typtypmod FROM below JOIN pg_type t ON t.oid "
+        "= "
+        "below.oid WHERE t.typtype = 'd') SELECT format_type(below.oid, modifier) FROM below JOIN pg_type t ON t.oid = "
+        "below.oid WHERE t.typtype <> 'd'";
+    struct banyan_str params[] = {banyan_arena_printf(work->arena, "%u", (unsigned)table->oid),
+                                  banyan_arena_printf(work->arena, "%d", column->number)};
+    size_t count = 0;
+    struct banyan_str *cells = NULL;
+
+    if (column->type.is_domain && column->type.constrained)
+        cells = plan_ask(work, sql, params, 2, &count);
+    return count == 1 ? cells[0] : column->shown;
+}
+
 static void add_column(struct plan_work *work, const struct catalog_table *table, const struct catalog_column *column,
                        struct banyan_str to)
 {
@@ -52,7 +73,7 @@ static void add_column(struct plan_work *work, const struct catalog_table *table
                             table->shown.data, (int)column->name.size, column->name.data, (int)to.size, to.data);
     step->new_code = banyan_arena_printf(work->arena, "%.*s is there, and whole once the backfill is through",
                                          (int)to.size, to.data);
-    plan_sql(work, &step->act, "ALTER TABLE %T ADD COLUMN %I %S%s%S", table, to, column->shown,
+    plan_sql(work, &step->act, "ALTER TABLE %T ADD COLUMN %I %S%s%S", table, to, helper_type(work, table, column),
              column->collation.size > 0 ? " COLLATE " : "",
              column->collation.size > 0 ? sql_make(work->arena, "%I", column->collation) : BANYAN_STR(""));
     plan_sql(work, plan_undo(work, step, PLAN_TRANSACTION, PLAN_RETRY_SHORT), "ALTER TABLE %T DROP COLUMN %I", table,

@@ -64,6 +64,8 @@ void plan_fill(struct plan_work *work, const struct catalog_table *table, struct
     size_t count;
 
     plan_leaves(work, table, &leaves, &count);
+    for (size_t i = 0; i < count; i++)
+        plan_rules(work, leaves[i], '2');
     tell_triggers(work, table, leaves, count, set);
     for (size_t i = 0; i < count && plan_goes_on(work); i++) {
         struct plan_step *step = plan_add(work, PLAN_BACKFILL, "fill", PLAN_BATCHES, PLAN_RETRY_LONG);
@@ -329,6 +331,7 @@ static void write_one(struct plan_work *work, struct change *change)
             plan_as_written(work, "it changes the key by which its rows are found again");
             return;
         }
+    plan_rules(work, change->table, '2');
     if (change->table->trigger_count > 0)
         plan_note(work,
                   "triggers of %.*s fire for the rows that are changed, as they do for the statement in one piece",
@@ -546,6 +549,7 @@ static void insert(struct plan_work *work, const PgQuery__InsertStmt *statement)
         return;
     }
     change.table = table;
+    plan_rules(work, table, '3');
     if (!table->made_here && read_key(work, &change)) {
         change.kept = kept_name(work, table, work->of);
         insert_kept(work, &change, statement);

@@ -280,6 +280,7 @@ static bool is_possible(struct change *change)
 {
     struct plan_work *work = change->work;
     const struct catalog_table *table = change->table;
+    struct banyan_str user;
 
     if (change->column->inherited || (table->child_count > 0 && table->kind != 'p')) {
         plan_refuse(work, "%s: the type of an inherited column is changed by hand, child by child", shown(change));
@@ -308,7 +309,11 @@ static bool is_possible(struct change *change)
                     (int)dependent->name.size, dependent->name.data);
         return false;
     }
-    return true;
+    user = plan_dependent(work, table, change->column->name);
+    if (user.size > 0)
+        plan_refuse(work, "%s is used by %.*s: take it out of there first, and put it back afterwards", shown(change),
+                    (int)user.size, user.data);
+    return user.size == 0;
 }
 
 /* ---- values ---- */

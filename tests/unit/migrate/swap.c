@@ -361,6 +361,31 @@ static void check_case(const struct swap_case *one, bool every_way)
 }
 
 static const struct swap_case cases[] = {
+    {.name = "statistics",
+     .schema =
+         "CREATE TABLE orders (id int PRIMARY KEY, a int, b int); CREATE STATISTICS ab (mcv) ON a, b FROM orders; "
+         "ALTER STATISTICS ab SET STATISTICS 77; COMMENT ON STATISTICS ab IS 'it''s'; "
+         "INSERT INTO orders SELECT i, i, i FROM generate_series(1, 20) i",
+     .migration = "ALTER TABLE orders ALTER COLUMN a TYPE bigint;",
+     .plain = "ALTER TABLE orders ALTER COLUMN a TYPE bigint; ALTER STATISTICS ab SET STATISTICS 77; "
+              "COMMENT ON STATISTICS ab IS 'it''s'", /* the server forgets them */
+     .old_code = "UPDATE orders SET a = 7 WHERE id = 1",
+     .new_code = "UPDATE orders SET a = 8 WHERE id = 2",
+     .rows = "SELECT sum(a), count(*) FROM orders",
+     .forward_rows = "222|20",
+     .back_rows = "222|20"},
+    {.name = "renamed_domain",
+     .schema =
+         "CREATE DOMAIN price AS numeric(10,2) CHECK (VALUE > 0); CREATE DOMAIN fair AS price CHECK (VALUE < 999); "
+         "CREATE TABLE orders (id int PRIMARY KEY, a fair); "
+         "INSERT INTO orders SELECT i, i FROM generate_series(1, 20) i",
+     .migration = "ALTER TABLE orders RENAME COLUMN a TO b;",
+     .old_code = "UPDATE orders SET id = -1 WHERE id = 1",
+     .new_code = "UPDATE orders SET b = 8.125 WHERE id = 2",
+     .rows = "SELECT count(*) FROM orders WHERE to_jsonb(orders) @> '{\"id\": 2}' AND to_jsonb(orders)::text LIKE "
+             "'%8.13%'",
+     .forward_rows = "1",
+     .back_rows = "1"},
     {.name = "numeric",
      .schema =
          "CREATE TABLE orders (id int PRIMARY KEY, price numeric(10,2) NOT NULL DEFAULT 0.00 CHECK (price >= 0), "

@@ -52,3 +52,11 @@ CREATE TABLE "Odd"."Order ""lines""" (
     "a_column_with_a_name_that_is_as_long_as_a_name_can_be_in_here_63" int NOT NULL
 );
 INSERT INTO "Odd"."Order ""lines""" SELECT i, 'k' || i, i FROM generate_series(1, 10) i;
+-- What hangs on columns from outside: an identity of replication, a function's body, a row filter, a rule.
+CREATE TABLE watched (id int PRIMARY KEY, code text NOT NULL, v int, w int);
+CREATE UNIQUE INDEX watched_code ON watched (code);
+ALTER TABLE watched REPLICA IDENTITY USING INDEX watched_code;
+CREATE FUNCTION watched_sum() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT sum(v) FROM watched; END;
+CREATE PUBLICATION watched_some FOR TABLE watched WHERE (w > 0);
+CREATE TABLE ruled (id int PRIMARY KEY, v int);
+CREATE RULE ruled_never AS ON UPDATE TO ruled DO INSTEAD NOTHING;

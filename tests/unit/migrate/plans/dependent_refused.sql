@@ -1,0 +1,12 @@
+ALTER TABLE watched ALTER COLUMN code DROP NOT NULL;
+ALTER TABLE watched ALTER COLUMN v TYPE bigint;
+ALTER TABLE watched ALTER COLUMN w TYPE bigint;
+ALTER TABLE watched DROP COLUMN code;
+ALTER TABLE watched DROP COLUMN v;
+ALTER TABLE watched DROP COLUMN w;
+DROP TABLE watched;
+UPDATE ruled SET v = 1;
+ALTER TABLE measurements ADD UNIQUE (id);
+CREATE UNIQUE INDEX ON measurements (value);
+ALTER TABLE orders ADD FOREIGN KEY (nothing) REFERENCES customers;
+CREATE INDEX ON orders (nothing);
