@@ -488,10 +488,15 @@ bool plan_create_partition(struct plan_work *work)
     struct banyan_str create;
     struct catalog_table child;
     struct plan_step *step;
+    struct effect effect;
 
     if (work->statement->tree->node_case != PG_QUERY__NODE__NODE_CREATE_STMT ||
         work->statement->tree->create_stmt->partbound == NULL)
         return false;
+    if (plan_effect(work, work->statement, &effect) && effect.verdict == EFFECT_FAILS) {
+        plan_refuse(work, "the server will refuse it: %.*s", (int)effect.why.size, effect.why.data);
+        return true;
+    }
     statement = work->statement->tree->create_stmt;
     all.parent = plan_find(work, statement->inh_relations[0]->range_var, true);
     if (all.parent == NULL || statement->n_table_elts > 0 || statement->if_not_exists ||

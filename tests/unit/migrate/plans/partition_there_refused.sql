@@ -1,0 +1,1 @@
+CREATE TABLE measurements_2023 PARTITION OF measurements FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
