@@ -129,6 +129,24 @@ static bool is_no_table(const struct banyan_error *why)
     return strcmp(why->sqlstate, "42P01") == 0 || strcmp(why->sqlstate, "3F000") == 0;
 }
 
+/* Which GRANT is missing, for whom. */
+static void tell_grant(struct pg_conn *conn, enum banyan_status st, struct banyan_error *why)
+{
+    struct pg_result *result = NULL;
+
+    if (st != BANYAN_PRIVILEGE)
+        return;
+    if (pg_exec(conn, "SELECT quote_ident(current_user)", NULL, 0, &result, NULL) == BANYAN_OK) {
+        struct banyan_str role = pg_text(result, 0, 0);
+
+        banyan_error_hint(why,
+                          "Run as their owner: GRANT USAGE, CREATE ON SCHEMA banyan TO %.*s; GRANT SELECT, INSERT, "
+                          "UPDATE, DELETE ON ALL TABLES IN SCHEMA banyan TO %.*s; (to look only: USAGE and SELECT)",
+                          (int)role.size, role.data, (int)role.size, role.data);
+    }
+    pg_result_free(result);
+}
+
 static enum banyan_status not_found(struct banyan_str version, struct banyan_error *err)
 {
     enum banyan_status st = banyan_error_set(err, BANYAN_NOT_FOUND, "there is no migration %.*s in this database",
@@ -149,6 +167,7 @@ enum banyan_status books_read(struct pg_conn *conn, struct banyan_str version, s
 
     if (st == BANYAN_OK)
         st = pg_exec(conn, steps_sql, &param, 1, &steps, &why);
+    tell_grant(conn, st, &why);
     if ((st != BANYAN_OK && is_no_table(&why)) || (st == BANYAN_OK && pg_rows(result) == 0)) {
         banyan_error_clear(&why);
         st = not_found(version, &why);
@@ -181,6 +200,7 @@ enum banyan_status books_list(struct pg_conn *conn, struct banyan_arena *arena, 
         *ret_count = 0;
         return BANYAN_OK;
     }
+    tell_grant(conn, st, &why);
     if (st != BANYAN_OK)
         return books_tell(err, &why, st);
     count = pg_rows(result);

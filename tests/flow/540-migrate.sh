@@ -167,6 +167,12 @@ start_bg holder psql -XqAt -c "BEGIN; SELECT 1 FROM orders LIMIT 1; SELECT pg_sl
 equal "give up" "$(code migrate start --give-up 2 "$cases/2024_11_01_001_add_execution_venue.sql")" 17
 sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)' AND pid <> pg_backend_pid()" >/dev/null
 
+# ---- a role that may not read the books ----
+
+sql -c "CREATE ROLE stranger LOGIN"
+equal "a role without a right on the books" "$(code env PGUSER=stranger "$banyan" migrate status)" 12
+matches "… is told which GRANT" "$(cat "$work/err")" "GRANT USAGE, CREATE ON SCHEMA banyan TO stranger"
+
 # ---- rehearsal ----
 
 new_database rehearsed || exit 1
