@@ -120,7 +120,10 @@ static enum banyan_status lint_files(const struct lint_command *command, struct 
     if (st == BANYAN_OK && all->errors + all->warnings > 0) {
         banyan_error_set(err, BANYAN_MISMATCH, "%u error%s and %u warning%s", all->errors, all->errors == 1 ? "" : "s",
                          all->warnings, all->warnings == 1 ? "" : "s");
-        banyan_error_hint(err, "docs/MIGRATE.md has the rules; \"-- banyan: allow\" above a statement accepts it");
+        banyan_error_hint(
+            err,
+            "this is what it does where psql or another tool runs it; `banyan migrate plan` tells how Banyan would. "
+            "docs/MIGRATE.md has the rules; \"-- banyan: allow\" above a statement accepts it");
         st = BANYAN_MISMATCH;
     }
     return st;

@@ -583,6 +583,28 @@ static void follow_index(struct following *all, const PgQuery__IndexStmt *statem
     index->columns = index->keys;
 }
 
+/* A type has the name of a relation for itself: no table of that name can be there. */
+static void make_type(struct following *all, PgQuery__Node *const *names, size_t count, char kind)
+{
+    if (count == 0 || count > 2 || names[count - 1]->node_case != PG_QUERY__NODE__NODE_STRING || all->st != BANYAN_OK)
+        return;
+    catalog_make(all->catalog, banyan_str_of(count == 2 ? names[0]->string->sval : ""),
+                 banyan_str_of(names[count - 1]->string->sval))
+        ->kind = kind;
+}
+
+static void follow_type(struct following *all, const PgQuery__Node *node)
+{
+    if (node->node_case == PG_QUERY__NODE__NODE_CREATE_ENUM_STMT)
+        make_type(all, node->create_enum_stmt->type_name, node->create_enum_stmt->n_type_name, 'c');
+    else if (node->node_case == PG_QUERY__NODE__NODE_CREATE_RANGE_STMT)
+        make_type(all, node->create_range_stmt->type_name, node->create_range_stmt->n_type_name, 'c');
+    else if (node->node_case == PG_QUERY__NODE__NODE_CREATE_DOMAIN_STMT)
+        make_type(all, node->create_domain_stmt->domainname, node->create_domain_stmt->n_domainname, 'd');
+    else if (node->node_case == PG_QUERY__NODE__NODE_COMPOSITE_TYPE_STMT && all->st == BANYAN_OK)
+        make(all, node->composite_type_stmt->typevar)->kind = 'c';
+}
+
 enum banyan_status effect_follow(const struct statement *statement, struct catalog *catalog, struct banyan_error *err)
 {
     struct following all = {.catalog = catalog, .err = err, .arena = catalog_arena(catalog)};
@@ -625,7 +647,7 @@ enum banyan_status effect_follow(const struct statement *statement, struct catal
         add_trigger(&all, node->create_trig_stmt);
         break;
     default:
-        break;
+        follow_type(&all, node);
     }
     return all.st;
 }

@@ -451,10 +451,8 @@ static void view(struct effect_work *work, const PgQuery__ViewStmt *statement)
 
     if (there != NULL && there->known && !statement->replace)
         effect_fails(work, "relation \"%s\" already exists", statement->view->relname);
-    if (there != NULL && statement->replace) {
+    if (there != NULL && statement->replace) /* the server lets it have more columns, and lose or change none */
         effect_lock(work, there, EFFECT_ACCESS_EXCLUSIVE);
-        work->ret->breaks_old_code = true;
-    }
     effect_query(work, statement->query);
 }
 

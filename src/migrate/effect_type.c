@@ -58,6 +58,21 @@ static bool is_built_in(const char *name)
     return false;
 }
 
+/* By a statement above.  An enum, a range, a row: no value of it is checked; of a domain only is known that it is
+ * there. */
+static bool is_made_here(struct effect_work *work, const PgQuery__TypeName *name, const char *last,
+                         struct catalog_type *type)
+{
+    struct catalog_table *made = NULL;
+
+    if (work->st == BANYAN_OK)
+        work->st = catalog_table(work->catalog, banyan_str_of(name->n_names > 1 ? name->names[0]->string->sval : ""),
+                                 banyan_str_of(last), &made, work->err);
+    if (made != NULL && made->made_here && made->kind == 'c')
+        *type = (struct catalog_type){.name = banyan_str_of(last), .modifier = -1, .known = true};
+    return made != NULL && made->made_here;
+}
+
 struct catalog_type effect_type(struct effect_work *work, const PgQuery__TypeName *name)
 {
     struct catalog_type type = {.modifier = -1};
@@ -75,7 +90,7 @@ struct catalog_type effect_type(struct effect_work *work, const PgQuery__TypeNam
                                 banyan_str_of(last), &type, work->err);
     if (name->n_names > 1 ? strcmp(name->names[0]->string->sval, "pg_catalog") == 0 : is_built_in(last))
         type.known = true;
-    if (!type.known && !catalog_is_offline(work->catalog))
+    if (!type.known && !catalog_is_offline(work->catalog) && !is_made_here(work, name, last, &type))
         effect_fails(work, "type \"%s\" does not exist", last);
     if (!type.is_domain)
         type.modifier = modifier_of(name, type.name);
@@ -286,6 +301,23 @@ static void change_foreign(struct effect_work *work, const struct catalog_constr
         effect_check_foreign(work, table, referenced);
 }
 
+static bool is_string(struct banyan_str type)
+{
+    return banyan_str_equal(type, BANYAN_STR("varchar")) || banyan_str_equal(type, BANYAN_STR("text"));
+}
+
+/* Every value stays what it is: a longer varchar, a wider numeric. */
+static bool is_only_wider(struct effect_work *work, const struct catalog_column *column,
+                          const PgQuery__ColumnDef *definition, struct effect_type_change change)
+{
+    struct banyan_str type;
+
+    if (column == NULL || definition->type_name == NULL || change.rewrite != EFFECT_NO || !column->type.known)
+        return false;
+    type = effect_type(work, definition->type_name).name;
+    return banyan_str_equal(type, column->type.name) || (is_string(type) && is_string(column->type.name));
+}
+
 static void change_table(struct effect_work *work, struct catalog_table *table, struct banyan_str name,
                          const PgQuery__ColumnDef *definition, bool top)
 {
@@ -293,6 +325,7 @@ static void change_table(struct effect_work *work, struct catalog_table *table, 
     struct effect_type_change change = effect_type_change(work, column, definition);
 
     effect_lock(work, table, EFFECT_ACCESS_EXCLUSIVE);
+    work->ret->breaks_old_code |= top && !is_only_wider(work, column, definition, change);
     if (column == NULL) {
         if (table->known && !table->stale)
             effect_fails(work, "column \"%.*s\" does not exist", (int)name.size, name.data);
@@ -330,7 +363,6 @@ static void change_table(struct effect_work *work, struct catalog_table *table, 
 
 void effect_alter_type(struct effect_work *work, struct catalog_table *table, const PgQuery__AlterTableCmd *command)
 {
-    work->ret->breaks_old_code = true;
     if (command->def != NULL && command->def->node_case == PG_QUERY__NODE__NODE_COLUMN_DEF)
         change_table(work, table, banyan_str_of(command->name), command->def->column_def, true);
 }

@@ -14,6 +14,7 @@
 enum {
     FINDINGS_EACH_MAX = 8,
     TEXT_MAX = 1024,
+    ROWS_BYTES_SMALL = 4 * 1024 * 1024, /* of a table that is changed in some tens of milliseconds */
 };
 
 struct linting {
@@ -65,6 +66,9 @@ static const char *size_text(struct linting *all, const struct effect *effect, c
 
     if (relation->bytes == CATALOG_UNKNOWN || us == CATALOG_UNKNOWN)
         return " (its size is not known here)";
+    if (us < 1000000)
+        return banyan_arena_printf(all->arena, " (%lld kB, less than a second)", (long long)(relation->bytes >> 10))
+            .data;
     return banyan_arena_printf(all->arena, " (%lld MB, about %lld s)", (long long)(relation->bytes >> 20),
                                (long long)((us + 999999) / 1000000))
         .data;
@@ -118,6 +122,46 @@ static enum lint_severity severity_of(enum effect_certainty certainty)
     return certainty == EFFECT_YES ? LINT_ERROR : LINT_WARNING;
 }
 
+static bool changes_type(const struct linting *all)
+{
+    const PgQuery__Node *tree = all->statement->tree;
+    const PgQuery__AlterTableStmt *alter =
+        tree != NULL && tree->node_case == PG_QUERY__NODE__NODE_ALTER_TABLE_STMT ? tree->alter_table_stmt : NULL;
+
+    return alter != NULL && alter->n_cmds == 1 &&
+           alter->cmds[0]->alter_table_cmd->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AlterColumnType;
+}
+
+/* UPDATE or DELETE without WHERE. */
+static bool changes_all_rows(const struct linting *all)
+{
+    const PgQuery__Node *tree = all->statement->tree;
+
+    if (tree == NULL)
+        return false;
+    if (tree->node_case == PG_QUERY__NODE__NODE_UPDATE_STMT)
+        return tree->update_stmt->where_clause == NULL && tree->update_stmt->n_from_clause == 0;
+    return tree->node_case == PG_QUERY__NODE__NODE_DELETE_STMT && tree->delete_stmt->where_clause == NULL;
+}
+
+static void find_all_rows(struct linting *all, const struct effect *effect)
+{
+    for (size_t i = 0; i < effect->relation_count && changes_all_rows(all); i++) {
+        const struct effect_relation *relation = &effect->relations[i];
+        bool small = relation->bytes != CATALOG_UNKNOWN && relation->bytes <= ROWS_BYTES_SMALL;
+
+        if (relation->is_index || relation->made_here || relation->lock != EFFECT_ROW_EXCLUSIVE || small)
+            continue;
+        add(all, "all-rows-at-once", LINT_WARNING,
+            "batches of your own by key, each committed; of an UPDATE `banyan migrate start` makes them",
+            "every row of \"%.*s\" is changed in one transaction: who writes one of them waits until its end, and so "
+            "do "
+            "vacuum and replicas",
+            (int)relation->name.size, relation->name.data);
+        return;
+    }
+}
+
 static void find_heavy(struct linting *all, const struct effect *effect)
 {
     const struct effect_relation *relation = heaviest(effect, is_rewritten);
@@ -142,9 +186,12 @@ static void find_heavy(struct linting *all, const struct effect *effect)
     relation = heaviest(effect, is_scanned);
     if (relation != NULL && !destroys)
         add(all, "scan-under-lock", severity_of(relation->scan),
-            "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in a transaction of its own; SET NOT NULL after a "
-            "valid "
-            "CHECK (… IS NOT NULL)",
+            changes_type(all) ? "a CHECK names the column: drop it, change the type and add it again NOT VALID in one "
+                                "transaction, then "
+                                "VALIDATE CONSTRAINT in another"
+                              : "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in a transaction of its own; SET "
+                                "NOT NULL after "
+                                "a valid CHECK (… IS NOT NULL)",
             "the table \"%.*s\" %s read from end to end under %s: %s%s", (int)relation->name.size, relation->name.data,
             relation->scan == EFFECT_YES ? "is" : "may be", effect_lock_name(relation->lock),
             effect_lock_stops(relation->lock), size_text(all, effect, relation));
@@ -228,6 +275,7 @@ static void judge(struct linting *all, const struct effect *effect)
     find_heavy(all, effect);
     find_lock(all, effect);
     find_rest(all, effect);
+    find_all_rows(all, effect);
 }
 
 static bool stays_open(const PgQuery__TransactionStmt *statement, bool open)

@@ -92,7 +92,12 @@ static void rename_column(struct plan_work *work, const PgQuery__RenameStmt *sta
     struct sync_column sync = {
         .kind = SYNC_BOTH, .from = from, .to = to, .forth = BANYAN_STR("$"), .back = BANYAN_STR("$")};
 
-    if (!table->known || column == NULL) {
+    if (table->known && column == NULL) {
+        plan_refuse(work, "column \"%.*s\" of %.*s does not exist", (int)from.size, from.data, (int)table->shown.size,
+                    table->shown.data);
+        return;
+    }
+    if (!table->known) {
         plan_refuse(work, "%.*s.%s: what hangs on the column has to be known; that takes a database",
                     (int)table->shown.size, table->shown.data, statement->subname);
         return;
