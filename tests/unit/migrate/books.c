@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* src/migrate/books*.c on a real server: tables made by many at once, by who may not, adopted histories, marks. */
-#include "migrate/books.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
+#include "books_test.h"
 #include "os/thread.h"
 #include "support/every_step.h"
 
@@ -16,43 +8,20 @@ enum {
     THREADS = 8,
 };
 
-static struct pg_conn *conn;
-static struct banyan_arena arena;
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct banyan_error err = BANYAN_ERROR_INIT;                                                                   \
-        if ((call) != BANYAN_OK)                                                                                       \
-            fail_msg("%s: %s (%s) %s", #call, err.message, err.detail, err.hint);                                      \
-    } while (0)
-
-static struct pg_conn *connect_as(const char *role)
+static struct pg_conn *connect_weak(void)
 {
-    struct pg_options options = {.application_name = "books test"};
-    struct pg_conn *ret = NULL;
     char conninfo[512];
+    struct pg_options options = {.conninfo = conninfo, .application_name = "the weak one"};
+    struct pg_conn *ret = NULL;
 
-    (void)snprintf(conninfo, sizeof(conninfo), "%s%s%s", getenv("BANYAN_TEST_CONNINFO"),
-                   role == NULL ? "" : " user=", role == NULL ? "" : role);
-    options.conninfo = conninfo;
+    (void)snprintf(conninfo, sizeof(conninfo), "%s user=weak", getenv("BANYAN_TEST_CONNINFO"));
     OK(pg_connect(&options, &ret, &err));
-    return ret;
-}
-
-static int64_t number(const char *sql)
-{
-    struct pg_result *result = NULL;
-    int64_t ret;
-
-    OK(pg_exec(conn, sql, NULL, 0, &result, &err));
-    ret = pg_int(result, 0, 0);
-    pg_result_free(result);
     return ret;
 }
 
 static int fresh(void **state)
 {
-    conn = connect_as(NULL);
+    conn = connect_as("books test");
     OK(pg_run(conn,
               "DROP SCHEMA IF EXISTS banyan CASCADE; DROP TABLE IF EXISTS public.schema_migrations;"
               "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weak') THEN CREATE ROLE weak LOGIN; "
@@ -72,7 +41,7 @@ static int done(void **state)
 
 static void prepare(void *argument)
 {
-    struct pg_conn *own = connect_as(NULL);
+    struct pg_conn *own = connect_as("books test");
     struct banyan_error err = BANYAN_ERROR_INIT;
 
     for (int i = 0; i < 20 && *(enum banyan_status *)argument == BANYAN_OK; i++)
@@ -112,7 +81,7 @@ static void expect_hint(struct pg_conn *weak, const char *hint)
 /* Each hint, followed, leads to the next one. */
 static void test_no_right(void **state)
 {
-    struct pg_conn *weak = connect_as("weak");
+    struct pg_conn *weak = connect_weak();
     struct books_migration *list;
     size_t count = 1;
 
@@ -298,7 +267,7 @@ static void test_conflicts(void **state)
 
 static void test_lock(void **state)
 {
-    struct pg_conn *other = connect_as(NULL);
+    struct pg_conn *other = connect_as("books test");
     struct banyan_error why = BANYAN_ERROR_INIT;
     char pid[32];
 
@@ -307,7 +276,7 @@ static void test_lock(void **state)
     (void)snprintf(pid, sizeof(pid), "pid %d (books test", pg_backend_pid(conn));
     assert_non_null(strstr(why.message, pid));
     pg_close(conn);
-    conn = connect_as(NULL);
+    conn = connect_as("books test");
     for (int i = 0; i < 500 && books_lock(other, NULL) != BANYAN_OK; i++)
         OK(pg_run(conn, "SELECT pg_sleep(0.01)", &err));
     assert_int_equal(books_lock(conn, NULL), BANYAN_BUSY);

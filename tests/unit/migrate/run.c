@@ -5,56 +5,14 @@
  */
 #include "migrate/run.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "books_test.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "support/every_step.h"
 
-static struct pg_conn *conn;
-static struct banyan_arena arena;
 static struct every_step every;
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct banyan_error err = BANYAN_ERROR_INIT;                                                                   \
-        if ((call) != BANYAN_OK)                                                                                       \
-            fail_msg("%s: %s (%s) %s", #call, err.message, err.detail, err.hint);                                      \
-    } while (0)
-
-static struct pg_conn *connect_as(const char *application)
-{
-    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO"), .application_name = application};
-    struct pg_conn *ret = NULL;
-
-    OK(pg_connect(&options, &ret, &err));
-    return ret;
-}
-
-static struct banyan_str text(const char *sql)
-{
-    struct pg_result *result = NULL;
-    struct banyan_str ret;
-
-    OK(pg_exec(conn, sql, NULL, 0, &result, &err));
-    ret = banyan_arena_str(&arena, pg_text(result, 0, 0));
-    pg_result_free(result);
-    return ret;
-}
-
-static enum books_state state_of(const char *version)
-{
-    struct books_migration books;
-
-    OK(books_read(conn, banyan_str_of(version), &arena, &books, &err));
-    return books.state;
-}
 
 static int fresh(void **state)
 {

@@ -5,15 +5,9 @@
  *
  * The server's writer is made slow, so that something is lost.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "books_test.h"
 #include "migrate/run.h"
 #include "os/clock.h"
 
@@ -22,34 +16,11 @@ enum {
     UP_TRIES = 200,
 };
 
-static struct pg_conn *conn;
-static struct banyan_arena arena;
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct banyan_error err = BANYAN_ERROR_INIT;                                                                   \
-        if ((call) != BANYAN_OK)                                                                                       \
-            fail_msg("%s: %s (%s) %s", #call, err.message, err.detail, err.hint);                                      \
-    } while (0)
-
 static void connect_up(void)
 {
-    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO"), .application_name = "crash test"};
-
     pg_close(conn);
-    conn = NULL;
-    OK(pg_connect(&options, &conn, &err));
-}
-
-static int64_t number(const char *sql)
-{
-    struct pg_result *result = NULL;
-    int64_t ret;
-
-    OK(pg_exec(conn, sql, NULL, 0, &result, &err));
-    ret = pg_rows(result) == 0 ? 0 : pg_int(result, 0, 0);
-    pg_result_free(result);
-    return ret;
+    conn = NULL; /* connecting may fail */
+    conn = connect_as("crash test");
 }
 
 static void set_up(void)

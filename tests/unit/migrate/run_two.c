@@ -3,48 +3,14 @@
  * Two programs and one database: whoever comes second waits a moment, is told who is at work, and changes nothing; and
  * a program whose session was ended so that somebody else could go on does not go on as well.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "books_test.h"
 #include "migrate/run.h"
 #include "os/thread.h"
 #include "support/every_step.h"
 
-static struct pg_conn *conn;
-static struct banyan_arena arena;
 static struct every_step every, other;
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct banyan_error err = BANYAN_ERROR_INIT;                                                                   \
-        if ((call) != BANYAN_OK)                                                                                       \
-            fail_msg("%s: %s (%s) %s", #call, err.message, err.detail, err.hint);                                      \
-    } while (0)
-
-static struct banyan_str text(const char *sql)
-{
-    struct pg_result *result = NULL;
-    struct banyan_str ret;
-
-    OK(pg_exec(conn, sql, NULL, 0, &result, &err));
-    ret = banyan_arena_str(&arena, pg_text(result, 0, 0));
-    pg_result_free(result);
-    return ret;
-}
-
-static enum books_state state_of(const char *version)
-{
-    struct books_migration books;
-
-    OK(books_read(conn, banyan_str_of(version), &arena, &books, &err));
-    return books.state;
-}
 
 static void fill(struct every_step *ret, const char *version, const char *table)
 {
@@ -64,9 +30,7 @@ static void fill(struct every_step *ret, const char *version, const char *table)
 
 static int fresh(void **state)
 {
-    struct pg_options options = {.conninfo = getenv("BANYAN_TEST_CONNINFO"), .application_name = "test of two"};
-
-    OK(pg_connect(&options, &conn, &err));
+    conn = connect_as("test of two");
     OK(pg_run(conn,
               "DROP SCHEMA IF EXISTS banyan CASCADE; DROP TABLE IF EXISTS t, c, p, p1 CASCADE; "
               "DROP TYPE IF EXISTS mood",
