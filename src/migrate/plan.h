@@ -124,7 +124,7 @@ struct plan {
     size_t refusal_count;
     struct banyan_str *notes; /* what a careful reader should know: triggers that will fire, an enum value that stays */
     size_t note_count;
-    struct banyan_str *tables; /* shown names of what it changes: one unfinished migration a table */
+    struct banyan_str *tables; /* and foreign keys that it changes, shown names: one unfinished migration each */
     size_t table_count;
     bool needs_allow; /* a step is as written */
 };

@@ -394,6 +394,8 @@ static void hang_foreign(struct plan_work *work, struct plan_swap *swap, const s
                                       names_of(work, swap_find(work, parent->oid), NAMES_OF_SHADOW), work->arena);
     if (!understood(work, over, name))
         return;
+    if (child != parent)
+        plan_changes_foreign(work, child, name);
     lock_together(work, swap, of_child ? parent : child);
     if (!is_double || of_child)
         constraint_steps(work, child, parent, helper, over, foreign->validated, PLAN_BACKFILL);

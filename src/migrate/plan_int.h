@@ -92,6 +92,8 @@ const struct directive *plan_directive(struct plan_work *work, enum directive_ki
 bool plan_is_small(const struct catalog_table *table);
 /* It goes into plan.tables; plan.c does so for the table that a statement names. */
 void plan_changes(struct plan_work *work, const struct catalog_table *table);
+/* The same of what two tables have in common: only one unfinished migration may make it anew. */
+void plan_changes_foreign(struct plan_work *work, const struct catalog_table *child, struct banyan_str name);
 /* NULL: there is none; then it is refused, unless *missing_ok*. */
 struct catalog_table *plan_find(struct plan_work *work, const PgQuery__RangeVar *name, bool missing_ok);
 struct catalog_table *plan_by_oid(struct plan_work *work, uint32_t oid);

@@ -171,14 +171,27 @@ void plan_note(struct plan_work *work, const char *format, ...)
 
 /* ---- tables ---- */
 
-void plan_changes(struct plan_work *work, const struct catalog_table *table)
+static void changes(struct plan_work *work, struct banyan_str shown)
 {
     struct plan *plan = work->ret;
 
-    if (table->made_here || is_known(plan->tables, plan->table_count, table->shown))
+    if (is_known(plan->tables, plan->table_count, shown))
         return;
     plan->tables = grown(work, plan->tables, plan->table_count, sizeof(*plan->tables));
-    plan->tables[plan->table_count++] = banyan_arena_str(work->arena, table->shown);
+    plan->tables[plan->table_count++] = shown;
+}
+
+void plan_changes(struct plan_work *work, const struct catalog_table *table)
+{
+    if (!table->made_here)
+        changes(work, banyan_arena_str(work->arena, table->shown));
+}
+
+void plan_changes_foreign(struct plan_work *work, const struct catalog_table *child, struct banyan_str name)
+{
+    if (!child->made_here)
+        changes(work, banyan_arena_printf(work->arena, "foreign key %.*s of %.*s", (int)name.size, name.data,
+                                          (int)child->shown.size, child->shown.data));
 }
 
 bool plan_is_small(const struct catalog_table *table)

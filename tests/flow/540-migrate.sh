@@ -173,6 +173,19 @@ sql -c "CREATE ROLE stranger LOGIN"
 equal "a role without a right on the books" "$(code env PGUSER=stranger "$banyan" migrate status)" 12
 matches "… is told which GRANT" "$(cat "$work/err")" "GRANT USAGE, CREATE ON SCHEMA banyan TO stranger"
 
+# ---- two migrations and one foreign key ----
+
+sql -c "CREATE TABLE boxes (id int PRIMARY KEY); CREATE TABLE things (id int PRIMARY KEY, box int CONSTRAINT in_box REFERENCES boxes)"
+echo 'ALTER TABLE boxes ALTER COLUMN id TYPE bigint;' >"$work/2025_01_key.sql"
+echo 'ALTER TABLE things ALTER COLUMN box TYPE bigint;' >"$work/2025_02_reference.sql"
+equal "the type of a key" "$(code migrate start "$work/2025_01_key.sql")" 0
+equal "the type of what refers to it, meanwhile" "$(code migrate start "$work/2025_02_reference.sql")" 6
+matches "… says what both would make anew" "$(cat "$work/err")" "foreign key in_box of things: migration 2025_01 is not finished"
+equal "the key is completed" "$(code migrate complete 2025_01)" 0
+equal "… and rolled back" "$(code migrate rollback 2025_01)" 0
+equal "then the other" "$(code migrate start "$work/2025_02_reference.sql")" 0
+equal "… goes through" "$(code migrate complete 2025_02)" 0
+
 # ---- rehearsal ----
 
 new_database rehearsed || exit 1
