@@ -37,7 +37,7 @@ struct look {
     double rows_a_second; /* of a backfill; negative: not known */
     int64_t eta_us;       /* of the step; CATALOG_UNKNOWN */
     int64_t session_us;   /* since whoever works on it is connected */
-    int64_t running_us;   /* of the backfill that is under way, in this session: not yet in execution_ms */
+    int64_t running_us;   /* of the backfill that is under way, since then: not yet in execution_ms */
     struct look_index index;
     struct blocker *blockers;
     size_t blocker_count;
