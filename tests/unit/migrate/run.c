@@ -3,41 +3,11 @@
  * src/migrate/run*.c on a real server: a migration with a step of every kind there and back; who is in the way, and for
  * how long others wait behind us; indexes that fail, are left over, or are somebody else's; a server that goes away.
  */
-#include "migrate/run.h"
-
 #include <unistd.h>
 
-#include "books_test.h"
 #include "os/clock.h"
 #include "os/thread.h"
-#include "support/every_step.h"
-
-static struct every_step every;
-
-static int fresh(void **state)
-{
-    conn = connect_as("run test");
-    OK(pg_run(conn,
-              "DROP SCHEMA IF EXISTS banyan CASCADE; DROP TABLE IF EXISTS t, c, p, p1, u CASCADE; "
-              "DROP TYPE IF EXISTS mood",
-              &err));
-    OK(pg_run(conn, every_step_schema, &err));
-    every_step_init(&every, "v1");
-    return 0;
-}
-
-static int done(void **state)
-{
-    every_step_release(&every);
-    pg_close(conn);
-    banyan_arena_release(&arena);
-    return 0;
-}
-
-static struct run_options plain(void)
-{
-    return (struct run_options){.conninfo = getenv("BANYAN_TEST_CONNINFO"), .throttle = {.replica_lag_us_max = -1}};
-}
+#include "run_test.h"
 
 /* ---- there and back ---- */
 

@@ -5,12 +5,17 @@
  */
 #include <unistd.h>
 
-#include "books_test.h"
-#include "migrate/run.h"
 #include "os/thread.h"
-#include "support/every_step.h"
+#include "run_test.h"
 
-static struct every_step every, other;
+static struct every_step other;
+
+static int fresh_with_books(void **state)
+{
+    (void)fresh(state);
+    OK(books_prepare(conn, &err));
+    return 0;
+}
 
 static void fill(struct every_step *ret, const char *version, const char *table)
 {
@@ -26,32 +31,6 @@ static void fill(struct every_step *ret, const char *version, const char *table)
     ret->plan.tables[0] = banyan_str_of(table);
     ret->plan.table_count = 1;
     ret->plan.steps[0].title = BANYAN_STR("a column");
-}
-
-static int fresh(void **state)
-{
-    conn = connect_as("test of two");
-    OK(pg_run(conn,
-              "DROP SCHEMA IF EXISTS banyan CASCADE; DROP TABLE IF EXISTS t, c, p, p1 CASCADE; "
-              "DROP TYPE IF EXISTS mood",
-              &err));
-    OK(pg_run(conn, every_step_schema, &err));
-    OK(books_prepare(conn, &err));
-    every_step_init(&every, "v1");
-    return 0;
-}
-
-static int done(void **state)
-{
-    every_step_release(&every);
-    pg_close(conn);
-    banyan_arena_release(&arena);
-    return 0;
-}
-
-static struct run_options plain(void)
-{
-    return (struct run_options){.conninfo = getenv("BANYAN_TEST_CONNINFO"), .throttle = {.replica_lag_us_max = -1}};
 }
 
 /* ---- somebody took over ---- */
@@ -107,7 +86,7 @@ static void expect_left_alone(struct taker taker)
 
     options.hooks = &hooks;
     (void)done(NULL);
-    (void)fresh(NULL);
+    (void)fresh_with_books(NULL);
     st = run_start(&options, &every.migration, &every.plan, &why);
     if (taker.print == NULL)
         fail_msg("it never came to '%s'", taker.place);
@@ -238,7 +217,7 @@ static int rounds(int usual)
 static void again(void)
 {
     (void)done(NULL);
-    (void)fresh(NULL);
+    (void)fresh_with_books(NULL);
 }
 
 static void test_same_version(void **state)
@@ -418,14 +397,14 @@ static void test_views_first(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_taken_over, fresh, done),
-        cmocka_unit_test_setup_teardown(test_same_version, fresh, done),
-        cmocka_unit_test_setup_teardown(test_same_table, fresh, done),
-        cmocka_unit_test_setup_teardown(test_other_table, fresh, done),
-        cmocka_unit_test_setup_teardown(test_rollback_meanwhile, fresh, done),
-        cmocka_unit_test_setup_teardown(test_complete_twice, fresh, done),
-        cmocka_unit_test_setup_teardown(test_pause_meanwhile, fresh, done),
-        cmocka_unit_test_setup_teardown(test_views_first, fresh, done),
+        cmocka_unit_test_setup_teardown(test_taken_over, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_same_version, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_same_table, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_other_table, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_rollback_meanwhile, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_complete_twice, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_pause_meanwhile, fresh_with_books, done),
+        cmocka_unit_test_setup_teardown(test_views_first, fresh_with_books, done),
     };
 
     if (argc > 1)
